@@ -1,0 +1,213 @@
+// Package record says what happened, as values: the trace of every request,
+// every transition of a breaker, every hold, incident and notice. It does no
+// I/O; the store keeps these values and every page is a view of them.
+package record
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/internal/llm"
+)
+
+// NanoUSD is an amount of money in billionths of a US dollar.
+type NanoUSD int64
+
+// Dollars gives the amount in US dollars, for showing and for metrics only.
+func (n NanoUSD) Dollars() float64 { return float64(n) / 1e9 }
+
+// String gives the amount in US dollars as an exact decimal: "0.0025".
+func (n NanoUSD) String() string {
+	sign := ""
+	if n < 0 {
+		sign, n = "-", -n
+	}
+	s := fmt.Sprintf("%s%d.%09d", sign, n/1e9, n%1e9)
+	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
+}
+
+// Outcome says how a request ended for its caller.
+type Outcome string
+
+// The outcomes.
+const (
+	Served    Outcome = "served"    // the caller got a complete answer
+	Failed    Outcome = "failed"    // no candidate could answer, or the answer was cut
+	Refused   Outcome = "refused"   // the request itself was at fault: bad input, unknown model, a provider's 4xx
+	Abandoned Outcome = "abandoned" // the caller went away first
+)
+
+// Outcomes lists all outcomes.
+func Outcomes() []Outcome { return []Outcome{Served, Failed, Refused, Abandoned} }
+
+// Verdict says what became of one candidate.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictServed            Verdict = "served"
+	VerdictTriedFailed       Verdict = "tried_failed"
+	VerdictNotNeeded         Verdict = "not_needed"
+	VerdictBreakerOpen       Verdict = "breaker_open"
+	VerdictBreakerProbing    Verdict = "breaker_probing"
+	VerdictHeldByAnomaly     Verdict = "held_by_anomaly"
+	VerdictHeldByOperator    Verdict = "held_by_operator"
+	VerdictCapabilityMissing Verdict = "capability_missing"
+	VerdictNoSuchModel       Verdict = "no_such_model"
+	VerdictNoUsableKey       Verdict = "no_usable_key"
+	VerdictProviderDisabled  Verdict = "provider_disabled"
+)
+
+// Candidate is one target that a request might have gone to, and why it did
+// or did not.
+type Candidate struct {
+	Target  llm.Target `json:"target"`
+	Verdict Verdict    `json:"verdict"`
+	// Detail is a short fixed phrase without figures or times, so that equal
+	// plans are equal text and the store keeps each only once.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Attempt is one call of an upstream.
+type Attempt struct {
+	Target llm.Target
+	Start  time.Duration    // since the request was accepted
+	TTFT   time.Duration    // since Start, to the first content; 0 where none came
+	Took   time.Duration    // since Start, to the end
+	Class  llm.FailureClass // "" for the attempt that served
+	Status int              // the upstream's HTTP status; 0 where none came
+	Code   string           // the provider's own code of the failure
+	// Message is the provider's own words, redacted; empty where they might
+	// quote the prompt (llm.FailureClass.TellsOnlyOfTarget).
+	Message    string
+	UpstreamID string // the upstream's own id of the request
+	Usage      llm.Usage
+	Cost       NanoUSD
+	Probe      bool // a half-open breaker's probe
+	Canary     bool // sent to a held target to see whether it is well again
+}
+
+// Trace is one client request, whole. Every request ends in exactly one.
+type Trace struct {
+	ID        ID
+	Accepted  time.Time
+	TTFT      time.Duration // to the first content for the caller; 0 where none came
+	Took      time.Duration // to the end
+	Door      llm.Dialect
+	Asked     string       // the model as the caller wrote it
+	Preferred llm.Provider // the provider tried first; "" where the request got no plan
+	Caller    string       // the name of the caller's key; "" where none is demanded
+	Stream    bool
+	Outcome   Outcome
+	Status    int        // HTTP status to the caller
+	Served    llm.Target // zero where no target served
+	Reason    string     // why this route, in words
+	Attempts  []Attempt  // in order; the served one is last
+	Plan      []Candidate
+	Usage     llm.Usage
+	Cost      NanoUSD // of all attempts
+	Simulated bool    // seeded by the demo, not real traffic
+}
+
+// Ended gives the instant at which the request ended.
+func (t *Trace) Ended() time.Time { return t.Accepted.Add(t.Took) }
+
+// State is a breaker's state.
+type State string
+
+// The states of a breaker.
+const (
+	Closed   State = "closed"
+	HalfOpen State = "half-open"
+	Open     State = "open"
+)
+
+// States lists all states.
+func States() []State { return []State{Closed, HalfOpen, Open} }
+
+// Transition is one change of one breaker.
+type Transition struct {
+	ID      ID
+	At      time.Time
+	Target  llm.Target
+	From    State
+	To      State
+	Reason  string // why, in words: "3 failures in a row, last: server (HTTP 503)"
+	Request ID     // the request that brought it about; 0 where time did
+}
+
+// HoldSource says who placed a hold.
+type HoldSource string
+
+// Who may place a hold.
+const (
+	ByAnomaly  HoldSource = "anomaly"
+	ByOperator HoldSource = "operator"
+)
+
+// Hold keeps traffic away from one target without touching its breaker.
+type Hold struct {
+	ID      ID
+	Target  llm.Target
+	Source  HoldSource
+	Reason  string // in words, with the figures
+	Placed  time.Time
+	Expires time.Time
+	Ended   time.Time // zero while it stands
+	Ending  string    // why it ended; "" while it stands
+}
+
+// IncidentState is where an incident is in its life.
+type IncidentState string
+
+// The states of an incident.
+const (
+	Pending  IncidentState = "pending"  // seen, not yet confirmed; nobody is told
+	Ongoing  IncidentState = "open"     // confirmed and told
+	Resolved IncidentState = "resolved" // over
+	Dropped  IncidentState = "dropped"  // was pending, and the target recovered by itself
+)
+
+// Incident is one trouble with one subject, from its first signal to its end.
+type Incident struct {
+	ID       ID
+	Number   int64        // counts 1, 2, 3 …; given by the store when it opens, 0 before
+	Subject  llm.Provider // whose trouble it is
+	State    IncidentState
+	Title    string // in plain words: "Gemini is failing"
+	Began    time.Time
+	Opened   time.Time // zero while pending
+	Ended    time.Time // zero while it lasts
+	Timeline []Event   // in order
+}
+
+// Event is one line of an incident's timeline.
+type Event struct {
+	At   time.Time
+	Kind string // "breaker", "anomaly", "opened", "recovered", "resolved"
+	Text string // in plain words
+}
+
+// NoticeKind says what a notice tells.
+type NoticeKind string
+
+// The kinds of notice.
+const (
+	NoticeOpened   NoticeKind = "opened"
+	NoticeResolved NoticeKind = "resolved"
+)
+
+// Notice is one message about an incident to one channel.
+type Notice struct {
+	ID       ID
+	Incident ID
+	Channel  string // the channel's name in the configuration
+	Kind     NoticeKind
+	Created  time.Time
+	Sent     time.Time // zero until the channel confirmed it
+	Attempts int
+	NextTry  time.Time
+	Receipt  string // what the channel gave back, such as Slack's ts
+	Error    string // the last failure, redacted; "" after success
+}
