@@ -1,0 +1,160 @@
+// Package wire turns the bytes of one dialect into llm values and back. It does
+// no I/O beyond an io.Reader. A dialect has two sides: as a door it is what a
+// caller speaks (Decode..., writers), as an upstream it is what a provider
+// speaks (Codec).
+package wire
+
+import (
+	"fmt"
+	"io"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/redact"
+
+	"github.com/tidwall/gjson"
+)
+
+// RequestError says what is wrong with a caller's request, in words for the
+// caller. It is a bad request, never a failure of a provider.
+type RequestError struct {
+	Field   string // such as "messages[0].role"; "" where the whole body is meant
+	Message string
+}
+
+// Error gives the field and the message.
+func (e *RequestError) Error() string {
+	if e.Field == "" {
+		return e.Message
+	}
+	return e.Field + ": " + e.Message
+}
+
+// Encoded is a request in the words of an upstream.
+type Encoded struct {
+	Body []byte
+	// Adjusted names, in the words of OpenAI's dialect, what this target cannot
+	// take as the caller said it and what therefore was left out or changed, so
+	// that the caller can be told. Only settings that llm.Request has are treated
+	// so: what is in its Beyond makes Encode fail.
+	Adjusted []string
+}
+
+// Codec speaks one dialect to an upstream.
+type Codec struct {
+	Dialect llm.Dialect
+	// StreamOnly says that Encode asks for a stream even when the caller did not.
+	StreamOnly bool
+	// Encode gives the body that asks model to answer req. A request that came
+	// in the same dialect keeps its bytes but for what must differ. The error
+	// is a *RequestError.
+	Encode func(model string, req *llm.Request) (Encoded, error)
+	// Whole reads a whole answer to req. The error is a *llm.Failure.
+	Whole func(body []byte, req *llm.Request) (llm.Chunk, error)
+	// Failure says what an error body with this HTTP status means; status 0
+	// is an error object within an answer. Headers are not its concern.
+	Failure func(status int, body []byte) *llm.Failure
+
+	events func(req *llm.Request) decoder // reads the events of an answer to req
+	framed bool                           // a stream is server-sent events, never plain JSON
+}
+
+// Stream reads an answer to req event by event.
+func (c Codec) Stream(r io.Reader, req *llm.Request) *Stream {
+	return &Stream{blocks: blocks{r: r}, decode: c.events(req), framed: c.framed}
+}
+
+// CodecFor gives the codec of an upstream's dialect; false for a dialect that
+// no upstream speaks.
+func CodecFor(d llm.Dialect) (Codec, bool) {
+	switch d {
+	case llm.OpenAIChat:
+		return Codec{Dialect: d, Encode: encodeOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true}, true
+	case llm.AnthropicMessages:
+		return Codec{Dialect: d, Encode: encodeAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true}, true
+	case llm.GeminiGenerate:
+		return Codec{Dialect: d, Encode: encodeGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
+	case llm.OllamaChat:
+		return Codec{Dialect: d, StreamOnly: true, Encode: encodeOllama, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
+	}
+	return Codec{}, false
+}
+
+// translatable refuses what only a target of the caller's own dialect can do.
+func translatable(req *llm.Request, d llm.Dialect) error {
+	if len(req.Beyond) == 0 || req.Dialect == d {
+		return nil
+	}
+	return &RequestError{
+		Field:   req.Beyond[0],
+		Message: fmt.Sprintf("cannot be carried from %s to %s", req.Dialect, d),
+	}
+}
+
+// adjusted collects what Encode had to leave out or change.
+type adjusted []string
+
+// dropped notes names whose values are set.
+func (a *adjusted) dropped(name string, set bool) {
+	if set {
+		*a = append(*a, name)
+	}
+}
+
+// names notes that messages carry speakers' names that the dialect has no place for.
+func (a *adjusted) names(messages []llm.Message) {
+	for _, m := range messages {
+		if m.Name != "" {
+			a.dropped("messages.name", true)
+			return
+		}
+	}
+}
+
+// isSet says whether an optional setting is given and is not the value that
+// means nothing.
+func isSet(v *float64, neutral float64) bool { return v != nil && *v != neutral }
+
+// maxDepth bounds how deep JSON may be nested. Tool schemas reach some dozens;
+// the parsers beneath recurse, and a stack that overflows cannot be recovered.
+const maxDepth = 512
+
+// validJSON says whether b is one JSON value that may be parsed safely.
+func validJSON(b []byte) bool { return depth(b) <= maxDepth && gjson.ValidBytes(b) }
+
+// depth says how deep the brackets of b are nested.
+func depth(b []byte) int {
+	deepest, open := 0, 0
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			open++
+			deepest = max(deepest, open)
+		case c == '}' || c == ']':
+			open--
+		}
+	}
+	return deepest
+}
+
+// object parses a JSON object.
+func object(b []byte) (gjson.Result, bool) {
+	if !validJSON(b) {
+		return gjson.Result{}, false
+	}
+	o := gjson.ParseBytes(b)
+	return o, o.IsObject()
+}
+
+// count reads a number of tokens.
+func count(v gjson.Result) int64 { return max(0, v.Int()) }
+
+// maxLabel bounds what is repeated of a caller's or provider's own names.
+const maxLabel = 64
+
+func label(s string) string { return redact.Short(s, maxLabel) }

@@ -1,0 +1,135 @@
+package wire
+
+import (
+	"errors"
+	"io"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/redact"
+)
+
+// progress says how near its end an answer is after an event.
+type progress int
+
+const (
+	more   progress = iota // the answer goes on
+	mayEnd                 // the answer is complete if the stream ends here
+	ended                  // the answer is complete
+)
+
+// decoder reads one event that carries data.
+type decoder func(Event) (llm.Chunk, progress, *llm.Failure)
+
+// Stream reads an answer event by event.
+type Stream struct {
+	blocks  blocks // what is read before the framing is known
+	framed  bool   // only server-sent events are in order
+	astray  bool   // it should be server-sent events, but is plain JSON
+	next    func() (Event, error)
+	decode  decoder
+	at      progress
+	content bool // the answer has content so far
+	err     error
+}
+
+// Next gives the next chunk, io.EOF after a complete answer and a *llm.Failure
+// for anything else: an error object within the stream, a broken or empty
+// answer, an answer that just stops. What comes after a complete answer's end
+// is not read.
+func (s *Stream) Next() (llm.Chunk, error) {
+	if s.err != nil {
+		return llm.Chunk{}, s.err
+	}
+	c, err := s.chunk()
+	if err != nil {
+		s.err = err
+		return llm.Chunk{}, err
+	}
+	return c, nil
+}
+
+func (s *Stream) chunk() (llm.Chunk, error) {
+	if s.at == ended {
+		return llm.Chunk{}, io.EOF
+	}
+	if s.next == nil {
+		if err := s.sniff(); err != nil {
+			return llm.Chunk{}, s.stopped(err)
+		}
+	}
+	e, err := s.next()
+	if err != nil {
+		return llm.Chunk{}, s.stopped(err)
+	}
+	if len(e.Data) == 0 {
+		return llm.Chunk{Raw: e.Raw}, nil
+	}
+	c, at, failure := s.decode(e)
+	switch {
+	case failure != nil && e.Partial:
+		return llm.Chunk{}, s.stopped(io.EOF)
+	case failure != nil:
+		return llm.Chunk{}, failure
+	case s.astray:
+		return llm.Chunk{}, garbage("the answer is not an event stream", nil)
+	}
+	s.at = max(s.at, at)
+	s.content = s.content || c.HasContent()
+	if s.at == ended && !s.content {
+		return llm.Chunk{}, garbage("the answer is empty", nil)
+	}
+	c.Raw = e.Raw
+	return c, nil
+}
+
+// sniff tells server-sent events from JSON by the first byte: Gemini answers
+// with an array of objects where alt=sse got lost, and errors come as plain
+// JSON anywhere.
+func (s *Stream) sniff() error {
+	for {
+		for _, c := range s.blocks.pending() {
+			switch c {
+			case ' ', '\t', '\r', '\n':
+				continue
+			case '{', '[':
+				s.next = (&JSONReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
+				s.astray = s.framed
+			default:
+				s.next = (&SSEReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
+			}
+			return nil
+		}
+		if len(s.blocks.pending()) > blockSize {
+			return ErrNotJSON
+		}
+		if err := s.blocks.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// stopped says what it means that the stream gives no more events.
+func (s *Stream) stopped(err error) error {
+	switch {
+	case err == io.EOF && s.at == mayEnd && s.content:
+		return io.EOF
+	case errors.Is(err, ErrEventTooLong), errors.Is(err, ErrNotJSON):
+		return garbage("the answer is not in the provider's format", err)
+	case s.content && err == io.EOF:
+		return &llm.Failure{Class: llm.StreamCut, Message: "the answer stopped before its end"}
+	case s.content:
+		return &llm.Failure{Class: llm.StreamCut, Message: "the answer stopped before its end: " + reason(err), Err: err}
+	case err == io.EOF:
+		return garbage("the answer is empty or not in the provider's format", nil)
+	}
+	return &llm.Failure{Class: llm.Network, Message: "the answer did not arrive: " + reason(err), Err: err}
+}
+
+// garbage is the failure of an answer that cannot be read. Its message never
+// quotes the answer.
+func garbage(message string, err error) *llm.Failure {
+	return &llm.Failure{Class: llm.Garbage, Message: message, Err: err}
+}
+
+// reason words an error of the connection for a Failure's message.
+func reason(err error) string { return redact.Short(redact.Secrets(err.Error()), MaxMessage) }
