@@ -1,0 +1,267 @@
+// Package sim simulates the four upstreams on loopback: it speaks their real
+// wire formats, as recorded from the real APIs, and misbehaves on request.
+// Tests and the demo stand Breakwater in front of it. It shares no code with
+// the packages that read these formats, so it is a check on them.
+//
+// Shapes, headers, error bodies and framing are those of November 2026.
+package sim
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+)
+
+const (
+	// SeenLimit is how many requests a Provider remembers: more than any test
+	// looks at, and a bound for a demo that runs all day.
+	SeenLimit = 256
+	// maxBody is how much of a request is read, 32 MiB: the limit of the
+	// Messages API. What is cut off there is no JSON and refused as such.
+	maxBody = 32 << 20
+)
+
+// Options says what a simulated provider offers and how fast it is.
+type Options struct {
+	// Models are the models that exist. Where it is empty every model does,
+	// and the list of models is empty.
+	Models []string
+	// Reply gives the answer to the last user message; Speech of the
+	// provider where it is nil.
+	Reply func(prompt string) string
+	// FirstToken is the time to the response headers and the first token,
+	// PerToken that between two tokens. A whole answer takes their sum.
+	FirstToken, PerToken time.Duration
+	// Key is the key that requests must present in the provider's own header;
+	// none is demanded where it is empty.
+	Key string
+	// Seed makes ids and the draw of faults: equal seeds, equal runs.
+	Seed int64
+}
+
+// Echo is a Reply that repeats the prompt.
+func Echo(prompt string) string { return prompt }
+
+// Speech gives the default Reply of a provider: a few fixed sentences that
+// name it. A prompt that begins with "echo " is repeated without that word.
+func Speech(kind llm.Provider) func(string) string {
+	return func(prompt string) string {
+		if word, rest, _ := strings.Cut(prompt, " "); strings.EqualFold(word, "echo") && rest != "" {
+			return rest
+		}
+		return fmt.Sprintf("This is the simulated %s speaking. A breakwater takes the force out of the waves, "+
+			"so that the harbour behind it stays calm. Whatever was asked, this is the whole answer.", kind.Title())
+	}
+}
+
+// Seen is one request as it arrived.
+type Seen struct {
+	Method string
+	Path   string // without the query
+	Query  string
+	Header http.Header // as it came, keys included
+	Body   []byte
+	Model  string // of a chat request that could be read
+	Stream bool
+	Chat   bool // false for the free endpoints: versions, lists of models
+}
+
+// Provider is one simulated upstream, an http.Handler. It is safe for
+// concurrent use. Faults that break a connection need a real HTTP server
+// around it: they hijack, or panic with http.ErrAbortHandler.
+type Provider struct {
+	kind llm.Provider
+	opts Options
+
+	mu       sync.Mutex
+	fault    Fault
+	hits     int        // requests that the fault has hit
+	draw     *rand.Rand // which requests a fault with a Share hits
+	received uint64     // requests of any kind, to make their ids
+	chats    int
+	seen     []Seen
+}
+
+// New makes a simulated provider. It panics for a kind that does not exist.
+func New(kind llm.Provider, opts Options) *Provider {
+	if _, ok := llm.ParseProvider(string(kind)); !ok {
+		panic(fmt.Sprintf("sim: no such provider: %q", kind))
+	}
+	p := &Provider{kind: kind, opts: opts}
+	if p.opts.Reply == nil {
+		p.opts.Reply = Speech(kind)
+	}
+	p.Set(Fault{})
+	return p
+}
+
+// Requests gives the number of chat requests received, refused ones included.
+func (p *Provider) Requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.chats
+}
+
+// Seen gives the last requests, oldest first, SeenLimit at most.
+func (p *Provider) Seen() []Seen {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.seen)
+}
+
+// newDialect gives the wire format of a provider for one request.
+func newDialect(kind llm.Provider, ids *rand.Rand) dialect {
+	switch kind {
+	case llm.OpenAI:
+		return openAI{requestID: fmt.Sprintf("req_%016x%016x", ids.Uint64(), ids.Uint64())}
+	case llm.Claude:
+		return anthropic{requestID: "req_011C" + random(ids, 20)}
+	case llm.Gemini:
+		return gemini{}
+	}
+	return ollama{}
+}
+
+// dialect is the wire format of one provider.
+type dialect interface {
+	// chat says whether a request is for the chat endpoint.
+	chat(r *http.Request) bool
+	// header sets what every response of the provider carries.
+	header(h http.Header)
+	// authorize gives the refusal of a request without the key, or nil.
+	authorize(r *http.Request, key string) *response
+	// decode reads a chat request as far as it can, and gives the refusal of
+	// one that the real API would not take, or nil.
+	decode(r *http.Request, body []byte) (call, *response)
+	// free answers any endpoint but chat.
+	free(r *http.Request, body []byte, models []string) response
+	// refuse gives the response for a fault that refuses.
+	refuse(f Fault, c call) response
+	// whole gives the answer in one piece.
+	whole(c call, a answer) response
+	// stream gives the answer in frames.
+	stream(c call, a answer) frames
+}
+
+// call is a chat request, as far as it matters here.
+type call struct {
+	model     string
+	stream    bool
+	prompt    string // the last message of the user
+	input     int    // tokens of the whole prompt
+	maxTokens int    // 0 for no limit
+	stop      []string
+	usage     bool // OpenAI: a closing usage chunk is wanted
+	array     bool // Gemini: a stream as a JSON array, not SSE
+}
+
+// response is a body that is sent in one piece.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// frames are the pieces of a stream, framing included.
+type frames struct {
+	contentType string
+	head        []string // before the first token
+	tokens      []string
+	tail        []string // what ends a stream properly
+	// failure is an error inside the stream, after so many tokens.
+	failure func(sent int) string
+}
+
+// ServeHTTP answers one request, or fails it as the fault in force says.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client went away in the middle of its request
+	}
+	ids := p.nextIDs()
+	d := newDialect(p.kind, ids)
+	seen := Seen{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body,
+		Chat: d.chat(r),
+	}
+	var c call
+	var refusal *response
+	if seen.Chat {
+		c, refusal = d.decode(r, body)
+		seen.Model, seen.Stream = c.model, c.stream
+	}
+	fault := p.take(seen)
+	d.header(w.Header())
+	x := exchange{w: w, r: r, dialect: d, call: c, fault: fault}
+	if x.fail() {
+		return
+	}
+	if p.opts.Key != "" {
+		if denied := d.authorize(r, p.opts.Key); denied != nil {
+			x.send(*denied)
+			return
+		}
+	}
+	first, pace := p.opts.FirstToken, p.opts.PerToken
+	if fault.Kind == Slow {
+		first, pace = scale(first, fault.Factor), scale(pace, fault.Factor)
+	}
+	switch {
+	case !seen.Chat:
+		x.send(d.free(r, body, p.opts.Models))
+	case refusal != nil:
+		x.send(*refusal)
+	case !knows(p.opts.Models, c.model):
+		x.send(d.refuse(Fault{Kind: NoSuchModel}, c))
+	default:
+		x.answer(compose(p.opts.Reply(c.prompt), c, fault, ids), first, pace)
+	}
+}
+
+// nextIDs gives the source of a request's ids.
+func (p *Provider) nextIDs() *rand.Rand {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.received++
+	return rand.New(rand.NewPCG(uint64(p.opts.Seed), p.received))
+}
+
+// take notes a request and gives the fault that hits it. The free endpoints
+// fail where the server as a whole does, and never use up a fault.
+func (p *Provider) take(s Seen) Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.seen) == SeenLimit {
+		p.seen = slices.Delete(p.seen, 0, 1)
+	}
+	p.seen = append(p.seen, s)
+	spent := p.fault.Times > 0 && p.hits >= p.fault.Times
+	if !s.Chat {
+		if spent || p.fault.Share < 1 || !p.fault.Kind.wholeServer() {
+			return Fault{}
+		}
+		return p.fault
+	}
+	p.chats++
+	if spent || p.draw.Float64() >= p.fault.Share {
+		return Fault{}
+	}
+	p.hits++
+	return p.fault
+}
+
+// knows says whether a model exists. Ollama's models may be named without
+// their tag, which is then "latest".
+func knows(models []string, model string) bool {
+	return len(models) == 0 || slices.Contains(models, model) ||
+		slices.Contains(models, model+":latest") || slices.Contains(models, strings.TrimSuffix(model, ":latest"))
+}
+
+func scale(d time.Duration, factor float64) time.Duration { return time.Duration(float64(d) * factor) }
