@@ -1,0 +1,164 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"breakwater/internal/llm"
+
+	"github.com/ollama/ollama/api"
+)
+
+// maxPages bounds how often a list of models is continued: a thousand models a
+// page are more than any provider has.
+const maxPages = 10
+
+// Status is what a provider tells of itself for free.
+type Status struct {
+	Version string   // of an Ollama server; "" elsewhere
+	Models  []string // as callers write them, in the provider's order
+}
+
+// Ping asks the provider for its models, which costs nothing and shows that it
+// can be reached and takes the key. Errors are those of Send.
+func (c *Client) Ping(ctx context.Context) (Status, error) {
+	switch c.provider {
+	case llm.Local:
+		return c.pingOllama(ctx)
+	case llm.Claude: // https://platform.claude.com/docs/en/api/models-list (2026-11)
+		return c.models(ctx, withQuery(c.base.JoinPath("v1/models"), "limit", "1000"), "after_id")
+	case llm.Gemini: // https://ai.google.dev/api/models#method:-models.list (2026-11)
+		return c.models(ctx, withQuery(c.base.JoinPath("v1beta/models"), "pageSize", "1000"), "pageToken")
+	}
+	// https://platform.openai.com/docs/api-reference/models/list (2026-11)
+	return c.models(ctx, c.base.JoinPath("models"), "")
+}
+
+// modelList is a page of OpenAI's and Anthropic's lists (data) or Gemini's
+// (models).
+type modelList struct {
+	Data []struct {
+		ID string `json:"id"`
+	} `json:"data"`
+	HasMore bool   `json:"has_more"`
+	LastID  string `json:"last_id"`
+
+	Models []struct {
+		Name    string   `json:"name"`
+		Methods []string `json:"supportedGenerationMethods"`
+	} `json:"models"`
+	NextPage string `json:"nextPageToken"`
+}
+
+// models reads a list, page by page where there are several: more is the
+// parameter that asks for the next one.
+func (c *Client) models(ctx context.Context, u *url.URL, more string) (Status, error) {
+	status := Status{Models: []string{}}
+	for range maxPages {
+		list, err := c.page(ctx, u)
+		if err != nil {
+			return Status{}, err
+		}
+		for _, m := range list.Data {
+			status.Models = append(status.Models, m.ID)
+		}
+		for _, m := range list.Models {
+			if len(m.Methods) == 0 || slices.Contains(m.Methods, "generateContent") { // not for embeddings only
+				status.Models = append(status.Models, strings.TrimPrefix(m.Name, "models/"))
+			}
+		}
+		next := list.NextPage
+		if list.HasMore {
+			next = list.LastID
+		}
+		if next == "" || more == "" {
+			break
+		}
+		u = withQuery(u, more, next)
+	}
+	return status, nil
+}
+
+func (c *Client) page(ctx context.Context, u *url.URL) (list modelList, err error) {
+	r, err := c.request(ctx, http.MethodGet, u, nil, nil)
+	if err != nil {
+		return list, err
+	}
+	resp, err := c.do(r)
+	if err != nil {
+		return list, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, DefaultMaxBody))
+	if err != nil {
+		return list, c.broken(ctx, err)
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) || json.Unmarshal(body, &list) != nil {
+		return list, &llm.Failure{Class: llm.Garbage, Status: resp.StatusCode, Message: "the list of models cannot be read"}
+	}
+	return list, nil
+}
+
+// pingOllama asks by Ollama's own client for version and models.
+func (c *Client) pingOllama(ctx context.Context) (Status, error) {
+	client := api.NewClient(c.base, &http.Client{Transport: ollamaTransport{c}, CheckRedirect: c.http.CheckRedirect})
+	version, err := client.Version(ctx)
+	if err != nil {
+		return Status{}, c.ollamaFailed(ctx, err)
+	}
+	list, err := client.List(ctx)
+	if err != nil {
+		return Status{}, c.ollamaFailed(ctx, err)
+	}
+	status := Status{Version: version, Models: []string{}}
+	for _, m := range list.Models {
+		status.Models = append(status.Models, m.Name)
+	}
+	return status, nil
+}
+
+// ollamaFailed finds the Failure beneath what Ollama's client made of it.
+func (c *Client) ollamaFailed(ctx context.Context, err error) error {
+	if err := interrupted(ctx); err != nil {
+		return err
+	}
+	var syntax *json.SyntaxError
+	var wrongType *json.UnmarshalTypeError
+	switch f, ok := llm.AsFailure(err); {
+	case ok:
+		return f
+	case errors.As(err, &syntax), errors.As(err, &wrongType):
+		return &llm.Failure{Class: llm.Garbage, Message: "the answer is not Ollama's", Err: err}
+	}
+	return c.broken(ctx, err)
+}
+
+// ollamaTransport puts this client's headers, pool and classification beneath
+// Ollama's client, and bounds the bodies that it reads.
+type ollamaTransport struct{ c *Client }
+
+func (t ollamaTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if err := t.c.head(r.Header, nil); err != nil {
+		return nil, err
+	}
+	resp, err := t.c.do(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = bounded{io.LimitReader(resp.Body, DefaultMaxBody), resp.Body}
+	return resp, nil
+}
+
+// bounded is a body that ends early.
+type bounded struct {
+	io.Reader
+	io.Closer
+}

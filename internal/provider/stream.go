@@ -1,0 +1,97 @@
+package provider
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+)
+
+// lingering is how long after an answer's end the end of its body is waited
+// for, so that the connection can be used again: it comes in the same packet or
+// in the next. A longer wait would cost more than a new connection.
+const lingering = 50 * time.Millisecond
+
+// stream is an answer as it arrives.
+type stream struct {
+	client      *Client
+	body        io.ReadCloser
+	next        func() (llm.Chunk, error)
+	interrupted func() error // how the attempt's context ended; nil while it lasts
+	status      int
+	requestID   string
+	ended       error // what Next ended with
+	close       sync.Once
+}
+
+// Next gives the next chunk, see llm.Stream.
+func (s *stream) Next() (llm.Chunk, error) {
+	if s.ended != nil {
+		return llm.Chunk{}, s.ended
+	}
+	c, err := s.next()
+	if err == nil {
+		return c, nil
+	}
+	s.ended = s.end(err)
+	return llm.Chunk{}, s.ended
+}
+
+// end says what the end of the answer means to the attempt.
+func (s *stream) end(err error) error {
+	if err == io.EOF {
+		s.linger()
+		return err
+	}
+	if err := s.interrupted(); err != nil {
+		return err
+	}
+	var f *llm.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	told := *f
+	if told.Status == 0 {
+		told.Status = s.status
+	}
+	if told.RequestID == "" {
+		told.RequestID = s.requestID
+	}
+	return s.client.clean(&told)
+}
+
+// linger reads what is left behind a complete answer, which is nearly nothing,
+// and closes.
+func (s *stream) linger() {
+	giveUp := time.AfterFunc(lingering, func() { s.Close() })
+	defer giveUp.Stop()
+	io.CopyN(io.Discard, s.body, 4<<10) // an error changes nothing: the answer is complete
+	s.Close()
+}
+
+// Close frees the connection.
+func (s *stream) Close() error {
+	s.close.Do(func() { s.body.Close() })
+	return nil
+}
+
+// whole reads an answer that comes in one piece.
+func (s *stream) whole(req *llm.Request) func() (llm.Chunk, error) {
+	done := false
+	return func() (llm.Chunk, error) {
+		if done {
+			return llm.Chunk{}, io.EOF
+		}
+		done = true
+		body, err := io.ReadAll(io.LimitReader(s.body, DefaultMaxBody+1))
+		switch {
+		case err != nil:
+			return llm.Chunk{}, &llm.Failure{Class: llm.Network, Message: "the answer did not arrive: " + reason(err), Err: err}
+		case len(body) > DefaultMaxBody:
+			return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
+		}
+		return s.client.codec.Whole(body, req)
+	}
+}
