@@ -1,0 +1,21 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Bounded gives options with smaller dictionaries than the constants say.
+func Bounded(o Options, names, targets, plans int64) Options {
+	o.bounds = bounds{names, targets, plans}
+	return o
+}
+
+// LimitPages has the writer's SQLite report a full disk when the file would
+// grow beyond a number of pages, or beyond what it has already.
+func LimitPages(ctx context.Context, s *Store, n int64) error {
+	return s.call(ctx, func(ctx context.Context, w *writer) error {
+		_, err := w.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", n))
+		return err
+	})
+}

@@ -1,0 +1,149 @@
+// Package store keeps the record in SQLite and nothing else: traces,
+// transitions, holds, incidents, notices, and rollups of the traces. Rows come
+// in through a bounded queue that never makes a caller wait, one writer
+// commits them in batches, and readers have a handle of their own.
+//
+// Times are kept to the microsecond. Instants are cut to it; a duration is
+// rounded up, so that what took any time is never shown as nothing.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"breakwater/internal/record"
+)
+
+// Errors of the store, to be matched with errors.Is. Each is wrapped with the
+// path or the id that it is about.
+var (
+	ErrNotFound    = errors.New("not in the record")
+	ErrConflict    = errors.New("another incident of this subject is pending or open")
+	ErrClosed      = errors.New("the store no longer writes")
+	ErrLost        = errors.New("the database could not be written in time: rows are lost")
+	ErrNotDatabase = errors.New("not a Breakwater database")
+	ErrNewer       = errors.New("the database was written by a newer Breakwater")
+	ErrReadOnly    = errors.New("the database is read-only")
+)
+
+const (
+	// DefaultQueue holds a minute of 1,000 requests a second, as long as a
+	// backup or a full disk may take, in about 100 MB when it is full.
+	DefaultQueue = 60_000
+	// DefaultReaders lets a page, a live stream and a search read at once.
+	DefaultReaders = 4
+)
+
+// Options say where the database is and how much may be in flight.
+type Options struct {
+	Path    string // of the database file, which is made where it does not exist
+	Queue   int    // entries that may wait to be written; 0 means DefaultQueue
+	Readers int    // connections that read; 0 means DefaultReaders
+
+	bounds bounds // of the dictionaries; zero means the constants
+}
+
+// Store is an open database. Its methods may be called from any goroutine.
+type Store struct {
+	path    string
+	queue   *queue
+	calls   chan call
+	ended   chan struct{} // closed when Run has returned
+	running atomic.Bool
+	readers *sql.DB
+	writing *sql.DB
+	writer  *writer
+
+	mu     sync.Mutex
+	health health
+}
+
+// health is what Stats tells of the writer.
+type health struct {
+	written   uint64
+	failing   bool
+	lastError string
+	lastAt    time.Time
+}
+
+// Stats says how the store is doing.
+type Stats struct {
+	Queued      int    // entries that wait to be committed
+	Written     uint64 // entries committed since the store was opened
+	Dropped     uint64 // entries lost since then, for want of room or at the end
+	Failing     bool   // the last write failed and is being tried again
+	LastError   string // the last failure of a write, "" where there was none
+	LastErrorAt time.Time
+	SizeBytes   int64 // of the database and its write-ahead log
+}
+
+// Stats gives the store's figures of this moment.
+func (s *Store) Stats() Stats {
+	queued, dropped := s.queue.counts()
+	s.mu.Lock()
+	h := s.health
+	s.mu.Unlock()
+	st := Stats{
+		Queued: queued, Dropped: dropped, Written: h.written,
+		Failing: h.failing, LastError: h.lastError, LastErrorAt: h.lastAt,
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(s.path + suffix); err == nil {
+			st.SizeBytes += info.Size()
+		}
+	}
+	return st
+}
+
+// wrote notes how a transaction ended.
+func (s *Store) wrote(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.failing = err != nil
+	if err != nil {
+		s.health.lastError = err.Error()
+		s.health.lastAt = time.Now().UTC()
+	}
+}
+
+// Record queues a trace and never waits. It gives false, and the trace is
+// counted as dropped, when the queue is full or Run has ended. The trace must
+// not be changed afterwards. A trace whose ID is in the record already is not
+// counted again.
+func (s *Store) Record(t *record.Trace) bool { return s.queue.put(entry{trace: t}) }
+
+// RecordTransition queues a transition, as Record does a trace.
+func (s *Store) RecordTransition(t record.Transition) bool {
+	return s.queue.put(entry{transition: &t})
+}
+
+// RecordHold queues a hold, as Record does a trace; the row of the same ID is
+// replaced.
+func (s *Store) RecordHold(h record.Hold) bool { return s.queue.put(entry{hold: &h}) }
+
+// Flush waits until everything that was queued before is committed. It gives
+// ErrLost when Run ended before that, ErrClosed when it had ended already, or
+// the context's error.
+func (s *Store) Flush(ctx context.Context) error {
+	flushed := make(chan error, 1)
+	if !s.queue.put(entry{flushed: flushed}) {
+		return ErrClosed
+	}
+	select {
+	case err := <-flushed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("store: waiting for the writer: %w", ctx.Err())
+	}
+}
+
+// Close closes the database. Run must have returned, or never been called.
+func (s *Store) Close() error {
+	return errors.Join(s.readers.Close(), s.writer.close(), s.writing.Close())
+}
