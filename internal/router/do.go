@@ -1,0 +1,192 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// Call is one caller's request on its way through the router.
+type Call struct {
+	ID       record.ID
+	Accepted time.Time
+	Caller   string // the name of the caller's key; "" where none is demanded
+	Request  *llm.Request
+}
+
+// NewCall numbers a request that has just been accepted.
+func (r *HybridRouter) NewCall(req *llm.Request, caller string) *Call {
+	now := time.Now().UTC()
+	return &Call{ID: r.ids.Next(now), Accepted: now, Caller: caller, Request: req}
+}
+
+// Answer is a committed route: its first content has come, and the rest comes
+// with Next. Next gives io.EOF after a complete answer and a *llm.Failure for
+// one that broke off. The request's trace is recorded when Next first gives an
+// error, or with Close, whichever comes first.
+type Answer struct {
+	ID       record.ID
+	Target   llm.Target
+	Dialect  llm.Dialect // of each chunk's Raw
+	Header   http.Header
+	Attempts int
+	Reason   string
+
+	router  *HybridRouter
+	plan    *plan
+	served  int // index of the target in the plan
+	attempt *attempt
+	trace   *record.Trace
+	ended   error // what Next gives from now on
+}
+
+// Do routes a request: it tries the candidates in order until one gives its
+// first content. Where none does the error is a *Error, and the trace is
+// already recorded.
+func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
+	trace := r.newTrace(call)
+	p, ok := r.plan(call.Request.Model)
+	if !ok {
+		return nil, r.refuse(trace, r.unknownModel(call.Request.Model))
+	}
+	trace.Preferred = p.preferred
+	trace.Plan = p.outcome
+	var failures []*llm.Failure
+	for i, c := range p.candidates {
+		permit, canary := r.admit(p, i, call.Request)
+		if permit == nil {
+			continue
+		}
+		a := newAttempt(c, permit, canary, call)
+		f := r.start(ctx, a, *call.Request)
+		if f == nil {
+			p.outcome[i].Verdict = record.VerdictServed
+			return r.commit(trace, p, i, a, call), nil
+		}
+		trace.Attempts = append(trace.Attempts, a.Attempt)
+		p.failed(i, f)
+		failures = append(failures, f)
+		if f.Class == llm.Cancelled {
+			return nil, r.refuse(trace, abandoned())
+		}
+		if !f.Class.TryNext() {
+			return nil, r.refuse(trace, refusal(c.target, f))
+		}
+	}
+	return nil, r.refuse(trace, r.exhausted(p, call.Request, failures))
+}
+
+// admit asks everything that may keep a request from candidate i and writes
+// the verdict down. A nil permit means no.
+func (r *HybridRouter) admit(p *plan, i int, req *llm.Request) (got *permit, canary bool) {
+	c, out := p.candidates[i], &p.outcome[i]
+	if out.Verdict, out.Detail = judge(c, req); out.Verdict != "" {
+		return nil, false
+	}
+	now := time.Now()
+	if hold, held := r.holds.on(c.target, now); held {
+		if canary = r.holds.takeCanary(c.target, now); !canary {
+			out.Verdict = record.VerdictHeldByAnomaly
+			if hold.Source == record.ByOperator {
+				out.Verdict = record.VerdictHeldByOperator
+			}
+			return nil, false
+		}
+	}
+	got, out.Verdict = r.breaker(c.target).allow()
+	return got, canary
+}
+
+func (r *HybridRouter) newTrace(call *Call) *record.Trace {
+	return &record.Trace{
+		ID: call.ID, Accepted: call.Accepted, Caller: call.Caller, Door: call.Request.Dialect,
+		Asked: clip(call.Request.Model), Stream: call.Request.Stream,
+	}
+}
+
+// refuse records a request without an answer and gives its error.
+func (r *HybridRouter) refuse(trace *record.Trace, e *Error) *Error {
+	e.Request, e.Attempts = trace.ID, len(trace.Attempts)
+	trace.Outcome, trace.Status, trace.Reason = e.outcome(), e.Status, e.Code
+	r.finish(trace)
+	return e
+}
+
+// Refuse records a request that never got as far as a plan, such as one that
+// is not JSON, and gives the error with the request's id in it.
+func (r *HybridRouter) Refuse(call *Call, e *Error) *Error {
+	return r.refuse(r.newTrace(call), e)
+}
+
+func (r *HybridRouter) finish(trace *record.Trace) {
+	trace.Took = time.Since(trace.Accepted)
+	for _, a := range trace.Attempts {
+		trace.Cost += a.Cost
+	}
+	r.recorder.Trace(trace)
+}
+
+// commit makes the answer of a candidate that gave its first content.
+func (r *HybridRouter) commit(trace *record.Trace, p *plan, i int, a *attempt, call *Call) *Answer {
+	trace.TTFT = time.Since(trace.Accepted)
+	trace.Reason = p.reason(i)
+	if i > 0 {
+		r.log.Info("failover", "request", call.ID.String(), "from", p.candidates[0].target.String(),
+			"to", a.target.String(), "reason", trace.Reason)
+	}
+	return &Answer{
+		ID: call.ID, Target: a.target, Dialect: a.reply.Dialect, Header: a.reply.Header,
+		Attempts: len(trace.Attempts) + 1, Reason: trace.Reason,
+		router: r, plan: p, served: i, attempt: a, trace: trace,
+	}
+}
+
+// Next gives the answer's next chunk.
+func (a *Answer) Next() (llm.Chunk, error) {
+	if a.ended != nil {
+		return llm.Chunk{}, a.ended
+	}
+	chunk, err := a.attempt.next()
+	if err == nil {
+		if chunk.Usage != nil {
+			a.attempt.Usage = *chunk.Usage
+		}
+		return chunk, nil
+	}
+	a.finish(err)
+	return llm.Chunk{}, a.ended
+}
+
+// Close ends an answer that was not read to its end: the caller went away.
+func (a *Answer) Close() error {
+	if a.ended == nil {
+		a.finish(&llm.Failure{Class: llm.Cancelled})
+	}
+	return nil
+}
+
+// finish settles the attempt and records the trace.
+func (a *Answer) finish(err error) {
+	a.ended = err
+	trace := a.trace
+	trace.Outcome, trace.Status = record.Served, 200
+	if errors.Is(err, io.EOF) {
+		a.router.end(a.attempt, nil)
+		trace.Served, trace.Usage = a.Target, a.attempt.Usage
+	} else {
+		f, _ := llm.AsFailure(err)
+		a.router.end(a.attempt, f)
+		trace.Outcome, trace.Status = record.Failed, 502
+		if f.Class == llm.Cancelled {
+			trace.Outcome, trace.Status = record.Abandoned, StatusAbandoned
+		}
+		a.plan.failed(a.served, f)
+	}
+	trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
+	a.router.finish(trace)
+}

@@ -1,0 +1,219 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+func TestAFailureGoesOnToTheNextCandidateAndIsTold(t *testing.T) {
+	for class, failure := range map[llm.FailureClass]*llm.Failure{
+		llm.Network: {Class: llm.Network}, llm.Server: serverDown(), llm.RateLimit: {Class: llm.RateLimit, Status: 429},
+		llm.Quota: {Class: llm.Quota, Status: 429}, llm.Auth: {Class: llm.Auth, Status: 401}, llm.Garbage: {Class: llm.Garbage, Status: 200},
+		llm.NoSuchModel: {Class: llm.NoSuchModel, Status: 404},
+	} {
+		h := newHouse(t)
+		h.gemini.script = []act{{fail: failure}}
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from claude")
+		trace := h.log.last(t)
+		if trace.Outcome != record.Served || trace.Served.Provider != llm.Claude || len(trace.Attempts) != 2 || trace.Attempts[0].Class != class {
+			t.Errorf("%s: the trace says %s by %s after %d attempts, first %s", class, trace.Outcome, trace.Served, len(trace.Attempts), trace.Attempts[0].Class)
+		}
+		want := []record.Verdict{record.VerdictTriedFailed, record.VerdictServed, record.VerdictNotNeeded, record.VerdictNotNeeded}
+		if class == llm.NoSuchModel {
+			want[0] = record.VerdictNoSuchModel
+		}
+		var got []record.Verdict
+		for _, c := range trace.Plan {
+			got = append(got, c.Verdict)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: verdicts %v, want %v", class, got, want)
+		}
+		if trace.Usage.Output != 5 || trace.Cost != 15 {
+			t.Errorf("%s: usage %v and cost %d, want what claude counted", class, trace.Usage, trace.Cost)
+		}
+	}
+}
+
+func TestARequestAtFaultGoesBackToItsCallerWithTheReason(t *testing.T) {
+	for _, failure := range []*llm.Failure{
+		{Class: llm.BadRequest, Status: 422, Code: "invalid_temperature", Message: "temperature is too high"},
+		{Class: llm.ContentFilter, Status: 400, Message: "blocked"},
+		{Class: llm.ContextLength, Status: 413, Message: "too long"},
+	} {
+		h := newHouse(t)
+		h.openai.script = []act{{fail: failure}}
+		_, err := h.ask(t.Context(), chat("gpt-4o", false))
+		var e *Error
+		if !errors.As(err, &e) || e.Status != failure.Status || e.Attempts != 1 {
+			t.Errorf("%s: got %v", failure.Class, err)
+		}
+		trace := h.log.last(t)
+		if trace.Outcome != record.Refused || h.gemini.count()+h.claude.count()+h.local.count() != 0 {
+			t.Errorf("%s: outcome %s, and others were asked", failure.Class, trace.Outcome)
+		}
+		if trace.Attempts[0].Message != "" {
+			t.Errorf("%s: a message that may quote the prompt was recorded: %q", failure.Class, trace.Attempts[0].Message)
+		}
+	}
+}
+
+func TestSilenceBeforeTheFirstContentFailsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.gemini.script = []act{{silent: true}}
+		began := time.Now()
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from claude")
+		if took := time.Since(began); took != 60*time.Second {
+			t.Errorf("it took %v, want the 60 s to the first token", took)
+		}
+		if class := h.log.last(t).Attempts[0].Class; class != llm.Timeout {
+			t.Errorf("class %s, want timeout", class)
+		}
+	})
+}
+
+func TestPreambleWithoutContentIsHeldBackAndBounded(t *testing.T) {
+	h := newHouse(t)
+	h.gemini.script = []act{{preface: 3}, {preface: 10_000}}
+	text, err := h.ask(t.Context(), chat("gemini", true))
+	mustSay(t, text, err, "hello from gemini")
+	text, err = h.ask(t.Context(), chat("gemini", true))
+	mustSay(t, text, err, "hello from claude")
+	if class := h.log.last(t).Attempts[0].Class; class != llm.Garbage {
+		t.Errorf("an endless preamble is %s, want garbage", class)
+	}
+}
+
+func TestAModelThatThinksIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.claude.dialect = llm.AnthropicMessages
+		h.claude.script = []act{{preface: 500, think: time.Second}, {preface: 100, think: 10 * time.Second}}
+		text, err := h.ask(t.Context(), chat("claude", true))
+		mustSay(t, text, err, "hello from claude")
+		text, err = h.ask(t.Context(), chat("claude", true)) // thinks past the bound of 600 s
+		mustSay(t, text, err, "hello from gemini")
+	})
+}
+
+func TestAStreamCutAfterContentIsAnErrorNotAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, a := range []act{{cutAt: 1}, {cutAt: 2, stall: true}} {
+			h := newHouse(t)
+			h.gemini.script = []act{a}
+			text, err := h.ask(t.Context(), chat("gemini", true))
+			f, ok := llm.AsFailure(err)
+			if !ok || text == "" {
+				t.Fatalf("got %q, %v; want some text and a failure", text, err)
+			}
+			want := llm.StreamCut
+			if a.stall {
+				want = llm.Timeout
+			}
+			trace := h.log.last(t)
+			if f.Class != want || trace.Outcome != record.Failed || trace.Attempts[0].Class != want || h.claude.count() != 0 {
+				t.Errorf("class %s, outcome %s, %d calls of claude", f.Class, trace.Outcome, h.claude.count())
+			}
+		}
+	})
+}
+
+func TestAnAnswerInOnePieceFailsOverEvenWhenCutHalfWay(t *testing.T) {
+	h := newHouse(t)
+	h.local.script = []act{{cutAt: 2}}
+	text, err := h.ask(t.Context(), chat("local", false))
+	mustSay(t, text, err, "hello from gemini")
+	if trace := h.log.last(t); trace.Attempts[0].Class != llm.Network || trace.Outcome != record.Served {
+		t.Errorf("attempt %s, outcome %s", trace.Attempts[0].Class, trace.Outcome)
+	}
+}
+
+func TestASlowReaderIsNotTheTargetsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err = answer.Next(); err != nil {
+				break
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if h.log.last(t).Outcome != record.Served {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestACallerThatGoesAwayIsNobodysFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			h.gemini.script = []act{{silent: true}}
+			go func() { time.Sleep(time.Second); cancel() }()
+			_, err := h.ask(ctx, chat("gemini", true))
+			var e *Error
+			if !errors.As(err, &e) || e.Status != StatusAbandoned {
+				t.Fatalf("got %v", err)
+			}
+		}
+		trace := h.log.last(t)
+		if trace.Outcome != record.Abandoned || h.claude.count() != 0 || len(h.log.changes()) != 0 {
+			t.Errorf("outcome %s, claude asked %d times, transitions %v", trace.Outcome, h.claude.count(), h.log.changes())
+		}
+		// And in the middle of an answer.
+		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Close()
+		answer.Close()
+		if got := h.log.last(t).Outcome; got != record.Abandoned {
+			t.Errorf("closed early: %s", got)
+		}
+	})
+}
+
+func TestEveryRequestEndsInExactlyOneTrace(t *testing.T) {
+	h := newHouse(t)
+	h.gemini.script = []act{{}, {fail: serverDown()}, {cutAt: 1}, {fail: &llm.Failure{Class: llm.BadRequest, Status: 400}}}
+	for range 4 {
+		h.ask(t.Context(), chat("gemini", true))
+	}
+	h.ask(t.Context(), chat("no-such-thing", true))
+	h.Refuse(h.NewCall(&llm.Request{}, ""), &Error{Status: 400})
+	if len(h.log.traces) != 6 {
+		t.Errorf("6 requests left %d traces", len(h.log.traces))
+	}
+}
+
+func TestWhatATargetCannotCarryGoesWhereItCan(t *testing.T) {
+	h := newHouse(t)
+	req := chat("gemini", false)
+	req.Beyond = []string{"tools", "messages[1].tool_calls", "messages[2].tool_call_id"}
+	text, err := h.ask(t.Context(), req)
+	mustSay(t, text, err, "hello from openai")
+	plan := h.log.last(t).Plan
+	if plan[0].Verdict != record.VerdictCapabilityMissing || plan[0].Detail != "cannot carry tools, messages" {
+		t.Errorf("gemini's verdict is %+v", plan[0])
+	}
+	h = newHouse(t, func(c *Config) { c.Endpoints[2].Unusable = record.VerdictNoUsableKey })
+	_, err = h.ask(t.Context(), req)
+	var e *Error
+	if !errors.As(err, &e) || e.Status != 400 || e.Param != "tools" || e.Code != "capability_missing" {
+		t.Errorf("with nobody able to carry it: %#v", err)
+	}
+}

@@ -1,0 +1,247 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+)
+
+// act is what a fake upstream does with one request.
+type act struct {
+	fail    *llm.Failure  // instead of an answer
+	silent  bool          // never answers; ends with the context
+	wait    time.Duration // before the first content
+	cutAt   int           // breaks off after so many chunks; 0 for never
+	stall   bool          // goes silent instead of ending
+	panics  bool
+	preface int           // chunks without content before the answer
+	think   time.Duration // between two of those
+}
+
+// fake is an upstream that does as its script says, then answers well.
+type fake struct {
+	dialect llm.Dialect // default OpenAIChat
+	mu      sync.Mutex
+	name    string
+	script  []act
+	always  *act // instead of the script
+	calls   int
+	models  []string
+	last    llm.Request
+}
+
+func (f *fake) next(req *llm.Request) act {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	f.last = *req
+	if f.always != nil {
+		return *f.always
+	}
+	if len(f.script) == 0 {
+		return act{}
+	}
+	a := f.script[0]
+	f.script = f.script[1:]
+	return a
+}
+
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+func (f *fake) set(a *act) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.always = a
+}
+
+func (f *fake) Send(ctx context.Context, target llm.Target, req *llm.Request) (*llm.Reply, error) {
+	a := f.next(req)
+	if a.panics {
+		panic("the upstream's code is broken")
+	}
+	if a.silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	select {
+	case <-time.After(a.wait):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if a.fail != nil {
+		return nil, a.fail
+	}
+	return &llm.Reply{Stream: &fakeStream{ctx: ctx, act: a, name: f.name}, Dialect: cmp.Or(f.dialect, llm.OpenAIChat), RequestID: "up-" + f.name}, nil
+}
+
+func (f *fake) Ping(context.Context) (provider.Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.always != nil && f.always.fail != nil {
+		return provider.Status{}, f.always.fail
+	}
+	return provider.Status{Version: "1.2.3", Models: f.models}, nil
+}
+
+// fakeStream gives "hello from NAME" in two chunks, then the finish with usage.
+type fakeStream struct {
+	ctx  context.Context
+	act  act
+	name string
+	at   int
+}
+
+func (s *fakeStream) Next() (llm.Chunk, error) {
+	if s.act.preface > 0 {
+		s.act.preface--
+		time.Sleep(s.act.think)
+		if s.ctx.Err() != nil {
+			return llm.Chunk{}, s.ctx.Err()
+		}
+		return llm.Chunk{ID: "a1"}, nil
+	}
+	if s.act.cutAt > 0 && s.at == s.act.cutAt {
+		if s.act.stall {
+			<-s.ctx.Done()
+			return llm.Chunk{}, s.ctx.Err()
+		}
+		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the connection broke"}
+	}
+	s.at++
+	switch s.at {
+	case 1:
+		return llm.Chunk{Text: "hello "}, nil
+	case 2:
+		return llm.Chunk{Text: "from " + s.name}, nil
+	case 3:
+		return llm.Chunk{Finish: llm.FinishStop, Usage: &llm.Usage{Input: 10, Output: 5}}, nil
+	}
+	return llm.Chunk{}, io.EOF
+}
+
+func (s *fakeStream) Close() error { return nil }
+
+// log records what the router records.
+type log struct {
+	mu          sync.Mutex
+	traces      []*record.Trace
+	transitions []record.Transition
+	holds       []record.Hold
+}
+
+func (l *log) Trace(t *record.Trace) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.traces = append(l.traces, t)
+}
+func (l *log) Transition(t record.Transition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.transitions = append(l.transitions, t)
+}
+func (l *log) Hold(h record.Hold)          { l.mu.Lock(); defer l.mu.Unlock(); l.holds = append(l.holds, h) }
+func (l *log) Recent(llm.Provider) Figures { return Figures{} }
+
+func (l *log) last(t *testing.T) *record.Trace {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.traces) == 0 {
+		t.Fatal("no trace was recorded")
+	}
+	return l.traces[len(l.traces)-1]
+}
+
+// changes gives the transitions as "from>to".
+func (l *log) changes() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for _, t := range l.transitions {
+		out = append(out, string(t.From)+">"+string(t.To))
+	}
+	return out
+}
+
+// house is a router over four fake upstreams.
+type house struct {
+	*HybridRouter
+	log                           *log
+	gemini, claude, openai, local *fake
+}
+
+func newHouse(t testing.TB, change ...func(*Config)) *house {
+	t.Helper()
+	h := &house{log: &log{}, gemini: &fake{name: "gemini"}, claude: &fake{name: "claude"},
+		openai: &fake{name: "openai"}, local: &fake{name: "local", models: []string{"llama3", "org/tiny:1b"}}}
+	timeouts := Timeouts{FirstToken: 60 * time.Second, Silence: 30 * time.Second, Answer: 600 * time.Second}
+	c := Config{
+		Endpoints: []Endpoint{
+			{Provider: llm.Gemini, Upstream: h.gemini, Dialect: llm.GeminiGenerate, DefaultModel: "gemini-2.5-flash", Timeouts: timeouts},
+			{Provider: llm.Claude, Upstream: h.claude, Dialect: llm.AnthropicMessages, DefaultModel: "claude-sonnet-4-5", Timeouts: timeouts},
+			{Provider: llm.OpenAI, Upstream: h.openai, Dialect: llm.OpenAIChat, DefaultModel: "gpt-4o", Timeouts: timeouts},
+			{Provider: llm.Local, Upstream: h.local, Dialect: llm.OllamaChat, DefaultModel: "llama3", Timeouts: timeouts},
+		},
+		Recorder: h.log, Observer: h.log, IDs: record.NewIDs(1, 0), Log: slog.New(slog.DiscardHandler),
+		Price: func(_ llm.Target, u llm.Usage) (record.NanoUSD, bool) {
+			return record.NanoUSD(u.Input + u.Output), true
+		},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	r, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.HybridRouter = r
+	return h
+}
+
+func chat(model string, stream bool) *llm.Request {
+	return &llm.Request{Dialect: llm.OpenAIChat, Model: model, Stream: stream, Messages: []llm.Message{textMessage(llm.User, "hi")}}
+}
+
+// ask sends one request and reads its answer to the end.
+func (h *house) ask(ctx context.Context, req *llm.Request) (string, error) {
+	answer, err := h.Do(ctx, h.NewCall(req, "tester"))
+	if err != nil {
+		return "", err
+	}
+	defer answer.Close()
+	var text string
+	for {
+		chunk, err := answer.Next()
+		if errors.Is(err, io.EOF) {
+			return text, nil
+		}
+		if err != nil {
+			return text, err
+		}
+		text += chunk.Text
+	}
+}
+
+func mustSay(t *testing.T, got string, err error, want string) {
+	t.Helper()
+	if err != nil || got != want {
+		t.Fatalf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+func serverDown() *llm.Failure {
+	return &llm.Failure{Class: llm.Server, Status: 503, Message: "overloaded"}
+}

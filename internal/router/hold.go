@@ -1,0 +1,91 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// DefaultCanaryInterval lets one request in five seconds through to a held
+// target: 18 clean ones, enough to call it well, take a minute and a half.
+const DefaultCanaryInterval = 5 * time.Second
+
+// holds keeps the holds in force.
+type holds struct {
+	mu       sync.Mutex
+	interval time.Duration
+	byTarget map[llm.Target]*standing
+}
+
+type standing struct {
+	record.Hold
+	canary time.Time // when the last canary went
+}
+
+func newHolds(interval time.Duration) *holds {
+	return &holds{interval: interval, byTarget: make(map[llm.Target]*standing)}
+}
+
+// place puts a hold in force, in place of one on the same target. The first
+// canary waits a whole interval.
+func (h *holds) place(hold record.Hold, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &standing{Hold: hold, canary: now}
+	if old := h.byTarget[hold.Target]; old != nil {
+		s.canary = old.canary
+	}
+	h.byTarget[hold.Target] = s
+}
+
+// end takes a hold away and gives it, ended.
+func (h *holds) end(target llm.Target, why string, now time.Time) (record.Hold, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.byTarget[target]
+	if s == nil {
+		return record.Hold{}, false
+	}
+	delete(h.byTarget, target)
+	s.Ended, s.Ending = now, why
+	return s.Hold, true
+}
+
+// on gives the hold in force on a target. One past its expiry holds nothing,
+// even where whoever placed it has not ended it yet.
+func (h *holds) on(target llm.Target, now time.Time) (record.Hold, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.byTarget[target]
+	if s == nil || !now.Before(s.Expires) {
+		return record.Hold{}, false
+	}
+	return s.Hold, true
+}
+
+// standing gives the holds in force.
+func (h *holds) standing(now time.Time) []record.Hold {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []record.Hold
+	for _, s := range h.byTarget {
+		if now.Before(s.Expires) {
+			all = append(all, s.Hold)
+		}
+	}
+	return all
+}
+
+// takeCanary says whether this request may go to a held target all the same.
+func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.byTarget[target]
+	if s == nil || s.Source != record.ByAnomaly || now.Sub(s.canary) < h.interval {
+		return false
+	}
+	s.canary = now
+	return true
+}

@@ -1,0 +1,210 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// candidate is a target that a request may go to.
+type candidate struct {
+	endpoint *endpoint
+	target   llm.Target
+}
+
+// plan is where a request may go, in order, and what became of each.
+type plan struct {
+	preferred  llm.Provider
+	candidates []candidate
+	outcome    []record.Candidate // as long as candidates
+}
+
+// plan lists the candidates of a request: those of the operator's route for
+// this model, or else the provider that the model's name means and then the
+// chain, each with its default model.
+func (r *HybridRouter) plan(model string) (*plan, bool) {
+	var wishes []wish
+	if route, ok := r.routes[model]; ok {
+		for _, target := range route.Targets {
+			w, _ := r.resolve(target) // New saw to it that each resolves
+			wishes = append(wishes, w)
+		}
+	} else {
+		first, ok := r.resolve(model)
+		if !ok {
+			return nil, false
+		}
+		wishes = append(wishes, first)
+		for _, p := range r.order(first.provider)[1:] {
+			wishes = append(wishes, wish{provider: p})
+		}
+	}
+	p := &plan{preferred: wishes[0].provider}
+	for _, w := range wishes {
+		for _, e := range r.endpoints[w.provider] {
+			p.candidates = append(p.candidates, candidate{e, e.target(w.model)})
+			p.outcome = append(p.outcome, record.Candidate{Target: e.target(w.model), Verdict: record.VerdictNotNeeded})
+		}
+	}
+	return p, true
+}
+
+// judge says why a request cannot go to a candidate; "" when nothing but its
+// hold and its breaker might stand in the way.
+func judge(c candidate, req *llm.Request) (record.Verdict, string) {
+	if c.endpoint.Unusable != "" {
+		return c.endpoint.Unusable, c.endpoint.Detail
+	}
+	if c.endpoint.Dialect != req.Dialect && len(req.Beyond) > 0 {
+		return record.VerdictCapabilityMissing, "cannot carry " + fields(req.Beyond)
+	}
+	return "", ""
+}
+
+// fields names some fields of a request. Positions in lists are left out, so that
+// equal plans stay equal text.
+func fields(names []string) string {
+	var out []string
+	for _, name := range names {
+		top, _, _ := strings.Cut(name, "[")
+		if len(out) == 0 || out[len(out)-1] != top {
+			out = append(out, clip(top))
+		}
+	}
+	const most = 5
+	if len(out) > most {
+		return strings.Join(out[:most], ", ") + ", …"
+	}
+	return strings.Join(out, ", ")
+}
+
+// failed writes down that candidate i was tried in vain.
+func (p *plan) failed(i int, f *llm.Failure) {
+	out := &p.outcome[i]
+	out.Verdict, out.Detail = record.VerdictTriedFailed, brief(f)
+	if f.Class == llm.NoSuchModel {
+		out.Verdict, out.Detail = record.VerdictNoSuchModel, ""
+	}
+}
+
+// reason says in words why the request went where it went.
+func (p *plan) reason(served int) string {
+	if served == 0 {
+		return fmt.Sprintf("%s was the first choice", p.candidates[0].target.Provider.Title())
+	}
+	var why []string
+	for _, c := range p.outcome[:served] {
+		why = append(why, fmt.Sprintf("%s %s", c.Target.Provider.Title(), verdictWords(c)))
+	}
+	return fmt.Sprintf("%s, so %s served", strings.Join(why, ", "), p.candidates[served].target.Provider.Title())
+}
+
+func verdictWords(c record.Candidate) string {
+	switch c.Verdict {
+	case record.VerdictTriedFailed:
+		return "failed (" + c.Detail + ")"
+	case record.VerdictBreakerOpen:
+		return "has an open breaker"
+	case record.VerdictBreakerProbing:
+		return "is being probed"
+	case record.VerdictHeldByAnomaly:
+		return "is held by the anomaly detector"
+	case record.VerdictHeldByOperator:
+		return "is held by the operator"
+	case record.VerdictNoUsableKey:
+		return "has no key"
+	case record.VerdictProviderDisabled:
+		return "is disabled"
+	case record.VerdictCapabilityMissing:
+		return c.Detail
+	}
+	return strings.ReplaceAll(string(c.Verdict), "_", " ")
+}
+
+// exhausted is the error of a request that no candidate answered. failures
+// holds one entry for each candidate that was tried.
+func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Failure) *Error {
+	var lines []string
+	only := record.Verdict("")
+	for i, c := range p.outcome {
+		lines = append(lines, fmt.Sprintf("%s %s", c.Target, verdictWords(c)))
+		if i == 0 {
+			only = c.Verdict
+		} else if c.Verdict != only {
+			only = ""
+		}
+	}
+	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available", Attempts: len(failures)}
+	switch {
+	case len(failures) > 0:
+		e.Status, e.Code = 502, "all_providers_failed"
+		if all(failures, llm.Timeout) {
+			e.Status, e.Code = 504, "all_providers_timed_out"
+		} else if all(failures, llm.RateLimit) || all(failures, llm.Quota) {
+			e.Status, e.Type, e.Code = 429, "rate_limit_error", "all_providers_rate_limited"
+		}
+		e.RetryAfter = shortestWait(failures)
+	case p.lacks(req):
+		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
+		e.Param = req.Beyond[0]
+	case only == record.VerdictBreakerOpen:
+		e.Code = "all_breakers_open"
+	}
+	e.Message = "no provider could answer: " + strings.Join(lines, "; ")
+	if probe := r.nextProbe(p); !probe.IsZero() && e.Status == 503 {
+		e.RetryAfter = max(time.Until(probe), time.Second)
+		e.Message += fmt.Sprintf("; the next probe is at %s", probe.Format("15:04:05 MST"))
+	}
+	return e
+}
+
+// lacks says whether nothing but what the request asks for stands in the way:
+// no usable candidate can carry it.
+func (p *plan) lacks(req *llm.Request) bool {
+	missing := false
+	for _, c := range p.candidates {
+		verdict, _ := judge(c, req)
+		if verdict == "" {
+			return false
+		}
+		missing = missing || verdict == record.VerdictCapabilityMissing
+	}
+	return missing
+}
+
+// nextProbe gives the earliest probe among the plan's open breakers.
+func (r *HybridRouter) nextProbe(p *plan) time.Time {
+	var next time.Time
+	for _, c := range p.candidates {
+		if c.endpoint.Unusable != "" {
+			continue
+		}
+		if at := r.breaker(c.target).nextProbe(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+func all(failures []*llm.Failure, class llm.FailureClass) bool {
+	for _, f := range failures {
+		if f.Class != class {
+			return false
+		}
+	}
+	return len(failures) > 0
+}
+
+// shortestWait gives the earliest instant at which a provider asked to be tried again.
+func shortestWait(failures []*llm.Failure) time.Duration {
+	var least time.Duration
+	for _, f := range failures {
+		if f.RetryAfter > 0 && (least == 0 || f.RetryAfter < least) {
+			least = f.RetryAfter
+		}
+	}
+	return least
+}

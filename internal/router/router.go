@@ -1,0 +1,321 @@
+// Package router plans the candidates of a request in order, tries them, and
+// explains itself. Its HybridRouter spans Gemini, Claude, OpenAI and a local
+// Ollama server; every target has a circuit breaker of its own, and a failure
+// before the first content reaches the caller goes on to the next candidate.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+)
+
+// Upstream speaks to one endpoint of one provider.
+type Upstream interface {
+	// Send starts one attempt. Its error is a *llm.Failure, or the context's
+	// when the caller went away.
+	Send(context.Context, llm.Target, *llm.Request) (*llm.Reply, error)
+	// Ping asks a free endpoint whether the provider answers.
+	Ping(context.Context) (provider.Status, error)
+}
+
+// Recorder takes what happened. None of its methods may block: they are
+// called on the path of a request, and Transition under a breaker's mutex.
+type Recorder interface {
+	Trace(*record.Trace)
+	Transition(record.Transition)
+	Hold(record.Hold)
+}
+
+// Figures are what a provider's last minutes looked like.
+type Figures struct {
+	Latency   time.Duration // median of answered requests; 0 without data
+	ErrorRate float64       // share of attempts that failed by the provider's fault
+	Attempts  int
+	LastError string // "" where the last attempts went well
+}
+
+// Observer knows a provider's last minutes.
+type Observer interface {
+	Recent(llm.Provider) Figures
+}
+
+// Endpoint is one place where a provider is reached.
+type Endpoint struct {
+	Provider     llm.Provider
+	Name         string // "" where the provider has only one
+	Upstream     Upstream
+	Dialect      llm.Dialect // what it speaks; a request of the same dialect passes through
+	DefaultModel string
+	Models       []string // configured ones; a model outside is tried all the same when a caller names it
+	// Unusable says why nothing may be sent here, VerdictNoUsableKey or
+	// VerdictProviderDisabled; "" for an endpoint in use.
+	Unusable record.Verdict
+	Detail   string // what to do about Unusable
+	Timeouts Timeouts
+}
+
+// Route is a rule of the operator's: requests for its models go to its
+// targets, in order, instead of the chain.
+type Route struct {
+	Name    string
+	Models  []string // as callers write them
+	Targets []string // "provider" or "provider/model"
+}
+
+// Config is what a HybridRouter is made of.
+type Config struct {
+	Endpoints        []Endpoint
+	Chain            []llm.Provider    // default llm.Providers()
+	Aliases          map[string]string // a caller's word to a model name
+	Routes           []Route
+	FailureThreshold int           // default DefaultFailureThreshold
+	RecoveryTimeout  time.Duration // default DefaultRecoveryTimeout
+	CanaryInterval   time.Duration // default DefaultCanaryInterval
+	Recorder         Recorder
+	Observer         Observer
+	IDs              *record.IDs
+	// Price gives what an answer costs; false where the model's price is unknown.
+	Price func(llm.Target, llm.Usage) (record.NanoUSD, bool)
+	Log   *slog.Logger
+}
+
+// maxBreakers bounds the breakers kept for models that callers name freely.
+const maxBreakers = 1024
+
+// HybridRouter routes requests between cloud APIs and a local server.
+type HybridRouter struct {
+	chain     []llm.Provider
+	endpoints map[llm.Provider][]*endpoint
+	aliases   map[string]string
+	routes    map[string]Route
+	threshold int
+	recovery  time.Duration
+	recorder  Recorder
+	observer  Observer
+	ids       *record.IDs
+	price     func(llm.Target, llm.Usage) (record.NanoUSD, bool)
+	log       *slog.Logger
+	holds     *holds
+
+	mu       sync.Mutex
+	breakers map[llm.Target]*breaker
+}
+
+// endpoint is an Endpoint and what was learnt of it.
+type endpoint struct {
+	Endpoint
+	mu         sync.Mutex
+	discovered []string // models, as of the last ping that answered
+	contact    contact
+}
+
+// contact is the last that was heard of an endpoint, by a ping or an attempt.
+type contact struct {
+	at  time.Time // zero before the first
+	err string    // "" when it answered
+}
+
+// New makes a router. It needs at least one endpoint, and every provider of
+// the chain must have one.
+func New(c Config) (*HybridRouter, error) {
+	r := &HybridRouter{
+		chain:     c.Chain,
+		endpoints: make(map[llm.Provider][]*endpoint),
+		aliases:   c.Aliases,
+		routes:    make(map[string]Route),
+		threshold: c.FailureThreshold,
+		recovery:  c.RecoveryTimeout,
+		recorder:  c.Recorder,
+		observer:  c.Observer,
+		ids:       c.IDs,
+		price:     c.Price,
+		log:       c.Log,
+		breakers:  make(map[llm.Target]*breaker),
+	}
+	if len(r.chain) == 0 {
+		r.chain = llm.Providers()
+	}
+	if r.threshold == 0 {
+		r.threshold = DefaultFailureThreshold
+	}
+	if r.recovery == 0 {
+		r.recovery = DefaultRecoveryTimeout
+	}
+	interval := c.CanaryInterval
+	if interval == 0 {
+		interval = DefaultCanaryInterval
+	}
+	r.holds = newHolds(interval)
+	for _, e := range c.Endpoints {
+		r.endpoints[e.Provider] = append(r.endpoints[e.Provider], &endpoint{Endpoint: e})
+	}
+	var errs []error
+	for _, p := range r.chain {
+		if len(r.endpoints[p]) == 0 {
+			errs = append(errs, fmt.Errorf("the chain names %s, which has no endpoint", p))
+		}
+	}
+	for _, route := range c.Routes {
+		for _, model := range route.Models {
+			r.routes[model] = route
+		}
+		for _, target := range route.Targets {
+			if _, ok := r.resolve(target); !ok {
+				errs = append(errs, fmt.Errorf("route %q: no provider serves %q", route.Name, target))
+			}
+		}
+	}
+	return r, errors.Join(errs...)
+}
+
+// has says whether the endpoint is known to serve a model.
+func (e *endpoint) has(model string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return model == e.DefaultModel || slices.Contains(e.Models, model) || slices.Contains(e.discovered, model)
+}
+
+func (e *endpoint) heard(err string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.contact = contact{at: time.Now(), err: err}
+}
+
+func (e *endpoint) lastContact() contact {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.contact
+}
+
+func (e *endpoint) target(model string) llm.Target {
+	if model == "" {
+		model = e.DefaultModel
+	}
+	return llm.Target{Provider: e.Provider, Endpoint: e.Name, Model: model}
+}
+
+// breaker gives the breaker of a target, a closed one at first sight.
+func (r *HybridRouter) breaker(target llm.Target) *breaker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.breakers[target]
+	if b == nil {
+		if len(r.breakers) >= maxBreakers {
+			r.forgetIdle()
+		}
+		b = newBreaker(target, r.threshold, r.recovery, r.changed)
+		r.breakers[target] = b
+	}
+	return b
+}
+
+// forgetIdle makes room by dropping the breakers that hold no evidence.
+func (r *HybridRouter) forgetIdle() {
+	for target, b := range r.breakers {
+		if b.idle() {
+			delete(r.breakers, target)
+		}
+	}
+}
+
+func (r *HybridRouter) changed(t record.Transition) {
+	t.ID = r.ids.Next(t.At)
+	r.recorder.Transition(t)
+}
+
+// BreakerState is one breaker as it stands.
+type BreakerState struct {
+	Target    llm.Target
+	State     record.State
+	Failures  int       // in a row, while closed
+	NextProbe time.Time // when an open breaker admits its probe; zero otherwise
+	Reason    string    // why it opened, in words; "" while closed
+}
+
+// Breakers gives every breaker as it stands. Asking moves an open breaker
+// whose time has come to half-open: gobreaker does so only when it is asked.
+func (r *HybridRouter) Breakers() []BreakerState {
+	r.mu.Lock()
+	all := make([]*breaker, 0, len(r.breakers))
+	for _, b := range r.breakers {
+		all = append(all, b)
+	}
+	r.mu.Unlock()
+	states := make([]BreakerState, len(all))
+	for i, b := range all {
+		states[i] = b.snapshot()
+	}
+	return states
+}
+
+// Hold keeps traffic away from a target but for canaries. It refuses, and
+// says false, when no other target is known to work.
+func (r *HybridRouter) Hold(h record.Hold) bool {
+	if !r.anotherWorks(h.Target) {
+		return false
+	}
+	r.holds.place(h, time.Now())
+	r.recorder.Hold(h)
+	return true
+}
+
+// Release ends the hold on a target, and says whether there was one.
+func (r *HybridRouter) Release(target llm.Target, why string) bool {
+	h, ok := r.holds.end(target, why, time.Now())
+	if ok {
+		r.recorder.Hold(h)
+	}
+	return ok
+}
+
+// FailureThreshold gives how many failures in a row open a breaker.
+func (r *HybridRouter) FailureThreshold() int { return r.threshold }
+
+// Contact tells how the endpoints of a provider were when last heard of, by a
+// ping or an attempt: known is false before the first, and trouble is "" where one
+// of them answered.
+func (r *HybridRouter) Contact(p llm.Provider) (trouble string, known bool) {
+	for _, e := range r.endpoints[p] {
+		last := e.lastContact()
+		if e.Unusable != "" || last.at.IsZero() {
+			continue
+		}
+		if last.err == "" {
+			return "", true
+		}
+		trouble, known = last.err, true
+	}
+	return trouble, known
+}
+
+// Holds gives the holds in force.
+func (r *HybridRouter) Holds() []record.Hold { return r.holds.standing(time.Now()) }
+
+// anotherWorks says whether a default target other than this one would serve:
+// usable, its breaker closed, not held, and its endpoint well when last heard of.
+func (r *HybridRouter) anotherWorks(but llm.Target) bool {
+	for _, p := range r.chain {
+		for _, e := range r.endpoints[p] {
+			t := e.target("")
+			if t == but || e.Unusable != "" || r.breaker(t).state() != record.Closed {
+				continue
+			}
+			if _, held := r.holds.on(t, time.Now()); held {
+				continue
+			}
+			if last := e.lastContact(); !last.at.IsZero() && last.err == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
