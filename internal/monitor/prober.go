@@ -1,0 +1,76 @@
+package monitor
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/provider"
+)
+
+const (
+	// DefaultProbeInterval looks at a provider twice a minute; the endpoints
+	// asked, lists of models and Ollama's version, are free.
+	DefaultProbeInterval = 30 * time.Second
+	// ProbeTimeout is how long such an endpoint may take.
+	ProbeTimeout = 10 * time.Second
+)
+
+// Probe is one endpoint to look at.
+type Probe struct {
+	Provider llm.Provider
+	Endpoint string
+	Ping     func(context.Context) (provider.Status, error)
+}
+
+// Prober asks endpoints whether they answer. What it finds tells which models there
+// are and whether a target works at all; it moves no breaker.
+type Prober struct {
+	Probes   []Probe
+	Interval time.Duration // default DefaultProbeInterval
+	Found    func(llm.Provider, string, provider.Status, error)
+	Monitor  *Monitor
+}
+
+// Run probes at once and then on its interval, with jitter, until ctx ends.
+func (p *Prober) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, probe := range p.Probes {
+		wg.Go(func() { p.watch(ctx, probe) })
+	}
+	wg.Wait()
+	return nil
+}
+
+func (p *Prober) watch(ctx context.Context, probe Probe) {
+	interval := p.Interval
+	if interval == 0 {
+		interval = DefaultProbeInterval
+	}
+	for {
+		p.once(ctx, probe)
+		jittered := interval*9/10 + rand.N(interval/5+1)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(jittered):
+		}
+	}
+}
+
+func (p *Prober) once(ctx context.Context, probe Probe) {
+	asked, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	defer cancel()
+	status, err := probe.Ping(asked)
+	if ctx.Err() != nil {
+		return
+	}
+	up := 1.0
+	if err != nil {
+		up = 0
+	}
+	p.Monitor.metrics.up.WithLabelValues(string(probe.Provider)).Set(up)
+	p.Found(probe.Provider, probe.Endpoint, status, err)
+}
