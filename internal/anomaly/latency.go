@@ -1,0 +1,182 @@
+package anomaly
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"breakwater/internal/llm"
+)
+
+// measure is one way to see a target's speed. None of them is the time of a
+// whole answer as it is: that says more about its length than about the target.
+type measure int
+
+const (
+	firstToken  measure = iota // streamed: time to first content, for the size of the prompt
+	outputToken                // streamed: time per output token
+	wholeAnswer                // not streamed: the whole time, for the sizes of prompt and answer
+	measures
+)
+
+func (m measure) String() string {
+	return [...]string{"time to first token", "time per output token", "time for an answer"}[m]
+}
+
+const (
+	inputScale    = 4000 // input tokens that double the time to first token
+	outputScale   = 25   // output tokens that take as long as a first token
+	minOutput     = 16   // output tokens below which the time per token is mostly noise
+	notNoticed    = 50 * time.Millisecond
+	notNoticedPer = time.Millisecond // 1,000 tokens a second
+
+	spreadFloor  = 0.08 // so that a steady series does not make trifles unusual
+	firstSpread  = 0.3
+	slack        = 1.5                // of the CUSUM, in standard deviations
+	decideAt     = 0.8                // of the threshold
+	usualMinutes = 30                 // memory of the usual level
+	anchorMemory = 24 * time.Hour     // of the level that a slow ramp is compared with
+	maxExcess    = 2.0794415416798357 // ln 8: no single answer says more
+	material     = math.Ln2           // twice as slow as usual is worth a failover
+)
+
+// of gives the logarithm of the sample's time with the part that its size
+// explains taken out, and that part. Times that nobody notices count as the
+// shortest that somebody does, so that 2 ms turning into 10 ms is no trouble.
+//
+// The first content of an answer that is not streamed is the whole answer, so
+// its TTFT says nothing. Its whole time is compared instead, divided by what
+// its sizes let expect of a typical model; where a model is not typical the
+// error is part of the learned spread and makes the test slower, not wrong.
+// An answer that does not tell its size is not used.
+func (m measure) of(s Sample) (x, size float64, ok bool) {
+	in := float64(s.InputTokens) / inputScale
+	switch {
+	case m == firstToken && s.Stream && s.TTFT > 0:
+		size = math.Log1p(in)
+		return math.Log(max(s.TTFT, notNoticed).Seconds()) - size, size, true
+	case m == outputToken && s.Stream && s.TTFT > 0 && s.OutputTokens >= minOutput:
+		each := (s.Took - s.TTFT) / time.Duration(s.OutputTokens-1)
+		return math.Log(max(each, notNoticedPer).Seconds()), 0, true
+	case m == wholeAnswer && !s.Stream && s.OutputTokens > 0:
+		size = math.Log1p(in + float64(s.OutputTokens)/outputScale)
+		return math.Log(max(s.Took, notNoticed).Seconds()) - size, size, true
+	}
+	return 0, 0, false
+}
+
+// level is the usual of one measure and the evidence against it: a winsorised
+// CUSUM on the z-score against the target's own past. Logarithms of seconds.
+type level struct {
+	n      int
+	mean   float64
+	spread float64 // standard deviation, winsorised
+	anchor float64 // the mean over a day
+	size   float64 // usual part that sizes explain, for showing
+	last   time.Time
+	gap    float64 // usual minutes between samples
+
+	recent float64 // deviation over about the last dozen
+
+	evidence float64
+	run      int     // requests in this excursion
+	excess   float64 // mean deviation over the excursion
+	since    time.Time
+	alarm    alarm
+	witness  witness
+}
+
+// observe takes one time and gives a finding when the evidence suffices.
+func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
+	if l.n == 0 {
+		*l = level{n: 1, mean: x, spread: firstSpread, anchor: x, size: size, last: in.at, gap: 1}
+		return Finding{}, false
+	}
+	minutes := max(0, in.at.Sub(l.last).Minutes())
+	l.last = in.at
+	d := x - l.mean
+	spread := l.spread
+	if l.n >= in.cfg.MinSamples {
+		l.recent += recentWeight * (min(d, maxExcess) - l.recent)
+		l.judge(d, in)
+	}
+	if l.evidence <= freezeAt*in.threshold*decideAt {
+		l.since = in.at
+		l.learn(d, size, minutes)
+	} else if in.at.Sub(l.since) > in.cfg.Settle {
+		*l = level{} // it has been so for so long that it is the usual now
+		return Finding{}, false
+	}
+	if l.evidence < decideAt*in.threshold {
+		return Finding{}, false
+	}
+	l.evidence = min(l.evidence, maxEvidence*decideAt*in.threshold)
+	again, tell := l.alarm.tell(l.excess > material && !l.witness.single(), in)
+	if !tell {
+		return Finding{}, false
+	}
+	f := Finding{
+		Signal: Latency, Z: l.excess / spread, Failover: l.alarm.failover, Again: again,
+		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size),
+	}
+	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
+	if l.witness.single() {
+		f.Text += ", all slow answers are one caller's"
+	}
+	return f, true
+}
+
+// judge adds one deviation to the evidence.
+func (l *level) judge(d float64, in input) {
+	z := clip(d/l.spread, 3)
+	l.evidence = max(0, l.evidence+z-slack)
+	if l.evidence == 0 {
+		l.clear()
+		return
+	}
+	l.run++
+	l.excess += max(1/float64(l.run), 0.1) * (min(d, maxExcess) - l.excess)
+	l.witness.note(in.caller, z > slack)
+}
+
+// learn moves the usual. A level that crept away from the day's is put back
+// to it, so that a slow ramp is seen by the same test as a jump.
+func (l *level) learn(d, size, minutes float64) {
+	l.n++
+	l.gap += max(2/float64(l.n+1), 0.02) * (minutes - l.gap)
+	g := max(2/float64(l.n+1), min(max(l.gap/usualMinutes, 0.002), 0.03))
+	l.mean += g * clip(d, 2*l.spread)
+	l.spread = max(spreadFloor, l.spread+g*(1.2533*min(math.Abs(d), 3*l.spread)-l.spread))
+	l.size += g * (size - l.size)
+	if g > 0.03 {
+		l.anchor = l.mean
+		return
+	}
+	l.anchor += min(1, minutes/anchorMemory.Minutes()) * (l.mean - l.anchor)
+	if l.mean-l.anchor > material {
+		l.mean = l.anchor
+	}
+}
+
+func (l *level) clear() {
+	l.evidence, l.run, l.excess = 0, 0, 0
+	l.alarm, l.witness = alarm{}, witness{}
+}
+
+func (l *level) score(t llm.Target, m measure, threshold float64) Score {
+	return Score{
+		Target: t, Signal: Latency, Measure: m.String(), Samples: l.n,
+		Z: l.recent / l.spread, Now: math.Exp(l.mean + l.size + l.recent), Usual: math.Exp(l.mean + l.size),
+		Evidence: l.evidence, Threshold: decideAt * threshold,
+	}
+}
+
+func clip(v, limit float64) float64 { return min(max(v, -limit), limit) }
+
+// seconds writes a time as people say it.
+func seconds(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.0f ms", s*1000)
+	}
+	return fmt.Sprintf("%.1f s", s)
+}

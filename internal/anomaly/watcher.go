@@ -1,0 +1,332 @@
+package anomaly
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// Defaults of WatcherConfig.
+const (
+	// DefaultHold is Envoy's base ejection time: long enough for a blip to pass.
+	DefaultHold = 30 * time.Second
+	// DefaultMaxHold is Envoy's cap of one ejection; a recovered target waits
+	// no longer than this to be judged.
+	DefaultMaxHold = 300 * time.Second
+	// DefaultNoCanary ends a hold that no canary could judge, because there
+	// was no traffic: the next requests will tell.
+	DefaultNoCanary = 10 * time.Minute
+	// DefaultLongest ends any hold; where the trouble lasts, a handful of
+	// requests places the next. It is about the 75th percentile of providers' incidents.
+	DefaultLongest = 2 * time.Hour
+	// DefaultCalm is after how long without a hold a target's holds begin
+	// short again.
+	DefaultCalm = 30 * time.Minute
+	// DefaultTogether is how close the beginnings of several providers'
+	// troubles must be to have one cause, most likely on our side.
+	DefaultTogether = time.Minute
+	// DefaultTick is how often expiry is looked at.
+	DefaultTick = time.Second
+)
+
+// knownFor is how long a provider without requests counts among those that
+// an alarm is compared with.
+const knownFor = time.Hour
+
+// Holder keeps traffic away from a target; the router is one. Its methods
+// must not call the Watcher.
+type Holder interface {
+	// Hold places a hold, or extends the one with the same ID. It gives false,
+	// and holds nothing anew, where the target is the last that still works.
+	Hold(record.Hold) bool
+	// Release ends the hold on a target and says whether there was one.
+	Release(target llm.Target, why string) bool
+}
+
+// WatcherConfig sets a Watcher; a zero field means its default.
+type WatcherConfig struct {
+	Detector Config
+	Hold     time.Duration // of a first hold; each further one is twice as long
+	MaxHold  time.Duration // of one hold, or of one extension
+	NoCanary time.Duration // since the last canary, after which a hold ends
+	Longest  time.Duration // of a hold with all its extensions
+	Calm     time.Duration
+	Together time.Duration
+	Tick     time.Duration
+}
+
+func (c WatcherConfig) withDefaults() WatcherConfig {
+	c.Hold = cmp.Or(c.Hold, DefaultHold)
+	c.NoCanary = cmp.Or(c.NoCanary, DefaultNoCanary)
+	c.Longest = cmp.Or(c.Longest, DefaultLongest)
+	c.MaxHold = min(cmp.Or(c.MaxHold, DefaultMaxHold), c.NoCanary, c.Longest)
+	c.Calm = cmp.Or(c.Calm, DefaultCalm)
+	c.Together = cmp.Or(c.Together, DefaultTogether)
+	c.Tick = cmp.Or(c.Tick, DefaultTick)
+	return c
+}
+
+// EventKind says what a Watcher reports.
+type EventKind string
+
+// The kinds of event.
+const (
+	Found        EventKind = "found" // a trouble that led to no hold; Text says why
+	HoldPlaced   EventKind = "hold_placed"
+	HoldExtended EventKind = "hold_extended"
+	HoldEnded    EventKind = "hold_ended"
+)
+
+// Event is one thing that a Watcher found or did.
+type Event struct {
+	Kind    EventKind
+	At      time.Time
+	Target  llm.Target
+	Finding Finding     // of Found and HoldPlaced
+	Hold    record.Hold // of the other kinds
+	Text    string      // in plain words
+}
+
+// Watcher turns findings that matter into holds, and ends each hold when the
+// target's canaries show that it is well, or at its bound. It may be used by
+// several goroutines at once.
+type Watcher struct {
+	cfg      WatcherConfig
+	detector *Detector
+	holder   Holder
+	nextID   func(time.Time) record.ID
+	report   func(Event)
+
+	mu      sync.Mutex
+	held    map[llm.Target]*watched
+	rests   map[llm.Target]rest
+	seen    map[llm.Provider]time.Time // last sample
+	trouble map[llm.Provider]span      // by findings that mattered and bad canaries
+}
+
+// watched is one hold in force.
+type watched struct {
+	hold   record.Hold
+	signal Signal
+	level  int       // how often the time was doubled
+	canary time.Time // the last one, or when the hold was placed
+	trial  trial
+}
+
+// span is when a provider's trouble began and was last seen.
+type span struct{ began, last time.Time }
+
+// rest is what is remembered of a target's last hold.
+type rest struct {
+	level int
+	ended time.Time
+}
+
+// NewWatcher makes a Watcher. report hears of everything, in order; it must
+// not block and must not call the Watcher.
+func NewWatcher(cfg WatcherConfig, holder Holder, nextID func(time.Time) record.ID, report func(Event)) *Watcher {
+	cfg = cfg.withDefaults()
+	return &Watcher{
+		cfg: cfg, detector: NewDetector(cfg.Detector), holder: holder, nextID: nextID, report: report,
+		held: map[llm.Target]*watched{}, rests: map[llm.Target]rest{},
+		seen: map[llm.Provider]time.Time{}, trouble: map[llm.Provider]span{},
+	}
+}
+
+// Scores gives the measures of all targets, for the page.
+func (w *Watcher) Scores() []Score { return w.detector.Scores() }
+
+// Run looks at expiry until ctx ends, whether or not there is traffic.
+func (w *Watcher) Run(ctx context.Context) error {
+	tick := time.NewTicker(w.cfg.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			w.Tick(now)
+		}
+	}
+}
+
+// Observe takes one sample.
+func (w *Watcher) Observe(s Sample) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.Class == "" || s.Class.CountsAgainstTarget() {
+		w.seen[s.Target.Provider] = s.At
+	}
+	if h := w.held[s.Target]; h != nil {
+		// Requests that were under way when the hold was placed tell nothing new.
+		if s.Canary {
+			w.judge(h, s)
+		}
+		return
+	}
+	for _, f := range w.detector.Observe(s) {
+		w.act(f)
+	}
+}
+
+// act places a hold for a finding that matters, unless something speaks
+// against it.
+func (w *Watcher) act(f Finding) {
+	if w.held[f.Target] != nil {
+		return
+	}
+	if !f.Failover {
+		if !f.Again {
+			w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text})
+		}
+		return
+	}
+	w.alarm(f.Target.Provider, f.At)
+	why := ""
+	if several, known := w.together(f.Target.Provider, f.At); several >= 2 && known >= 3 {
+		why = fmt.Sprintf("no hold: %d of %d providers are in trouble at once, so the cause is probably on this side", several, known)
+	} else if h := w.place(f); h == nil {
+		why = "no hold: this is the last target that still works"
+	} else {
+		w.held[f.Target] = h
+		w.report(Event{Kind: HoldPlaced, At: f.At, Target: f.Target, Finding: f, Hold: h.hold, Text: f.Text})
+		return
+	}
+	if !f.Again {
+		w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text + "; " + why})
+	}
+}
+
+// alarm notes that a provider is in trouble now.
+func (w *Watcher) alarm(p llm.Provider, now time.Time) {
+	t := w.trouble[p]
+	if now.Sub(t.last) > 2*w.cfg.Together {
+		t.began = now
+	}
+	t.last = now
+	w.trouble[p] = t
+}
+
+// together counts the providers whose trouble began with this one's and
+// lasts, and those with traffic.
+func (w *Watcher) together(as llm.Provider, now time.Time) (in, known int) {
+	began := w.trouble[as].began
+	for p, at := range w.seen {
+		if now.Sub(at) > knownFor {
+			continue
+		}
+		known++
+		if t := w.trouble[p]; now.Sub(t.last) <= 2*w.cfg.Together && began.Sub(t.began).Abs() <= w.cfg.Together {
+			in++
+		}
+	}
+	return in, known
+}
+
+func (w *Watcher) place(f Finding) *watched {
+	level := 0
+	if r, ok := w.rests[f.Target]; ok {
+		calm := int(f.At.Sub(r.ended) / w.cfg.Calm)
+		level = max(0, r.level+1-calm)
+	}
+	h := &watched{signal: f.Signal, level: level, canary: f.At, hold: record.Hold{
+		ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
+		Placed: f.At, Expires: f.At.Add(w.length(level)),
+	}}
+	if !w.holder.Hold(h.hold) {
+		return nil
+	}
+	return h
+}
+
+// length is how long a hold lasts before it must be extended.
+func (w *Watcher) length(level int) time.Duration {
+	d := w.cfg.Hold
+	for range level {
+		if d >= w.cfg.MaxHold {
+			break
+		}
+		d *= 2
+	}
+	return min(d, w.cfg.MaxHold)
+}
+
+// judge lets one canary speak for or against a held target.
+func (w *Watcher) judge(h *watched, s Sample) {
+	failed := s.Class != ""
+	if failed && !s.Class.CountsAgainstTarget() {
+		return
+	}
+	slower, known := w.detector.slowness(s)
+	h.canary = s.At
+	h.trial.note(failed, slower, known)
+	if failed || known && slower > material {
+		w.alarm(s.Target.Provider, s.At)
+	}
+	switch {
+	case h.trial.well(h.signal):
+		w.end(h, s.At, fmt.Sprintf("well again: %d canary requests went as usual", h.trial.seen))
+	case h.trial.bad():
+		w.extend(h, s.At, "canary requests show that the trouble lasts")
+	}
+}
+
+// Tick ends or extends the holds whose time has come. It acts one tick before
+// the expiry, so that no traffic slips through to a target that stays held.
+func (w *Watcher) Tick(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range w.held {
+		switch {
+		case now.Before(h.hold.Expires.Add(-w.cfg.Tick)):
+		case now.Sub(h.hold.Placed) >= w.cfg.Longest-w.cfg.Tick:
+			if h.signal == Latency {
+				w.detector.Relearn(h.hold.Target)
+			}
+			w.end(h, now, "held for long enough: the next requests will tell")
+		case now.Sub(h.canary) >= w.cfg.NoCanary-w.cfg.Tick:
+			w.end(h, now, "no request came to try it with")
+		default:
+			w.extend(h, now, "too few canary requests to call it well")
+		}
+	}
+}
+
+// extend gives a hold more time, never past its bound, and its canaries a new
+// trial.
+func (w *Watcher) extend(h *watched, now time.Time, why string) {
+	h.level++
+	bound := h.hold.Placed.Add(w.cfg.Longest)
+	if quiet := h.canary.Add(w.cfg.NoCanary); quiet.Before(bound) {
+		bound = quiet
+	}
+	until := now.Add(w.length(h.level))
+	if until.After(bound) {
+		until = bound
+	}
+	if until.After(h.hold.Expires) {
+		h.hold.Expires = until
+		if !w.holder.Hold(h.hold) {
+			w.end(h, now, "the last target that still works is not held")
+			return
+		}
+		w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
+	}
+	if h.trial.bad() {
+		h.trial = trial{}
+	}
+}
+
+func (w *Watcher) end(h *watched, now time.Time, why string) {
+	delete(w.held, h.hold.Target)
+	w.rests[h.hold.Target] = rest{level: h.level, ended: now}
+	w.detector.Clear(h.hold.Target, now)
+	w.holder.Release(h.hold.Target, why)
+	h.hold.Ended, h.hold.Ending = now, why
+	w.report(Event{Kind: HoldEnded, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
+}

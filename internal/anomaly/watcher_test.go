@@ -1,0 +1,322 @@
+package anomaly
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+
+	"pgregory.net/rapid"
+)
+
+// fakeHolder holds as the router does: never the last target that works.
+type fakeHolder struct {
+	held map[llm.Target]record.Hold
+	all  int // targets that there are
+}
+
+func (h *fakeHolder) Hold(hold record.Hold) bool {
+	_, again := h.held[hold.Target]
+	if !again && len(h.held)+1 >= h.all {
+		return false
+	}
+	h.held[hold.Target] = hold
+	return true
+}
+
+func (h *fakeHolder) Release(t llm.Target, _ string) bool {
+	_, ok := h.held[t]
+	delete(h.held, t)
+	return ok
+}
+
+// watch makes a Watcher over a fake holder, with a list of what it reports.
+func watch(cfg WatcherConfig, targets int) (*Watcher, *fakeHolder, *[]Event) {
+	holder := &fakeHolder{held: map[llm.Target]record.Hold{}, all: targets}
+	var events []Event
+	ids := record.NewIDs(1, 0)
+	return NewWatcher(cfg, holder, ids.Next, func(e Event) { events = append(events, e) }), holder, &events
+}
+
+// bring feeds samples until the target is held.
+func bring(t interface {
+	Helper()
+	Fatal(...any)
+}, w *Watcher, g *traffic, h *fakeHolder) {
+	t.Helper()
+	for range 200 {
+		w.Observe(g.next())
+		if _, held := h.held[g.target]; held {
+			return
+		}
+	}
+	t.Fatal("no hold within 200 requests")
+}
+
+func kinds(events []Event) string {
+	var b strings.Builder
+	for _, e := range events {
+		fmt.Fprintf(&b, "%s ", e.Kind)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// canary makes one canary sample, five seconds after the last sample.
+func canary(g *traffic) Sample {
+	at := g.now.Add(5 * time.Second)
+	s := g.next()
+	g.now, s.At, s.Canary = at, at, true
+	return s
+}
+
+func TestATargetThatIsDownIsHeldUntilItsCanariesAreWell(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(1, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	hold := holder.held[gemini]
+	if hold.ID == 0 || hold.Source != record.ByAnomaly || !hold.Placed.Equal(g.now) ||
+		hold.Expires.Sub(hold.Placed) != DefaultHold || !strings.Contains(hold.Reason, "requests failed") {
+		t.Errorf("hold %+v", hold)
+	}
+	for range 12 { // a minute of bad canaries
+		w.Observe(canary(g))
+		w.Tick(g.now)
+	}
+	if h := holder.held[gemini]; h.ID != hold.ID || h.Expires.Sub(h.Placed) <= 2*DefaultHold {
+		t.Errorf("not extended: %+v", h)
+	}
+	g.errors = 0
+	n := 0
+	for ; len(holder.held) > 0 && n < 100; n++ {
+		w.Observe(canary(g))
+		w.Tick(g.now)
+	}
+	if n > 36 {
+		t.Errorf("released after %d good canaries", n)
+	}
+	last := (*events)[len(*events)-1]
+	if last.Kind != HoldEnded || !strings.Contains(last.Text, "well again") || last.Hold.Ended.IsZero() {
+		t.Errorf("last event %+v", last)
+	}
+}
+
+func TestASlowTargetIsHeldUntilItsSpeedIsBack(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(2, openai, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors, g.slow = 0, 5
+	bring(t, w, g, holder)
+	for range 40 { // it answers, but slowly
+		w.Observe(canary(g))
+		w.Tick(g.now)
+	}
+	if len(holder.held) == 0 {
+		t.Fatal("released although still slow")
+	}
+	g.slow = 1
+	for range 60 {
+		w.Observe(canary(g))
+		w.Tick(g.now)
+	}
+	if len(holder.held) != 0 {
+		t.Errorf("still held: %s", kinds(*events))
+	}
+	for range 500 {
+		w.Observe(g.next())
+	}
+	if len(holder.held) != 0 {
+		t.Error("held again although well")
+	}
+}
+
+func TestTheLastTargetThatWorksIsNotHeld(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 1)
+	g := newTraffic(3, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	for range 300 {
+		w.Observe(g.next())
+	}
+	if len(holder.held) != 0 || kinds(*events) != "found" || !strings.Contains((*events)[0].Text, "last target that still works") {
+		t.Fatalf("held %d, events %+v", len(holder.held), *events)
+	}
+	holder.all = 2 // another one works again
+	for range 120 {
+		w.Observe(g.next())
+	}
+	if len(holder.held) != 1 {
+		t.Error("not held once another target works")
+	}
+}
+
+func TestWhenProvidersFailTogetherNothingMoves(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 4)
+	all := []*traffic{newTraffic(4, gemini, 60), newTraffic(5, claude, 60), newTraffic(6, openai, 60)}
+	for range 1000 {
+		for _, g := range all {
+			w.Observe(g.next())
+		}
+	}
+	for _, g := range all {
+		g.now, g.errors = all[0].now, 1
+	}
+	for range 30 {
+		for _, g := range all {
+			w.Observe(g.next())
+		}
+	}
+	last := (*events)[len(*events)-1]
+	if last.Kind != Found || !strings.Contains(last.Text, "providers are in trouble at once") {
+		t.Errorf("last event %+v", last)
+	}
+	for range 300 { // and so it stays for as long as they fail
+		for _, g := range all {
+			s := g.next()
+			_, s.Canary = holder.held[g.target]
+			w.Observe(s)
+		}
+		w.Tick(all[0].now)
+	}
+	if len(holder.held) > 1 {
+		t.Errorf("%d targets held", len(holder.held))
+	}
+}
+
+func TestTwoTroublesThatBeganApartAreBothHeld(t *testing.T) {
+	w, holder, _ := watch(WatcherConfig{}, 4)
+	all := []*traffic{newTraffic(4, gemini, 60), newTraffic(5, claude, 60), newTraffic(6, openai, 60)}
+	for range 1000 {
+		for _, g := range all {
+			w.Observe(g.next())
+		}
+	}
+	for _, g := range all {
+		g.now = all[0].now
+	}
+	all[0].errors = 1
+	bring(t, w, all[0], holder)
+	for range 60 {
+		w.Observe(canary(all[0]))
+		w.Tick(all[0].now)
+	}
+	all[1].now, all[1].errors = all[0].now, 1
+	for range 20 {
+		w.Observe(canary(all[0]))
+		w.Observe(all[1].next())
+	}
+	if len(holder.held) != 2 {
+		t.Errorf("%d targets held, want 2", len(holder.held))
+	}
+}
+
+func TestAHoldWithoutTrafficEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, holder, events := watch(WatcherConfig{}, 3)
+		g := newTraffic(7, gemini, 60)
+		g.now = time.Now()
+		for range 1000 {
+			w.Observe(g.next())
+		}
+		g.errors = 1
+		bring(t, w, g, holder)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		time.Sleep(time.Until(g.now))
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(DefaultNoCanary - 2*DefaultTick)
+		synctest.Wait()
+		w.mu.Lock()
+		if len(holder.held) != 1 {
+			t.Errorf("ended early: %s", kinds(*events))
+		}
+		w.mu.Unlock()
+		time.Sleep(3 * DefaultTick)
+		synctest.Wait()
+		w.mu.Lock()
+		if last := (*events)[len(*events)-1]; len(holder.held) != 0 || last.Kind != HoldEnded {
+			t.Errorf("still held: %+v", last)
+		}
+		w.mu.Unlock()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestHoldsOfAFlappingTargetGrow(t *testing.T) {
+	w, holder, _ := watch(WatcherConfig{}, 3)
+	g := newTraffic(8, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	var lengths []time.Duration
+	for range 3 {
+		g.errors = 1
+		bring(t, w, g, holder)
+		h := holder.held[gemini]
+		lengths = append(lengths, h.Expires.Sub(h.Placed))
+		g.errors = 0
+		for len(holder.held) > 0 {
+			w.Observe(canary(g)) // no Tick: not extended
+		}
+		for range 60 {
+			w.Observe(g.next())
+		}
+	}
+	if lengths[0] != 30*time.Second || lengths[1] != 60*time.Second || lengths[2] != 120*time.Second {
+		t.Errorf("lengths %v, want 30 s, 60 s, 120 s", lengths)
+	}
+}
+
+func TestAHoldNeverOutlivesItsBound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := WatcherConfig{
+			Hold:     time.Duration(rapid.IntRange(1, 90).Draw(t, "hold")) * time.Second,
+			NoCanary: time.Duration(rapid.IntRange(30, 600).Draw(t, "no canary")) * time.Second,
+			Longest:  time.Duration(rapid.IntRange(60, 3600).Draw(t, "longest")) * time.Second,
+		}
+		w, holder, _ := watch(cfg, 3)
+		g := newTraffic(9, gemini, 60)
+		g.errors = 0
+		for range 60 {
+			w.Observe(g.next())
+		}
+		g.errors = 1
+		bring(t, w, g, holder)
+		placed, last := g.now, g.now
+		g.errors = rapid.Float64Range(0, 1).Draw(t, "errors")
+		for len(holder.held) > 0 {
+			h := holder.held[gemini]
+			if h.Expires.After(placed.Add(cfg.Longest)) || h.Expires.After(last.Add(cfg.NoCanary)) {
+				t.Fatalf("expires %v after placing and %v after the last canary", h.Expires.Sub(placed), h.Expires.Sub(last))
+			}
+			if g.now.After(h.Expires) {
+				t.Fatalf("held %v past its expiry", g.now.Sub(h.Expires))
+			}
+			if rapid.IntRange(0, 9).Draw(t, "canary") == 0 {
+				s := canary(g)
+				s.At = g.now.Add(-4 * time.Second)
+				g.now = s.At
+				last = s.At
+				w.Observe(s)
+			} else {
+				g.now = g.now.Add(time.Second)
+			}
+			w.Tick(g.now)
+		}
+	})
+}
