@@ -1,0 +1,179 @@
+package alerts
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+
+	"pgregory.net/rapid"
+)
+
+func signal(k SignalKind, t llm.Target, after time.Duration) Signal {
+	return Signal{At: noon.Add(after), Provider: t.Provider, Target: t, Kind: k, Text: string(k)}
+}
+
+// play lets signals act on a story and gives what each did.
+func play(s *story, signals ...Signal) (did []step) {
+	for _, g := range signals {
+		did = append(did, s.apply(g))
+	}
+	return did
+}
+
+func started(signals ...Signal) (*story, []step) {
+	s := begin(1, signals[0])
+	return s, play(s, signals...)
+}
+
+func TestABreakerThatOpensIsPendingUntilSomethingConfirmsIt(t *testing.T) {
+	other := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-pro"}
+	for _, c := range []struct {
+		by   Signal
+		want step
+	}{
+		{signal(BreakerProbeFailed, gemini, time.Minute), opened},
+		{signal(CallerFailed, gemini, time.Minute), opened},
+		{signal(HoldPlaced, other, time.Minute), opened},
+		{signal(TroubleFound, gemini, time.Minute), opened},
+		{signal(BreakerOpened, other, time.Minute), changed},
+		{signal(BreakerClosed, gemini, time.Minute), dropped},
+		{signal(CallerFailed, gemini, -time.Minute), nothing},
+		{signal(TargetServed, gemini, time.Minute), nothing},
+		{signal(HoldEnded, gemini, time.Minute), nothing},
+	} {
+		t.Run(string(c.by.Kind), func(t *testing.T) {
+			_, did := started(signal(BreakerOpened, gemini, 0), c.by)
+			if did[0] != changed || did[1] != c.want {
+				t.Errorf("steps %v, want [%v %v]", did, changed, c.want)
+			}
+		})
+	}
+}
+
+func TestAHoldOpensAnIncidentByItself(t *testing.T) {
+	slow := signal(HoldPlaced, gemini, 0)
+	slow.Slow = true
+	s, did := started(slow)
+	if did[0] != opened || s.Title != "Gemini is slow" {
+		t.Errorf("%v, %q", did, s.Title)
+	}
+	s.apply(signal(BreakerOpened, gemini, time.Second))
+	if s.Title != "Gemini is failing" {
+		t.Errorf("title %q once it fails", s.Title)
+	}
+}
+
+func TestAnIncidentEndsWithItsLastTrouble(t *testing.T) {
+	other := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-pro"}
+	s, did := started(
+		signal(BreakerOpened, gemini, 0), signal(BreakerProbeFailed, gemini, 1), signal(BreakerOpened, other, 2),
+		signal(HoldPlaced, gemini, 3), signal(BreakerClosed, gemini, 4), signal(HoldEnded, gemini, 5), signal(BreakerClosed, other, 6),
+	)
+	if fmt.Sprint(did) != fmt.Sprint([]step{changed, opened, changed, changed, changed, changed, resolved}) {
+		t.Errorf("steps %v", did)
+	}
+	var kinds []string
+	for _, e := range s.Timeline {
+		kinds = append(kinds, e.Kind)
+	}
+	if got := strings.Join(kinds, " "); got != "breaker breaker opened breaker anomaly recovered recovered recovered resolved" {
+		t.Errorf("timeline %s", got)
+	}
+}
+
+func TestARestoredIncidentFollowsTheNextSignal(t *testing.T) {
+	for _, c := range []struct {
+		state record.IncidentState
+		by    SignalKind
+		want  step
+	}{
+		{record.Ongoing, TargetServed, resolved},
+		{record.Ongoing, BreakerClosed, resolved},
+		{record.Ongoing, BreakerOpened, changed},
+		{record.Pending, TargetServed, dropped},
+		{record.Pending, BreakerProbeFailed, opened},
+		{record.Pending, HoldPlaced, opened},
+	} {
+		s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: c.state, Began: noon})
+		if did := s.apply(signal(c.by, gemini, time.Hour)); did != c.want {
+			t.Errorf("%s after %s: %v, want %v", c.by, c.state, did, c.want)
+		}
+		if c.want == changed || c.want == opened {
+			if did := s.apply(signal(TargetServed, gemini, time.Hour)); did != nothing {
+				t.Errorf("%s after %s: still taken for restored", c.by, c.state)
+			}
+		}
+	}
+}
+
+func TestAFindingAloneDoesNotLeaveARestoredIncidentForEver(t *testing.T) {
+	s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: record.Ongoing, Began: noon})
+	did := play(s, signal(TroubleFound, gemini, 1), signal(TargetServed, gemini, 2))
+	if did[1] != resolved {
+		t.Errorf("steps %v", did)
+	}
+}
+
+func TestATimelineStaysShortHoweverLongTheTrouble(t *testing.T) {
+	s, _ := started(signal(BreakerOpened, gemini, 0))
+	for i := range 5000 {
+		s.apply(signal(BreakerProbeFailed, gemini, time.Duration(i)*time.Minute))
+	}
+	if n := len(s.Timeline); n != 4 {
+		t.Errorf("%d events for one target's probes, want 4", n)
+	}
+	for i := range 5000 {
+		s.apply(signal(HoldPlaced, llm.Target{Provider: llm.Gemini, Model: fmt.Sprint(i)}, time.Duration(i)*time.Minute))
+	}
+	if n := len(s.Timeline); n != maxEvents {
+		t.Errorf("%d events, want %d", n, maxEvents)
+	}
+}
+
+func TestTheTimelineHoldsNoSecret(t *testing.T) {
+	g := signal(BreakerOpened, gemini, 0)
+	g.Text = "refused key sk-proj-abcdefghijklmnopqrstuvwxyz0123456789\n" + strings.Repeat("x", 5000)
+	s, _ := started(g)
+	if text := s.Timeline[0].Text; strings.Contains(text, "abcdefghijkl") || strings.Contains(text, "\n") || len(text) > maxText {
+		t.Errorf("text %q", text)
+	}
+}
+
+func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
+	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed}
+	rapid.Check(t, func(t *rapid.T) {
+		s, told := begin(1, signal(BreakerOpened, gemini, 0)), 0
+		for i := range rapid.IntRange(1, 60).Draw(t, "signals") {
+			target := llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}
+			before := s.State
+			switch did := s.apply(signal(rapid.SampledFrom(kinds).Draw(t, "kind"), target, time.Duration(i))); did {
+			case opened:
+				told++
+				if before != record.Pending || s.State != record.Ongoing || s.Opened.IsZero() {
+					t.Fatalf("opened from %s into %s", before, s.State)
+				}
+			case resolved:
+				if before != record.Ongoing && told == 0 || s.State != record.Resolved || s.Ended.IsZero() {
+					t.Fatalf("resolved from %s into %s", before, s.State)
+				}
+				return
+			case dropped:
+				if told != 0 || s.State != record.Dropped {
+					t.Fatalf("dropped after %d messages", told)
+				}
+				return
+			default:
+				if s.State != before {
+					t.Fatalf("state %s became %s unannounced", before, s.State)
+				}
+			}
+			if told > 1 {
+				t.Fatal("opened twice")
+			}
+		}
+	})
+}
