@@ -1,0 +1,203 @@
+// Package api is the embedded HTTP API: it decodes a caller's request, has it
+// routed, and answers in the caller's own dialect, streams and errors included.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/router"
+)
+
+// Headers of every answer that a candidate gave or refused.
+const (
+	HeaderRequestID = "X-Breakwater-Request-Id" // 13 characters; sorts by time
+	HeaderProvider  = "X-Breakwater-Provider"   // the provider that served
+	HeaderModel     = "X-Breakwater-Model"      // the model that served, which after a failover is not the one asked for
+	HeaderAttempts  = "X-Breakwater-Attempts"   // how many targets were called
+	HeaderReason    = "X-Breakwater-Reason"     // why this route, in words
+	HeaderAdjusted  = provider.AdjustedHeader   // settings that the target could not take as they were said; absent where there are none
+)
+
+// ReservedHeaders are request headers that have a meaning to come. They are not
+// passed to a provider, and have no effect yet.
+func ReservedHeaders() []string {
+	return []string{
+		"X-Breakwater-Timeout",   // milliseconds that the caller will wait
+		"X-Breakwater-Priority",  // urgent, normal or batch
+		"X-Breakwater-Strategy",  // how candidates are ordered
+		"X-Breakwater-Residency", // where the data may go
+		"X-Breakwater-Privacy",   // what must not leave
+	}
+}
+
+const (
+	// DefaultBodyLimit takes a prompt of millions of tokens or a few images.
+	DefaultBodyLimit = 32 << 20
+	// bodyPatience bounds how long a caller may take to send its body.
+	bodyPatience = 2 * time.Minute
+)
+
+// Router is what the API needs of the routing engine.
+type Router = router.HybridRouter
+
+// Options set the API up.
+type Options struct {
+	Router    *Router
+	Key       string       // what callers must present; "" for none
+	KeyName   string       // what the record calls its holder
+	BodyLimit int64        // bytes; default DefaultBodyLimit
+	Hop       string       // this instance's own token in HeaderHop
+	Hosts     Hosts        // who may be asked, and from where
+	Metrics   http.Handler // serves /metrics
+	Ready     func() error // nil while requests can be served and recorded
+	Log       *slog.Logger
+}
+
+// Server is the HTTP API.
+type Server struct {
+	Options
+}
+
+// New makes the API.
+func New(o Options) *Server {
+	if o.BodyLimit == 0 {
+		o.BodyLimit = DefaultBodyLimit
+	}
+	return &Server{o}
+}
+
+// Engine makes the gin engine that carries the API, behind its guard. Further
+// pages that the key protects are registered with the returned group.
+func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
+	gin.SetMode(gin.ReleaseMode) // the other modes print every route
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.ContextWithFallback = true
+	engine.Use(s.recover, s.checkHost)
+	engine.NoRoute(func(c *gin.Context) { s.unknownPath(c, http.StatusNotFound, "not_found", "there is nothing at") })
+	engine.NoMethod(func(c *gin.Context) {
+		s.unknownPath(c, http.StatusMethodNotAllowed, "method_not_allowed", c.Request.Method+" is not understood at")
+	})
+	engine.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	engine.GET("/readyz", s.readyz)
+
+	guarded := engine.Group("/", s.checkKey)
+	guarded.POST("/v1/chat/completions", s.chat)
+	guarded.GET("/v1/models", s.models)
+	guarded.GET("/v1/models/*id", s.model)
+	guarded.POST("/v1/route", s.route)
+	guarded.GET("/v1/health", s.health)
+	guarded.GET("/v1/local", s.local)
+	guarded.GET("/metrics", gin.WrapH(s.Metrics))
+	return engine, guarded
+}
+
+// recover turns a panic into a 500 and a log entry, so that one request's
+// fault stays its own.
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler {
+			panic(v)
+		}
+		s.Log.Error("a handler panicked", "path", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+		if !c.Writer.Written() {
+			sendError(c, &router.Error{Status: 500, Type: "server_error", Code: "internal_error",
+				Message: "Breakwater failed to handle the request; its log says where"})
+		}
+		c.Abort()
+	}()
+	c.Next()
+}
+
+func (s *Server) unknownPath(c *gin.Context, status int, code, what string) {
+	sendError(c, &router.Error{Status: status, Type: "invalid_request_error", Code: code,
+		Message: what + " " + c.Request.URL.Path + "; the API is POST /v1/chat/completions, POST /v1/route, " +
+			"GET /v1/models, GET /v1/health and GET /v1/local"})
+}
+
+// readBody reads a request's body whole.
+func (s *Server) readBody(c *gin.Context) ([]byte, *router.Error) {
+	control := http.NewResponseController(c.Writer)
+	control.SetReadDeadline(time.Now().Add(bodyPatience)) // not every writer can; then the body has no deadline
+	defer control.SetReadDeadline(time.Time{})
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, s.BodyLimit))
+	e := &router.Error{Status: 400, Type: "invalid_request_error", Code: "incomplete_body"}
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return body, nil
+	case errors.As(err, &large):
+		e.Status, e.Code = http.StatusRequestEntityTooLarge, "body_too_large"
+		e.Message = "the body is larger than " + strconv.FormatInt(s.BodyLimit, 10) + " bytes; raise limits.body_bytes to take it"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e.Status, e.Code = http.StatusRequestTimeout, "body_too_slow"
+		e.Message = "the body was not complete after " + bodyPatience.String()
+	default:
+		e.Message = "the body ended before it was complete"
+	}
+	return nil, e
+}
+
+// describe puts an answer's facts into response headers.
+func describe(h http.Header, id record.ID, provider, model string, attempts int, reason string) {
+	h.Set(HeaderRequestID, id.String())
+	h.Set(HeaderAttempts, strconv.Itoa(attempts))
+	if provider != "" {
+		h.Set(HeaderProvider, provider)
+		h.Set(HeaderModel, headerSafe(model))
+		h.Set(HeaderReason, headerSafe(reason))
+	}
+}
+
+// headerSafe keeps a header's value to printable ASCII.
+func headerSafe(s string) string {
+	safe := []byte(s)
+	for i, b := range safe {
+		if b < ' ' || b > '~' {
+			safe[i] = '?'
+		}
+	}
+	return string(safe)
+}
+
+func sendJSON(c *gin.Context, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // v is a value of ours; only a programming error gets here
+	}
+	c.Data(status, "application/json; charset=utf-8", body)
+}
+
+func (s *Server) readyz(c *gin.Context) {
+	if err := s.Ready(); err != nil {
+		c.String(http.StatusServiceUnavailable, "not ready: %s\n", err)
+		return
+	}
+	c.String(http.StatusOK, "ready\n")
+}
+
+func (s *Server) health(c *gin.Context) { sendJSON(c, http.StatusOK, s.Router.HealthCheck(c)) }
+
+func (s *Server) local(c *gin.Context) { sendJSON(c, http.StatusOK, s.Router.Local(c)) }
+
+// callerGone says whether an error only means that the caller went away.
+func callerGone(ctx context.Context, e *router.Error) bool {
+	return e.Status == router.StatusAbandoned && ctx.Err() != nil
+}
