@@ -1,0 +1,249 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+var testNow = time.Date(2026, time.November, 22, 12, 0, 7, 0, time.UTC)
+
+const usd = record.NanoUSD(1_000_000_000)
+
+// history makes 90 days with trouble on the given days ago.
+func history(trouble map[int]Day) []Day {
+	today := testNow.Truncate(24 * time.Hour)
+	days := make([]Day, DayCount)
+	for i := range days {
+		days[i] = Day{Date: today.AddDate(0, 0, i-DayCount+1), Served: int64(4100 + 37*i%911), Failed: int64(i % 7)}
+		if d, ok := trouble[DayCount-1-i]; ok {
+			d.Date = days[i].Date
+			days[i] = d
+		}
+	}
+	return days
+}
+
+// hour makes 60 minutes around a level, worse in the last ones.
+func hour(level time.Duration, worse int, factor float64) []Point {
+	var points []Point
+	for i := range hourMinutes {
+		v := float64(level) * (1 + 0.08*math.Sin(float64(i)*1.7) + 0.04*math.Cos(float64(i)*0.6))
+		if i >= hourMinutes-worse {
+			v *= factor * (1 + 0.1*math.Sin(float64(i)*2.1))
+		}
+		points = append(points, Point{At: testNow.Truncate(time.Minute).Add(time.Duration(i-hourMinutes+1) * time.Minute), P95: time.Duration(v)})
+	}
+	return points
+}
+
+func well() Status {
+	row := func(name llm.Provider, model string, share float64, p95 time.Duration, errors float64, trouble map[int]Day) Provider {
+		return Provider{
+			Name: name, Model: model, State: Operational,
+			Breaker: Breaker{State: record.Closed, Threshold: 3},
+			Share:   Known(share), P95: Known(p95), UsualP95: Known(p95 * 98 / 100), Errors: Known(errors),
+			Hour: hour(p95, 0, 1), Usual: Known(Band{Low: p95 * 86 / 100, High: p95 * 112 / 100}),
+			Days: history(trouble),
+		}
+	}
+	bad := Day{Served: 3700, Failed: 410, Incident: 48 * time.Minute}
+	warn := Day{Served: 4100, Failed: 60, Incident: 8 * time.Minute}
+	local := row(llm.Local, "llama3", 0.04, 3400*time.Millisecond, 0, nil)
+	local.Days = local.Days[21:]
+	return Status{
+		Now: testNow, Started: testNow.Add(-76 * time.Hour),
+		Numbers: Numbers{
+			Served: 4664, Failed: 9, UsualSucceeded: Known(0.9984),
+			P95: Known(2050 * time.Millisecond), UsualP95: Known(2 * time.Second),
+			PerMinute: Known(311.6), UsualPerMinute: Known(290.0),
+			SpentToday: 41*usd + 8*usd/10, DailyCap: 60 * usd,
+		},
+		Providers: []Provider{
+			row(llm.Gemini, "gemini-2.5-flash", 0.61, 2100*time.Millisecond, 0.002, map[int]Day{60: warn}),
+			row(llm.Claude, "claude-3-5-sonnet-20241022", 0.27, 1800*time.Millisecond, 0.001, map[int]Day{78: bad, 77: warn, 49: warn, 23: warn}),
+			row(llm.OpenAI, "gpt-4o", 0.08, 1900*time.Millisecond, 0, map[int]Day{68: bad, 67: warn, 3: warn}),
+			local,
+		},
+		Incidents: []record.Incident{past(41, llm.OpenAI, "OpenAI is slow", 69*time.Hour, 8*time.Minute), past(40, llm.Gemini, "Gemini is failing", 11*24*time.Hour, 21*time.Minute)},
+		Budgets: []Budget{
+			{Name: "All providers", Period: PerDay, Cap: 60 * usd, Spent: 41*usd + 8*usd/10},
+			{Name: "All providers", Period: PerMonth, Cap: 1200 * usd, Spent: 812 * usd},
+			{Name: "Claude", Period: PerMonth, Cap: 400 * usd, Spent: 74*usd + usd/4},
+			{Name: "OpenAI", Period: PerMonth, Spent: 61 * usd},
+		},
+	}
+}
+
+func past(number int64, who llm.Provider, title string, ago, took time.Duration) record.Incident {
+	began := testNow.Add(-ago)
+	return record.Incident{
+		ID: record.At(began), Number: number, Subject: who, State: record.Resolved, Title: title,
+		Began: began, Opened: began.Add(time.Minute), Ended: began.Add(took),
+		Timeline: []record.Event{
+			{At: began, Kind: "breaker", Text: "Breaker opened after 3 failures in a row (HTTP 503)"},
+			{At: began.Add(time.Minute), Kind: "opened", Text: "The first probe failed. Slack notified"},
+			{At: began.Add(took), Kind: "resolved", Text: "A probe succeeded and the breaker closed"},
+		},
+	}
+}
+
+func degraded() Status {
+	s := well()
+	s.Numbers.Served, s.Numbers.Failed = 4655, 18
+	s.Numbers.P95 = Known(2400 * time.Millisecond)
+	c := &s.Providers[1]
+	c.State, c.Share, c.P95, c.Errors = Degraded, Known(0.04), Known(6900*time.Millisecond), Known(0.081)
+	c.Breaker = Breaker{State: record.HalfOpen, Threshold: 3, Reason: "3 failures in a row, last: server (HTTP 529)"}
+	c.Hour = hour(1800*time.Millisecond, 13, 3.4)
+	c.Days[89] = Day{Date: c.Days[89].Date, Served: 2010, Failed: 164, Incident: 8 * time.Minute}
+	s.Providers[0].Share = Known(0.84)
+	began := testNow.Add(-8*time.Minute - 20*time.Second)
+	s.Incidents = append(s.Incidents, record.Incident{
+		ID: record.At(began), Number: 42, Subject: llm.Claude, State: record.Ongoing, Title: "Claude is failing", Began: began, Opened: began.Add(time.Minute),
+		Timeline: []record.Event{
+			{At: began, Kind: "anomaly", Text: "Latency z = 4.2 for 3 windows (6.9 s against 2.0 s). Slack notified"},
+			{At: began.Add(time.Minute), Kind: "breaker", Text: "Breaker opened after 3 failures in a row (HTTP 529)"},
+			{At: began.Add(8 * time.Minute), Kind: "probing", Text: "Breaker half-open: the next request is a probe"},
+		},
+	})
+	return s
+}
+
+func held() Status {
+	s := well()
+	o := &s.Providers[2]
+	o.State, o.Share = Held, Known(0.0)
+	o.P95 = Known(9300 * time.Millisecond)
+	o.Hour = append(hour(1900*time.Millisecond, 22, 4)[:20], hour(1900*time.Millisecond, 22, 4)[31:55]...)
+	o.Hold = &record.Hold{
+		Source: record.ByAnomaly, Placed: testNow.Add(-4 * time.Minute), Expires: testNow.Add(6 * time.Minute),
+		Reason: "latency z = 5.1 for 3 windows, 9.3 s against a usual 1.9 s",
+	}
+	return s
+}
+
+func down() Status {
+	s := degraded()
+	s.Numbers.Served, s.Numbers.Failed = 2011, 1604
+	for i := range s.Providers {
+		p := &s.Providers[i]
+		p.State, p.Share, p.Errors = Down, Figure[float64]{}, Known(1.0)
+		p.Breaker = Breaker{State: record.Open, NextProbe: testNow.Add(time.Duration(23+9*i) * time.Second), Reason: "3 failures in a row, last: network"}
+	}
+	s.Budgets[0].Spent = 61 * usd
+	s.Budgets[1].Spent = 1130 * usd
+	return s
+}
+
+// newcomer is the first start: nothing asked yet, only the local provider.
+func newcomer() Status {
+	return Status{
+		Now: testNow, Started: testNow.Add(-40 * time.Second),
+		Providers: []Provider{
+			{Name: llm.Gemini, Model: "gemini-2.5-flash", State: Off, Missing: "GEMINI_API_KEY"},
+			{Name: llm.Claude, Model: "claude-3-5-sonnet-20241022", State: Off, Missing: "ANTHROPIC_API_KEY"},
+			{Name: llm.OpenAI, Model: "gpt-4o", State: Off, Missing: "OPENAI_API_KEY"},
+			{Name: llm.Local, Model: "llama3", State: Unknown, Breaker: Breaker{State: record.Closed}},
+		},
+	}
+}
+
+func simulated() Status {
+	s := well()
+	s.SimulatedUntil = testNow.Add(-9 * time.Minute)
+	s.Dropped = 0
+	return s
+}
+
+// fake is a Source and a Changes that a test controls.
+type fake struct {
+	mu     sync.Mutex
+	status Status
+	err    error
+	subs   map[chan Part]bool
+}
+
+func (f *fake) Status(context.Context) (Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status, f.err
+}
+
+func (f *fake) Subscribe() (<-chan Part, func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.subs == nil {
+		f.subs = map[chan Part]bool{}
+	}
+	c := make(chan Part, 64)
+	f.subs[c] = true
+	return c, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.subs, c)
+	}
+}
+
+func (f *fake) set(s Status, err error, changed ...Part) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status, f.err = s, err
+	for c := range f.subs {
+		for _, part := range changed {
+			c <- part
+		}
+	}
+}
+
+func (f *fake) subscribers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.subs)
+}
+
+var errTest = errors.New("database is locked: secret-detail")
+
+func newServer(t *testing.T, f *fake) (*Server, http.Handler) {
+	t.Helper()
+	s, err := New(Options{Source: f, Changes: f, Version: "0.1.0", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	s.Register(engine)
+	return s, engine
+}
+
+func get(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.Host = "127.0.0.1:8080"
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// end closes every subscription's channel.
+func (f *fake) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.subs {
+		close(c)
+	}
+}

@@ -1,0 +1,160 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/a-h/templ"
+	"github.com/gin-gonic/gin"
+)
+
+//go:generate go tool -modfile=../tools/go.mod templ generate
+
+// contentSecurity allows what the page needs and nothing else: its own files
+// and its own event stream. No inline script or style runs.
+const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Options says what a Server is made of.
+type Options struct {
+	Source  Source
+	Changes Changes
+	Version string       // of Breakwater, for the foot of the page
+	NeedKey bool         // callers must present a key: the curl line for a first request then shows one
+	Log     *slog.Logger // where a Source's error goes; nil for slog.Default
+}
+
+// Server answers for the status page.
+type Server struct {
+	options Options
+	assets  assets
+	closed  chan struct{}
+	close   sync.Once
+}
+
+// New makes a Server. Its error says that a file inside the program is broken.
+func New(o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	files, err := loadAssets()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{options: o, assets: files, closed: make(chan struct{})}, nil
+}
+
+// Register adds the page's routes: /, /events, /status.json and /static.
+func (s *Server) Register(r gin.IRoutes) {
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.Handle(method, "/", secure, s.page)
+		r.Handle(method, "/status.json", secure, s.summary)
+		r.Handle(method, "/static/*file", secure, s.asset)
+	}
+	r.GET("/events", secure, s.events)
+}
+
+// Close ends all event streams, so that the HTTP server can stop. Call it
+// before http.Server.Shutdown, or through RegisterOnShutdown.
+func (s *Server) Close() { s.close.Do(func() { close(s.closed) }) }
+
+func secure(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("Content-Security-Policy", contentSecurity)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+}
+
+// page answers with the whole page, or with one part of it.
+func (s *Server) page(c *gin.Context) {
+	part := Part(c.Query("part"))
+	if part != "" && !slices.Contains(Parts(), part) {
+		c.String(http.StatusNotFound, "The page has no such part.\n")
+		return
+	}
+	status, ok := s.status(c)
+	if !ok {
+		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		return
+	}
+	p := page{
+		Status: status, Verdict: Judge(status), Assets: s.assets,
+		Version: s.options.Version, BaseURL: baseURL(c.Request), NeedKey: s.options.NeedKey,
+	}
+	if part != "" {
+		s.send(c, http.StatusOK, renewed(part, p))
+		return
+	}
+	s.send(c, http.StatusOK, document(p))
+}
+
+func (s *Server) summary(c *gin.Context) {
+	status, ok := s.status(c)
+	if !ok {
+		c.JSON(http.StatusServiceUnavailable, gin.H{"error": "the status cannot be read right now"})
+		return
+	}
+	body, err := json.MarshalIndent(summarise(status, baseURL(c.Request)), "", "  ")
+	if err != nil {
+		s.options.Log.Error("status.json could not be written", "error", err)
+		c.JSON(http.StatusInternalServerError, gin.H{"error": "the status could not be written"})
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(http.StatusOK, "application/json; charset=utf-8", append(body, '\n'))
+}
+
+// status asks the Source, and logs why it could not tell.
+func (s *Server) status(c *gin.Context) (Status, bool) {
+	status, err := s.options.Source.Status(c.Request.Context())
+	if err == nil {
+		return status, true
+	}
+	if context.Cause(c.Request.Context()) == nil {
+		s.options.Log.Error("status page could not be read", "error", err)
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Header("Retry-After", "10")
+	return Status{}, false
+}
+
+// send renders into a buffer first, so that a failure is not half a page.
+func (s *Server) send(c *gin.Context, code int, content templ.Component) {
+	var b bytes.Buffer
+	if err := content.Render(c.Request.Context(), &b); err != nil {
+		s.options.Log.Error("status page could not be rendered", "error", err)
+		c.String(http.StatusInternalServerError, "The page could not be rendered. The reason is in Breakwater's log.\n")
+		return
+	}
+	body := b.Bytes()
+	h := c.Writer.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Encoding")
+	if acceptsGzip(c.Request) {
+		if gzipped, err := compress(body, gzip.BestSpeed); err == nil {
+			h.Set("Content-Encoding", "gzip")
+			body = gzipped
+		}
+	}
+	c.Data(code, "text/html; charset=utf-8", body)
+}
+
+// baseURL is the address that the reader used.
+func baseURL(r *http.Request) string {
+	host := r.Host
+	// The address is shown in a command to copy: only what a shell takes as it is.
+	if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-[]") != "" {
+		host = "localhost"
+	}
+	if r.TLS != nil {
+		return "https://" + host
+	}
+	return "http://" + host
+}
