@@ -1,0 +1,166 @@
+// Package config reads flags, environment and YAML file into one validated
+// value. Flags beat environment beats file beats defaults; all faults are told
+// at once, each with its field and place; no secret is ever shown.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// Config is everything that can be set, complete and consistent. All secrets
+// in it are of type Secret, so that printing it shows none.
+type Config struct {
+	File   string // the file that was read; "" where there was none
+	Listen string // host:port; the host may be empty, the port 0
+	// PublicURL is where people reach Breakwater, without a slash at the end;
+	// "" where it is not set, which means http:// and the address listened on.
+	PublicURL string
+	DB        string // path of the SQLite file
+	Instance  int    // 0 to record.MaxInstance
+	APIKey    Secret // what callers must present; unset where none is demanded
+	Insecure  bool   // the operator allows callers without a key beyond loopback
+
+	// AllowedHosts and AllowedOrigins are in lower case; those of PublicURL
+	// are among them.
+	AllowedHosts   []string
+	AllowedOrigins []string
+
+	Log       Log
+	Providers []Provider        // all four, in the order of llm.Providers
+	Chain     []llm.Provider    // at least one, none twice; may name one that is not enabled
+	Aliases   map[string]string // a caller's word to "provider" or "provider/model"
+	Routes    []Route
+	Breaker   Breaker
+	Budgets   []Budget
+	Channels  []Channel
+	BodyBytes int64 // the largest request body
+	Anomaly   Anomaly
+	Queue     int // traces that may wait for the store
+
+	missing   []string
+	effective []Value
+}
+
+// Log says what is logged.
+type Log struct {
+	Level slog.Level
+	JSON  bool
+}
+
+// Provider is one of the four upstream kinds.
+type Provider struct {
+	Name         llm.Provider
+	Enabled      bool
+	DefaultModel string
+	Endpoints    []Endpoint // at least one
+	Timeouts     Timeouts
+}
+
+// Usable says whether requests can be sent: the provider is enabled and an
+// endpoint has what it needs.
+func (p Provider) Usable() bool {
+	for _, e := range p.Endpoints {
+		if p.Enabled && e.Missing == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Endpoint is one place where a provider is reached.
+type Endpoint struct {
+	Name    string   // "" where the provider has only one, unless it is named
+	BaseURL string   // without a slash at the end; OpenAI's includes the version
+	Region  string   // for people
+	Models  []string // those it serves beside the provider's default
+	Keys    []APIKey // in the order of use; none for the local provider
+	// Missing says what to do before the endpoint can be used, such as "set
+	// OPENAI_API_KEY"; "" for one that can.
+	Missing string
+}
+
+// APIKey is one of a provider's keys.
+type APIKey struct {
+	Name   string
+	Secret Secret
+}
+
+// Timeouts bound the phases of an attempt. None bounds a stream as a whole.
+type Timeouts struct {
+	Connect    time.Duration // to a connection, TLS included
+	FirstToken time.Duration // to the first content of a stream
+	Silence    time.Duration // between two pieces of a stream
+	Answer     time.Duration // to the end of an answer in one piece
+}
+
+// Route sends requests for some models to targets of their own, in order,
+// instead of the chain.
+type Route struct {
+	Name    string
+	Models  []string // exactly as callers write them; no model is in two routes
+	Targets []string // each "provider" or "provider/model"
+}
+
+// Breaker says when a target's breaker opens and when it probes.
+type Breaker struct {
+	FailureThreshold int // failed requests in a row
+	RecoveryTimeout  time.Duration
+}
+
+// Period is the span of a budget, in UTC.
+type Period string
+
+// The periods.
+const (
+	Day   Period = "day"
+	Month Period = "month"
+)
+
+// Budget is an amount that is meant to last for a day or a month. There is at
+// most one for each provider and period.
+type Budget struct {
+	Name     string       // "" where the provider's name says enough
+	Provider llm.Provider // "" for all together
+	Period   Period
+	Limit    record.NanoUSD
+}
+
+// Channel is a Slack channel that is told of incidents, either through
+// BotToken, Channel and APIURL, or through WebhookURL.
+type Channel struct {
+	Name       string // unique
+	BotToken   Secret
+	Channel    string // id, or name with #
+	APIURL     string // ends in a slash
+	WebhookURL Secret
+}
+
+// Anomaly says how the detector acts.
+type Anomaly struct {
+	Enabled    bool
+	Hold       time.Duration // the first one; each that follows soon is twice as long
+	Canary     time.Duration // between two requests let through to a held target
+	MinSamples int           // requests of a target before anything is compared
+}
+
+// Provider gives the configuration of one provider.
+func (c *Config) Provider(p llm.Provider) Provider {
+	for _, provider := range c.Providers {
+		if provider.Name == p {
+			return provider
+		}
+	}
+	return Provider{Name: p}
+}
+
+// Missing says in sentences what is not set, so that a provider or one of its
+// keys is not used: "gemini: set GEMINI_API_KEY to use it".
+func (c *Config) Missing() []string { return c.missing }
+
+// Values lists the effective value of every option with its source, secrets
+// as set or unset.
+func (c *Config) Values() []Value { return c.effective }

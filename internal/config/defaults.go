@@ -1,0 +1,71 @@
+package config
+
+// Defaults, as one would write them in the file.
+const (
+	// DefaultListen reaches nobody but this machine, so that it needs no key.
+	DefaultListen = "127.0.0.1:8080"
+	// DefaultDB stands in the working directory, where a newcomer finds it.
+	DefaultDB = "breakwater.db"
+	// DefaultInstance is right wherever there is only one Breakwater.
+	DefaultInstance = "0"
+	// DefaultLogLevel tells of every failover and of nothing per request.
+	DefaultLogLevel = "info"
+	// DefaultLogFormat is for people; collectors want json.
+	DefaultLogFormat = "text"
+
+	// DefaultGeminiModel is the newest generally available Gemini Flash that
+	// the price table knows (https://ai.google.dev/gemini-api/docs/models).
+	DefaultGeminiModel = "gemini-3.6-flash"
+	// DefaultClaudeModel is the newest Claude Sonnet, Anthropic's model for
+	// everyday work, that the price table knows
+	// (https://docs.claude.com/en/docs/about-claude/models/overview).
+	DefaultClaudeModel = "claude-sonnet-5"
+	// DefaultOpenAIModel answers fast, does not reason first, and is known to
+	// every account.
+	DefaultOpenAIModel = "gpt-4o"
+	// DefaultLocalModel is the model that Ollama's own introduction pulls.
+	DefaultLocalModel = "llama3"
+
+	// The base URLs are those of the official SDKs.
+	DefaultGeminiURL = "https://generativelanguage.googleapis.com"
+	DefaultClaudeURL = "https://api.anthropic.com"
+	DefaultOpenAIURL = "https://api.openai.com/v1"
+	// DefaultLocalURL is where Ollama listens unless told otherwise.
+	DefaultLocalURL = "http://localhost:11434"
+
+	// DefaultConnect is many times a handshake around the world.
+	DefaultConnect = "10s"
+	// DefaultFirstToken is exceeded only by reasoning over long prompts.
+	DefaultFirstToken = "60s"
+	// DefaultSilence allows the longest pauses within healthy streams.
+	DefaultSilence = "60s"
+	// DefaultAnswer is the patience of the official SDKs.
+	DefaultAnswer = "10m"
+	// DefaultOllamaTimeout lets a local server load a model from disk first.
+	DefaultOllamaTimeout = "120s"
+
+	// DefaultFailureThreshold opens a breaker after three failures in a row:
+	// one is an accident, two a coincidence.
+	DefaultFailureThreshold = "3"
+	// DefaultRecoveryTimeout is long enough for a restart, and short enough
+	// that nobody waits for a person.
+	DefaultRecoveryTimeout = "60s"
+
+	// DefaultBodyBytes holds a long conversation with a few images in base64;
+	// Anthropic accepts as much (https://docs.claude.com/en/api/overview).
+	DefaultBodyBytes = "32MiB"
+
+	// DefaultHold is Envoy's base ejection time: long enough for a blip to pass.
+	DefaultHold = "30s"
+	// DefaultCanary judges a held target by 18 requests in a minute and a half.
+	DefaultCanary = "5s"
+	// DefaultMinSamples is enough to know a spread to within about 10 %.
+	DefaultMinSamples = "50"
+
+	// DefaultQueue holds a minute of 1,000 requests a second while the
+	// database cannot be written.
+	DefaultQueue = "60000"
+
+	// DefaultSlackURL is Slack's Web API.
+	DefaultSlackURL = "https://slack.com/api/"
+)

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Sources is where Load looks.
+type Sources struct {
+	Flags     *pflag.FlagSet                    // parsed, with the flags of AddFlags; nil for none
+	LookupEnv func(string) (string, bool)       // nil for os.LookupEnv; an empty variable counts as unset
+	ReadFile  func(path string) ([]byte, error) // nil for os.ReadFile
+}
+
+// AddFlags adds a flag for each option that has one.
+func AddFlags(fs *pflag.FlagSet) {
+	for _, o := range Options() {
+		usage := o.Help
+		if len(o.Env) > 0 {
+			usage += " (" + o.Env[0] + ")"
+		}
+		switch {
+		case o.Flag == "":
+		case o.Kind == Switch:
+			fs.Bool(o.Flag, false, usage)
+		default:
+			// All are text, so that their faults are told with all the others.
+			fs.String(o.Flag, o.Default, usage)
+		}
+	}
+}
+
+// Load reads and validates the configuration. Its error joins a *Error for
+// every fault.
+func Load(s Sources) (*Config, error) {
+	lookup, read := s.LookupEnv, s.ReadFile
+	if lookup == nil {
+		lookup = os.LookupEnv
+	}
+	if read == nil {
+		read = os.ReadFile
+	}
+	getenv := func(name string) string {
+		text, _ := lookup(name)
+		return strings.TrimSpace(text)
+	}
+	v := newValues(getenv, read)
+	name, named := v.outside(configPath, s.Flags)
+	if named {
+		text, err := read(name.text)
+		if err != nil {
+			v.set[configPath] = name
+			v.fail(configPath, "the file cannot be read: %s", cause(err))
+		}
+		file{v, name.text}.parse(text)
+	}
+	for _, o := range v.order {
+		if l, ok := v.outside(o.Path, s.Flags); ok {
+			v.put(o, l.text, l.source)
+		}
+	}
+	c := build(v)
+	if len(v.errs) > 0 {
+		return nil, errors.Join(v.errs...)
+	}
+	return c, nil
+}
+
+// outside gives what flag or environment say of an option. An empty word, as
+// of a shell variable that is not set, says nothing.
+func (v *values) outside(path string, flags *pflag.FlagSet) (leaf, bool) {
+	o := v.options[path]
+	if o.Flag != "" && flags != nil && flags.Changed(o.Flag) {
+		if text := strings.TrimSpace(flags.Lookup(o.Flag).Value.String()); text != "" {
+			return leaf{text: text, source: Source{Origin: FromFlag, Name: o.Flag}}, true
+		}
+	}
+	for _, name := range o.Env {
+		if text := v.getenv(name); text != "" {
+			return leaf{text: text, source: Source{Origin: FromEnv, Name: name}}, true
+		}
+	}
+	return leaf{}, false
+}

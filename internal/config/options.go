@@ -1,0 +1,155 @@
+package config
+
+import (
+	"strings"
+
+	"breakwater/internal/llm"
+)
+
+// Kind says what text an option takes.
+type Kind string
+
+// The kinds.
+const (
+	Text     Kind = "text"
+	List     Kind = "list"     // of text; separated by commas in the environment
+	Switch   Kind = "switch"   // true or false
+	Count    Kind = "number"   // whole
+	Duration Kind = "duration" // seconds as a plain number, or such as 1m30s
+	Size     Kind = "size"     // bytes as a plain number, or such as 32MiB
+	USD      Kind = "dollars"  // exact, at most nine decimals
+	URL      Kind = "URL"
+	Key      Kind = "secret" // text, {env: NAME} or {file: PATH}; shown as set or unset
+)
+
+// Option is one setting. The table of options is all there is: it drives
+// flags, environment, file, the page of effective values and the reference.
+type Option struct {
+	// Path is where the option stands in the file: log.level. [] stands for
+	// each item of a list, * for any key.
+	Path string
+	// Env lists the variables that set it, strongest first. Within a list
+	// they set the first item.
+	Env      []string
+	Flag     string // "" where there is none
+	Kind     Kind
+	Choices  []string // where only these will do
+	Default  string   // "" where there is none
+	Fallback string   // path of the option whose value holds where this one is unset
+	Help     string   // one sentence
+}
+
+// configPath names the option that is not in the file, but names it.
+const configPath = "config"
+
+// Options lists every option, in the order of the reference page.
+func Options() []Option {
+	options := []Option{
+		{Path: configPath, Env: []string{"BREAKWATER_CONFIG"}, Flag: "config", Kind: Text, Help: "The YAML `file` to read; there need not be one."},
+		{Path: "listen", Env: []string{"BREAKWATER_LISTEN"}, Flag: "listen", Kind: Text, Default: DefaultListen, Help: "The `host:port` to listen on. Anything but loopback demands api_key or insecure; port 0 takes a free one."},
+		{Path: "public_url", Env: []string{"BREAKWATER_PUBLIC_URL"}, Flag: "public-url", Kind: URL, Help: "The `URL` under which people reach Breakwater, for links in messages; by default http:// and the listen address. Its host and origin are allowed."},
+		{Path: "db", Env: []string{"BREAKWATER_DB"}, Flag: "db", Kind: Text, Default: DefaultDB, Help: "The SQLite database `file`; relative to the working directory."},
+		{Path: "instance", Env: []string{"BREAKWATER_INSTANCE"}, Flag: "instance", Kind: Count, Default: DefaultInstance, Help: "The `number` of this Breakwater, 0 to 1023, so that several never give the same request id."},
+		{Path: "api_key", Env: []string{"BREAKWATER_API_KEY"}, Kind: Key, Help: "The key that callers must present."},
+		{Path: "insecure", Env: []string{"BREAKWATER_INSECURE"}, Flag: "insecure", Kind: Switch, Default: "false", Help: "Listen beyond loopback without a key: everyone who reaches the address may spend your money."},
+		{Path: "allowed_hosts", Env: []string{"BREAKWATER_ALLOWED_HOSTS"}, Kind: List, Help: "Further names, with or without a port, that callers may use for Breakwater in the Host header."},
+		{Path: "allowed_origins", Env: []string{"BREAKWATER_ALLOWED_ORIGINS"}, Kind: List, Help: "Further origins, such as https://app.example.com, from which browsers may call."},
+		{Path: "log.level", Env: []string{"BREAKWATER_LOG_LEVEL"}, Flag: "log-level", Kind: Text, Choices: []string{"debug", "info", "warn", "error"}, Default: DefaultLogLevel, Help: "The least severe `level` that is logged: debug, info, warn or error."},
+		{Path: "log.format", Env: []string{"BREAKWATER_LOG_FORMAT"}, Flag: "log-format", Kind: Text, Choices: []string{"text", "json"}, Default: DefaultLogFormat, Help: "The `form` of log lines: text or json."},
+	}
+	for _, p := range llm.Providers() {
+		options = append(options, providerOptions(p)...)
+	}
+	return append(options, []Option{
+		{Path: "chain", Kind: List, Choices: words(), Default: strings.Join(words(), ","), Help: "The order in which providers are tried after the one that the caller prefers."},
+		{Path: "aliases.*", Kind: Text, Help: "A name that callers may use as model, and what it means: a provider, or provider/model."},
+		{Path: "routes[].name", Kind: Text, Help: "The route's name, for explanations; unique."},
+		{Path: "routes[].match.models", Kind: List, Help: "The models, exactly as callers write them, that take this route."},
+		{Path: "routes[].targets", Kind: List, Help: "Where they go instead of the chain, in order: each a provider, or provider/model."},
+		{Path: "routes[].strategy", Kind: Text, Choices: []string{"failover"}, Default: "failover", Help: "How a target is chosen: failover takes the first that can serve."},
+		{Path: "timeouts.connect", Kind: Duration, Default: DefaultConnect, Help: "For a connection to a provider, TLS included."},
+		{Path: "timeouts.first_token", Kind: Duration, Default: DefaultFirstToken, Help: "For the first piece of a streamed answer; a model that shows that it thinks has begun."},
+		{Path: "timeouts.silence", Kind: Duration, Default: DefaultSilence, Help: "Between two pieces of a streamed answer."},
+		{Path: "timeouts.answer", Kind: Duration, Default: DefaultAnswer, Help: "For an answer that comes in one piece, and for the first content of a model that thinks."},
+		{Path: "breaker.failure_threshold", Env: []string{"CIRCUIT_BREAKER_FAILURE_THRESHOLD"}, Kind: Count, Default: DefaultFailureThreshold, Help: "How many failed requests in a row open a breaker."},
+		{Path: "breaker.recovery_timeout", Env: []string{"CIRCUIT_BREAKER_RECOVERY_TIMEOUT"}, Kind: Duration, Default: DefaultRecoveryTimeout, Help: "How long an open breaker waits before it lets one probe through."},
+		{Path: "budgets[].name", Kind: Text, Help: "The budget's name on the page; by default the provider's."},
+		{Path: "budgets[].provider", Kind: Text, Choices: append(words(), "all"), Default: "all", Help: "Whose spending counts: a provider, or all."},
+		{Path: "budgets[].period", Kind: Text, Choices: []string{"day", "month"}, Help: "The span in UTC that the amount is for: day or month."},
+		{Path: "budgets[].usd", Kind: USD, Help: "The amount in US dollars."},
+		{Path: "alerts.channels[].name", Kind: Text, Help: "The channel's name; by default its type. Unique."},
+		{Path: "alerts.channels[].type", Kind: Text, Choices: []string{"slack"}, Default: "slack", Help: "What kind of channel it is: slack."},
+		{Path: "alerts.channels[].bot_token", Env: []string{"SLACK_BOT_TOKEN"}, Kind: Key, Help: "The token (xoxb-…) of a Slack app with the scope chat:write; needs channel."},
+		{Path: "alerts.channels[].channel", Env: []string{"SLACK_CHANNEL"}, Kind: Text, Help: "The Slack channel's id, or its name in quotes: \"#alerts\"."},
+		{Path: "alerts.channels[].webhook_url", Env: []string{"SLACK_WEBHOOK_URL"}, Kind: Key, Help: "A Slack incoming webhook, instead of bot_token and channel: messages cannot be updated then."},
+		{Path: "alerts.channels[].api_url", Env: []string{"SLACK_API_URL"}, Kind: URL, Default: DefaultSlackURL, Help: "Slack's Web API, for bot_token."},
+		{Path: "limits.body_bytes", Kind: Size, Default: DefaultBodyBytes, Help: "The largest request body that is accepted."},
+		{Path: "anomaly.enabled", Kind: Switch, Default: "true", Help: "Whether latency and errors are compared with their own past, and a target that is unlike itself is held."},
+		{Path: "anomaly.hold", Kind: Duration, Default: DefaultHold, Help: "How long a first hold keeps traffic away; each that follows soon lasts twice as long."},
+		{Path: "anomaly.canary", Kind: Duration, Default: DefaultCanary, Help: "How often one request is let through to a held target, to see whether it is well again."},
+		{Path: "anomaly.min_samples", Kind: Count, Default: DefaultMinSamples, Help: "How many requests a target needs before anything is compared."},
+		{Path: "store.queue", Kind: Count, Default: DefaultQueue, Help: "How many traces may wait in memory to be written; beyond it they are dropped, counted and shown."},
+	}...)
+}
+
+// providerOptions gives the options of one provider.
+func providerOptions(p llm.Provider) []Option {
+	b := builtIn(p)
+	at := "providers." + string(p) + "."
+	options := []Option{
+		{Path: at + "enabled", Kind: Switch, Default: "true", Help: "Whether requests may go there."},
+		{Path: at + "default_model", Env: []string{b.modelEnv}, Kind: Text, Default: b.model, Help: "The model for callers who name only the provider, and for failover."},
+		{Path: at + "endpoints[].name", Kind: Text, Help: "The endpoint's name; needed and unique where there are several."},
+		{Path: at + "endpoints[].base_url", Env: b.urlEnv, Kind: URL, Default: b.url, Help: b.urlHelp},
+		{Path: at + "endpoints[].region", Kind: Text, Help: "Where it stands, in the provider's word or yours; for people."},
+		{Path: at + "endpoints[].models", Kind: List, Help: "Models that it serves beside the default one. Others are tried when a caller names them with the provider."},
+	}
+	if p != llm.Local {
+		options = append(options,
+			Option{Path: at + "endpoints[].keys[].name", Kind: Text, Help: "The key's name; by default key and its number. Unique within the endpoint."},
+			Option{Path: at + "endpoints[].keys[]", Env: b.keyEnv, Kind: Key, Help: "A key of the provider's. Without one the provider is not used."})
+	}
+	for _, name := range []string{"connect", "first_token", "silence", "answer"} {
+		o := Option{Path: at + "timeouts." + name, Kind: Duration, Fallback: "timeouts." + name, Help: "The same for this provider."}
+		if p == llm.Local && (name == "first_token" || name == "silence") {
+			o.Env, o.Fallback, o.Default = []string{"OLLAMA_TIMEOUT"}, "", DefaultOllamaTimeout
+			o.Help = "Time for the first content, and then between two pieces; the model may have to be loaded first."
+		}
+		options = append(options, o)
+	}
+	return options
+}
+
+// facts are what differs from provider to provider.
+type facts struct {
+	modelEnv, model string
+	urlEnv          []string
+	url, urlHelp    string
+	keyEnv          []string
+}
+
+// builtIn gives the facts of one provider. The variables are those that the
+// official SDKs read. Google's SDKs read GOOGLE_API_KEY before
+// GEMINI_API_KEY; here the name that says Gemini wins, since a Google key may
+// well be one for maps (https://ai.google.dev/gemini-api/docs/api-key).
+func builtIn(p llm.Provider) facts {
+	const bare = "Where the API is, without a version, which Breakwater adds."
+	switch p {
+	case llm.Gemini:
+		return facts{"GEMINI_MODEL", DefaultGeminiModel, []string{"GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"}, DefaultGeminiURL, bare, []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"}}
+	case llm.Claude:
+		return facts{"ANTHROPIC_MODEL", DefaultClaudeModel, []string{"ANTHROPIC_BASE_URL"}, DefaultClaudeURL, bare, []string{"ANTHROPIC_API_KEY"}}
+	case llm.OpenAI:
+		return facts{"OPENAI_MODEL", DefaultOpenAIModel, []string{"OPENAI_BASE_URL"}, DefaultOpenAIURL, "Where the API is, its version included: it usually ends in /v1.", []string{"OPENAI_API_KEY"}}
+	}
+	return facts{"OLLAMA_MODEL", DefaultLocalModel, []string{"OLLAMA_HOST"}, DefaultLocalURL, "Where Ollama is, in any form that Ollama itself takes: host, :port, host:port or a URL.", nil}
+}
+
+// words lists the providers' words.
+func words() []string {
+	var words []string
+	for _, p := range llm.Providers() {
+		words = append(words, string(p))
+	}
+	return words
+}

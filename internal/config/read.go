@@ -1,0 +1,229 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"breakwater/internal/price"
+	"breakwater/internal/record"
+)
+
+// The readers below give an option's value in its own type. A value that
+// will not do is noted as a fault, and its zero given.
+
+// shown quotes a value for an error. Only a short one is shown: keys that
+// were put in the wrong place are long.
+func shown(text string) string {
+	if len(text) > 20 {
+		return ""
+	}
+	return ", not " + strconv.Quote(text)
+}
+
+func (v *values) text(path string) string {
+	l := v.get(path)
+	if o := v.options[pattern(path)]; len(o.Choices) > 0 && l.text != "" && !slices.Contains(o.Choices, l.text) {
+		v.fail(path, "must be %s%s", oneOf(o.Choices), shown(l.text))
+		return ""
+	}
+	return l.text
+}
+
+// name is text without spaces, such as a model's name.
+func (v *values) name(path string) string {
+	text, err := parseName(v.text(path))
+	if err != nil {
+		v.fail(path, "%s", err)
+	}
+	return text
+}
+
+func isName(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0x85 || r == 0xa0 || r == '\uFFFD' })
+}
+
+func parseName(text string) (string, error) {
+	if !isName(text) {
+		return "", errors.New("must not contain spaces or control characters")
+	}
+	return text, nil
+}
+
+// list gives the items that parse takes, and notes the others and those that
+// come twice as faults.
+func (v *values) list(path string, parse func(string) (string, error)) []string {
+	var list []string
+	choices := v.options[pattern(path)].Choices
+	for i, l := range v.get(path).items {
+		at := item(path, i)
+		v.places[at] = l.source
+		text, err := parse(l.text)
+		switch {
+		case len(choices) > 0 && !slices.Contains(choices, l.text):
+			v.fail(at, "must be %s%s", oneOf(choices), shown(l.text))
+		case err != nil:
+			v.fail(at, "%s", err)
+		case slices.Contains(list, text):
+			v.fail(at, "is in the list twice")
+		default:
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+func oneOf(words []string) string {
+	if len(words) == 1 {
+		return words[0] + " in this version"
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+func (v *values) on(path string) bool {
+	switch text := v.get(path).text; text {
+	case "true", "1":
+		return true
+	case "false", "0":
+		return false
+	default:
+		v.fail(path, "must be true or false%s", shown(text))
+		return false
+	}
+}
+
+func (v *values) count(path string, least, most int) int {
+	text := v.get(path).text
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		v.fail(path, "must be a whole number from %d to %d%s", least, most, shown(text))
+		return 0
+	}
+	return n
+}
+
+// longest bounds every duration: nothing here waits for more than a week.
+const longest = 7 * 24 * time.Hour
+
+func (v *values) duration(path string) time.Duration {
+	text := v.get(path).text
+	d, err := time.ParseDuration(text)
+	if strings.Trim(text, "0123456789.") == "" {
+		d, err = time.ParseDuration(text + "s")
+	}
+	if err != nil || d <= 0 || d > longest {
+		v.fail(path, "must be a time over zero and up to a week, in seconds or such as 1m30s%s", shown(text))
+		return 0
+	}
+	return d
+}
+
+// largest bounds every size: a body is held in memory.
+const largest = 1 << 30
+
+func (v *values) size(path string) int64 {
+	text := v.get(path).text
+	digits, shift := text, 0
+	for unit, bits := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+		if d, ok := strings.CutSuffix(text, unit); ok {
+			digits, shift = strings.TrimSpace(d), bits
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > largest>>shift {
+		v.fail(path, "must be a size up to 1GiB, in bytes or such as 32MiB%s", shown(text))
+		return 0
+	}
+	return n << shift
+}
+
+func (v *values) usd(path string) record.NanoUSD {
+	text := v.get(path).text
+	if text == "" {
+		v.require(path, "is needed: an amount of US dollars")
+		return 0
+	}
+	n, err := price.ParseUSD(text)
+	if err != nil {
+		v.fail(path, "%s%s", err, shown(text))
+	} else if n == 0 {
+		v.fail(path, "must be more than zero")
+	}
+	return n
+}
+
+// lookUp gives a secret, however it is written; and where it is not to be
+// had, why, without its text.
+func (v *values) lookUp(path string) (Secret, error) {
+	value, asText := v.set[path+".value"]
+	env, inEnv := v.set[path+".env"]
+	file, inFile := v.set[path+".file"]
+	text := value.text
+	switch {
+	case asText && inEnv || asText && inFile || inEnv && inFile:
+		return Secret{}, errors.New("must have only one of value, env and file")
+	case inEnv:
+		if !isVariable(env.text) {
+			return Secret{}, errors.New("env must be the name of an environment variable, in capitals")
+		}
+		if text = strings.TrimSpace(v.getenv(env.text)); text == "" {
+			return Secret{}, unsetError(env.text)
+		}
+	case inFile:
+		path := file.text
+		if !filepath.IsAbs(path) && file.source.Origin == FromFile {
+			path = filepath.Join(filepath.Dir(file.source.Name), path)
+		}
+		b, err := v.read(path)
+		if err != nil {
+			return Secret{}, errors.New("the file of this secret cannot be read: " + cause(err))
+		}
+		if text = strings.TrimSpace(string(b)); text == "" {
+			return Secret{}, errors.New("the file of this secret is empty")
+		}
+	case strings.HasPrefix(text, "$"):
+		return Secret{}, errors.New("variables are not expanded here; write {env: NAME}")
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Secret{}, errors.New("must be printable ASCII without spaces")
+	}
+	return NewSecret(text), nil
+}
+
+// unsetError names the variable that should hold a secret.
+type unsetError string
+
+func (e unsetError) Error() string { return "the environment variable " + string(e) + " is not set" }
+
+// isVariable takes capitals alone, so that a key which was written after env
+// by mistake is not taken for a name and shown.
+func isVariable(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
+
+// key gives a secret and notes it as a fault where it is written but not to
+// be had.
+func (v *values) key(path string) Secret {
+	s, err := v.lookUp(path)
+	if err != nil {
+		v.fail(path, "%s", err)
+	}
+	return s
+}
+
+// cause gives an error of the file system without the path, which the reader
+// of the message has already.
+func cause(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return "no such file or no permission"
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
