@@ -1,0 +1,323 @@
+// Package app builds everything from a configuration, wires who listens to
+// whom, runs it, and stops it in reverse.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"breakwater/internal/alerts"
+	"breakwater/internal/anomaly"
+	"breakwater/internal/api"
+	"breakwater/internal/config"
+	"breakwater/internal/llm"
+	"breakwater/internal/monitor"
+	"breakwater/internal/price"
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/router"
+	"breakwater/internal/store"
+	"breakwater/web"
+)
+
+// headerPatience bounds how long a caller may take to send a request's headers.
+const headerPatience = 30 * time.Second
+
+// Options are what only some ways of running need; the zero value serves.
+type Options struct {
+	Version       string
+	Log           *slog.Logger
+	ProbeInterval time.Duration // default monitor.DefaultProbeInterval
+	// Anomaly changes the detector's settings after the configuration set them.
+	Anomaly func(*anomaly.WatcherConfig)
+	// SimulatedUntil is where history that a demo seeded ends.
+	SimulatedUntil time.Time
+	// Seed fills the store before anything reads it.
+	Seed func(context.Context, *store.Store) error
+}
+
+// App is a whole Breakwater.
+type App struct {
+	cfg      *config.Config
+	opts     Options
+	log      *slog.Logger
+	listener net.Listener
+	server   *http.Server
+	stopping atomic.Bool
+
+	store     *store.Store
+	router    *router.HybridRouter
+	monitor   *monitor.Monitor
+	watcher   *anomaly.Watcher // nil where detection is off
+	alerts    *alerts.Manager
+	prober    *monitor.Prober
+	page      *web.Server
+	status    *status
+	changes   *changes
+	impacts   *impacts
+	upstreams []*upstream
+	ids       *record.IDs
+}
+
+// New opens the store, listens, and builds the rest. It must be run, or closed.
+func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
+	a := &App{cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts()}
+	if a.log == nil {
+		a.log = slog.Default()
+	}
+	var err error
+	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.Queue}); err != nil {
+		return nil, err
+	}
+	if a.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), a.store.Close())
+	}
+	if err := a.build(ctx); err != nil {
+		return nil, errors.Join(err, a.listener.Close(), a.store.Close())
+	}
+	return a, nil
+}
+
+func (a *App) build(ctx context.Context) error {
+	last, err := a.store.LastID(ctx)
+	if err != nil {
+		return fmt.Errorf("read the last id: %w", err)
+	}
+	a.ids = record.NewIDs(a.cfg.Instance, last)
+	hop := rand.Text()
+	if a.upstreams, err = newUpstreams(a.cfg, hop); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log})
+	prices := price.Default()
+	a.router, err = router.New(router.Config{
+		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
+		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout,
+		CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		Price: func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) {
+			cost, known := prices.Cost(t, u)
+			if !known && u != (llm.Usage{}) {
+				a.monitor.Unpriced(t.Provider)
+			}
+			return cost, known
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("routing: %w", err)
+	}
+	a.detect()
+	a.alerts = alerts.NewManager(alerts.Config{
+		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
+		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
+	})
+	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor}
+	a.monitor.Listen(a.heard)
+	return a.buildServer(hop, registry)
+}
+
+// detect sets up the anomaly detector, which places holds through the router.
+func (a *App) detect() {
+	if !a.cfg.Anomaly.Enabled {
+		return
+	}
+	wc := anomaly.WatcherConfig{Hold: a.cfg.Anomaly.Hold}
+	wc.Detector.MinSamples = a.cfg.Anomaly.MinSamples
+	if a.opts.Anomaly != nil {
+		a.opts.Anomaly(&wc)
+	}
+	a.watcher = anomaly.NewWatcher(wc, a.router, a.ids.Next, a.detected)
+}
+
+func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
+	a.status = &status{
+		router: a.router, monitor: a.monitor, store: a.store, order: chain(a.cfg), budgets: budgets(a.cfg),
+		models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
+	}
+	var err error
+	a.page, err = web.New(web.Options{
+		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: a.cfg.APIKey.Set(), Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	server := api.New(api.Options{
+		Router: a.router, Key: a.cfg.APIKey.Reveal(), KeyName: "default", BodyLimit: a.cfg.BodyBytes, Hop: hop,
+		Hosts:   hosts(a.cfg),
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Ready:   a.ready, Log: a.log,
+	})
+	engine, guarded := server.Engine()
+	a.page.Register(guarded)
+	a.server = &http.Server{Handler: engine, ReadHeaderTimeout: headerPatience, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	return nil
+}
+
+// Addr is the address that Breakwater listens on.
+func (a *App) Addr() string { return a.listener.Addr().String() }
+
+// URL is where the page is, seen from this machine.
+func (a *App) URL() string {
+	host, port, _ := net.SplitHostPort(a.Addr())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// publicURL is the page's address in messages.
+func (a *App) publicURL() string {
+	if a.cfg.PublicURL != "" {
+		return a.cfg.PublicURL
+	}
+	return a.URL()
+}
+
+// Router is the routing engine, for use from Go.
+func (a *App) Router() *router.HybridRouter { return a.router }
+
+func (a *App) ready() error {
+	if a.stopping.Load() {
+		return errors.New("stopping")
+	}
+	if h := a.router.HealthCheck(context.Background()); h.Status == "down" {
+		return errors.New("no provider is available")
+	}
+	return nil
+}
+
+// Run serves until ctx ends. It then takes no new request, lets every accepted
+// one end, however long it takes, and stops the rest from the callers inwards,
+// so that everything that happened is written. Ending hurry ends the waiting.
+func (a *App) Run(ctx, hurry context.Context) error {
+	if err := a.restore(ctx); err != nil {
+		return errors.Join(err, a.Close())
+	}
+	storing, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	watching, stopWatching := context.WithCancel(storing)
+	probing, stopProbing := context.WithCancel(watching)
+	defer stopStore()
+	defer stopWatching()
+	defer stopProbing()
+	var inner, middle, outer errgroup.Group
+	inner.Go(func() error { return a.store.Run(storing) })
+	if a.opts.Seed != nil {
+		if err := a.opts.Seed(ctx, a.store); err != nil {
+			stopStore()
+			return errors.Join(fmt.Errorf("seed the store: %w", err), inner.Wait(), a.Close())
+		}
+	}
+	alerting, stopAlerts := context.WithCancel(storing)
+	defer stopAlerts()
+	var telling errgroup.Group
+	telling.Go(func() error { return a.alerts.Run(alerting) })
+	middle.Go(func() error { return a.monitor.Run(watching, a.router) })
+	outer.Go(func() error { return a.changes.Run(probing) })
+	outer.Go(func() error { return a.prober.Run(probing) })
+	if a.watcher != nil {
+		outer.Go(func() error { return a.watcher.Run(probing) })
+	}
+	served := make(chan error, 1)
+	go func() { served <- a.server.Serve(a.listener) }()
+	var errs []error
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		errs = append(errs, fmt.Errorf("serve: %w", err))
+	}
+	errs = append(errs, a.stopServing(hurry))
+	stopProbing()
+	errs = append(errs, outer.Wait())
+	stopWatching()
+	errs = append(errs, middle.Wait())
+	stopAlerts()
+	errs = append(errs, telling.Wait())
+	stopStore()
+	errs = append(errs, inner.Wait(), a.Close())
+	return errors.Join(errs...)
+}
+
+// stopServing waits for every accepted request.
+func (a *App) stopServing(hurry context.Context) error {
+	a.stopping.Store(true)
+	a.page.Close()
+	err := a.server.Shutdown(hurry)
+	if err != nil {
+		a.log.Warn("stopped before every request had ended", "reason", err)
+		return a.server.Close()
+	}
+	return nil
+}
+
+// restore takes up what was before a restart.
+func (a *App) restore(ctx context.Context) error {
+	now := time.Now().UTC()
+	if err := a.monitor.Restore(ctx, now); err != nil {
+		return err
+	}
+	standing, err := a.store.Holds(ctx, now)
+	if err != nil {
+		return fmt.Errorf("read the holds: %w", err)
+	}
+	for _, h := range standing { // whoever placed it is gone with its evidence
+		h.Ended, h.Ending = now, "Breakwater was restarted: the next requests will tell"
+		a.store.RecordHold(h)
+	}
+	return nil
+}
+
+// Close releases what New opened. Run does so itself.
+func (a *App) Close() error {
+	for _, u := range a.upstreams {
+		u.client.Close()
+	}
+	if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return errors.Join(err, a.store.Close())
+	}
+	return a.store.Close()
+}
+
+func hosts(cfg *config.Config) api.Hosts {
+	host, _, _ := net.SplitHostPort(cfg.Listen)
+	h := api.Hosts{Listen: host, Allowed: cfg.AllowedHosts, Origins: cfg.AllowedOrigins}
+	if u, err := url.Parse(cfg.PublicURL); err == nil {
+		h.Public = u.Hostname()
+	}
+	return h
+}
+
+// changed has the page look anew at parts.
+func (a *App) changed(parts ...web.Part) {
+	a.status.stale()
+	a.changes.mark(parts...)
+}
+
+// pinged hears what a probe found.
+func (a *App) pinged(p llm.Provider, endpoint string, status provider.Status, err error) {
+	before, known := a.router.Contact(p)
+	a.router.Pinged(p, endpoint, status, err)
+	after, _ := a.router.Contact(p)
+	if !known || before != after {
+		a.changed(web.PartVerdict, web.PartProviders)
+		if err != nil {
+			a.log.Warn("provider does not answer", "provider", string(p), "endpoint", endpoint, "error", err)
+		}
+	}
+	if err == nil {
+		a.alerts.Signal(alerts.Signal{At: time.Now().UTC(), Provider: p, Kind: alerts.TargetServed})
+	}
+}

@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"breakwater/internal/config"
+	"breakwater/internal/llm"
+	"breakwater/internal/provider"
+)
+
+// checkPatience bounds the look at one endpoint.
+const checkPatience = 10 * time.Second
+
+// Check asks every configured endpoint whether it answers, through its free
+// calls, and prints a table. It says whether all of them do; a provider
+// without a key is reported and does not count.
+func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error) {
+	upstreams, err := newUpstreams(cfg, "")
+	if err != nil {
+		return false, err
+	}
+	well := true
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "PROVIDER\tADDRESS\tSTATE\tTOOK\tNOTE")
+	for _, u := range upstreams {
+		name := string(u.provider.Name)
+		if u.endpoint.Name != "" {
+			name += "@" + u.endpoint.Name
+		}
+		state, took, note := u.check(ctx)
+		well = well && state != "fails"
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, u.endpoint.BaseURL, state, took, note)
+		u.client.Close()
+	}
+	return well, table.Flush()
+}
+
+// check gives one endpoint's row.
+func (u *upstream) check(ctx context.Context) (state, took, note string) {
+	switch {
+	case !u.provider.Enabled:
+		return "off", "-", "disabled in the configuration"
+	case u.endpoint.Missing != "":
+		return "no key", "-", u.endpoint.Missing + " to use it"
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	began := time.Now()
+	status, err := u.client.Ping(ctx)
+	took = time.Since(began).Round(time.Millisecond).String()
+	if err != nil {
+		return "fails", took, strings.TrimSpace(err.Error() + advice(u.provider.Name, err))
+	}
+	return "answers", took, u.modelNote(status)
+}
+
+// modelNote says whether the default model is there.
+func (u *upstream) modelNote(status provider.Status) string {
+	model := u.provider.DefaultModel
+	note := fmt.Sprintf("%d models", len(status.Models))
+	if status.Version != "" {
+		note = "version " + status.Version + ", " + note
+	}
+	if has(status.Models, model) || has(status.Models, model+":latest") {
+		return note + ", among them " + model
+	}
+	if u.provider.Name == llm.Local {
+		return note + ", but not " + model + ": run `ollama pull " + model + "`, or set OLLAMA_MODEL"
+	}
+	return note + ", but " + model + " is not listed: another default_model may be needed"
+}
+
+func has(models []string, model string) bool { return slices.Contains(models, model) }
+
+// advice says what a person can do about a provider that fails.
+func advice(p llm.Provider, err error) string {
+	f, ok := llm.AsFailure(err)
+	switch {
+	case ok && f.Class == llm.Auth:
+		return "; look at the key"
+	case p == llm.Local:
+		return "; start it with `ollama serve`, or set OLLAMA_HOST"
+	}
+	return ""
+}

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"testing"
+
+	"breakwater/internal/anomaly"
+	"breakwater/internal/api"
+	"breakwater/internal/config"
+	"breakwater/internal/router"
+)
+
+// The configuration states its defaults as text, the rooms theirs as values;
+// they must be the same.
+func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
+	cfg, err := config.Load(config.Sources{LookupEnv: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range map[string][2]any{
+		"breaker.failure_threshold": {cfg.Breaker.FailureThreshold, router.DefaultFailureThreshold},
+		"breaker.recovery_timeout":  {cfg.Breaker.RecoveryTimeout, router.DefaultRecoveryTimeout},
+		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
+		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
+		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},
+		"anomaly.min_samples":       {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s is %v in the configuration and %v in its room", name, pair[0], pair[1])
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package app
+
+import (
+	"breakwater/internal/alerts"
+	"breakwater/internal/anomaly"
+	"breakwater/internal/llm"
+	"breakwater/internal/monitor"
+	"breakwater/internal/record"
+	"breakwater/web"
+)
+
+// heard passes every event on to the detector, the incidents and the page. It
+// runs on the monitor's goroutine.
+func (a *App) heard(e monitor.Event) {
+	switch {
+	case e.Trace != nil:
+		a.traced(e.Trace)
+	case e.Transition != nil:
+		a.switched(*e.Transition)
+	case e.Hold != nil:
+		a.changed(web.PartVerdict, web.PartProviders)
+	}
+}
+
+func (a *App) traced(t *record.Trace) {
+	a.impacts.note(t)
+	for _, attempt := range t.Attempts {
+		end := t.Accepted.Add(attempt.Start + attempt.Took)
+		if a.watcher != nil {
+			a.watcher.Observe(anomaly.Sample{
+				Target: attempt.Target, At: end, Class: attempt.Class, TTFT: attempt.TTFT, Took: attempt.Took,
+				InputTokens: attempt.Usage.Input - attempt.Usage.CacheRead, OutputTokens: attempt.Usage.Output,
+				Stream: t.Stream || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
+			})
+		}
+		s := alerts.Signal{At: end, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
+		switch {
+		case attempt.Class == "":
+			a.alerts.Signal(s)
+		case t.Outcome == record.Failed && attempt.Class.CountsAgainstTarget():
+			s.Kind, s.Text = alerts.CallerFailed, "a request failed for its caller"
+			a.alerts.Signal(s)
+		}
+	}
+	a.changed(web.PartNow, web.PartProviders)
+	if t.Cost > 0 {
+		a.changes.mark(web.PartBudgets)
+	}
+}
+
+func (a *App) switched(t record.Transition) {
+	s := alerts.Signal{At: t.At, Provider: t.Target.Provider, Target: t.Target, Text: t.Reason}
+	switch {
+	case t.To == record.Open && t.From == record.HalfOpen:
+		s.Kind = alerts.BreakerProbeFailed
+	case t.To == record.Open:
+		s.Kind = alerts.BreakerOpened
+	case t.To == record.Closed:
+		s.Kind = alerts.BreakerClosed
+	}
+	if t.To == record.Open {
+		s.Next = t.At.Add(a.cfg.Breaker.RecoveryTimeout)
+	}
+	if s.Kind != "" {
+		a.alerts.Signal(s)
+	}
+	a.changed(web.PartVerdict, web.PartProviders)
+}
+
+// detected passes the detector's findings on to the incidents.
+func (a *App) detected(e anomaly.Event) {
+	s := alerts.Signal{At: e.At, Provider: e.Target.Provider, Target: e.Target, Text: e.Text}
+	switch e.Kind {
+	case anomaly.HoldPlaced:
+		s.Kind, s.Next = alerts.HoldPlaced, e.At.Add(a.cfg.Anomaly.Canary)
+		s.Slow = e.Finding.Signal == anomaly.Latency
+	case anomaly.HoldEnded:
+		s.Kind = alerts.HoldEnded
+	case anomaly.Found:
+		s.Kind, s.Slow = alerts.TroubleFound, e.Finding.Signal == anomaly.Latency
+	default:
+		return
+	}
+	a.alerts.Signal(s)
+}

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"breakwater/internal/alerts"
+	"breakwater/internal/config"
+	"breakwater/internal/llm"
+	"breakwater/internal/monitor"
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/router"
+	"breakwater/web"
+)
+
+// upstream is one configured endpoint and its client.
+type upstream struct {
+	provider config.Provider
+	endpoint config.Endpoint
+	client   *provider.Client
+}
+
+// newUpstreams makes a client for every endpoint. hop is this instance's token
+// in the header that stops loops; "" sends none.
+func newUpstreams(cfg *config.Config, hop string) ([]*upstream, error) {
+	var all []*upstream
+	for _, p := range cfg.Providers {
+		for _, e := range p.Endpoints {
+			pc := provider.Config{Provider: p.Name, BaseURL: e.BaseURL, ConnectTimeout: p.Timeouts.Connect, Hop: hop}
+			for _, k := range e.Keys {
+				pc.Keys = append(pc.Keys, provider.Key{Name: k.Name, Secret: k.Secret.Reveal()})
+			}
+			client, err := provider.New(pc)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.Name, err)
+			}
+			all = append(all, &upstream{provider: p, endpoint: e, client: client})
+		}
+	}
+	return all, nil
+}
+
+// usable says whether requests may go there.
+func (u *upstream) usable() bool { return u.provider.Enabled && u.endpoint.Missing == "" }
+
+func endpoints(upstreams []*upstream) []router.Endpoint {
+	var all []router.Endpoint
+	for _, u := range upstreams {
+		t := u.provider.Timeouts
+		e := router.Endpoint{
+			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client, Dialect: provider.DialectOf(u.provider.Name),
+			DefaultModel: u.provider.DefaultModel, Models: u.endpoint.Models,
+			Timeouts: router.Timeouts{FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer},
+		}
+		switch {
+		case !u.provider.Enabled:
+			e.Unusable, e.Detail = record.VerdictProviderDisabled, "disabled in the configuration"
+		case u.endpoint.Missing != "":
+			e.Unusable, e.Detail = record.VerdictNoUsableKey, u.endpoint.Missing
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func probes(upstreams []*upstream) []monitor.Probe {
+	var all []monitor.Probe
+	for _, u := range upstreams {
+		if u.usable() {
+			all = append(all, monitor.Probe{Provider: u.provider.Name, Endpoint: u.endpoint.Name, Ping: u.client.Ping})
+		}
+	}
+	return all
+}
+
+func routes(cfg *config.Config) []router.Route {
+	var all []router.Route
+	for _, r := range cfg.Routes {
+		all = append(all, router.Route{Name: r.Name, Models: r.Models, Targets: r.Targets})
+	}
+	return all
+}
+
+// usable lists the providers that requests may go to.
+func usable(cfg *config.Config) []llm.Provider {
+	var all []llm.Provider
+	for _, p := range cfg.Providers {
+		if p.Usable() {
+			all = append(all, p.Name)
+		}
+	}
+	return all
+}
+
+// chain lists all providers in the order in which they are tried, those
+// outside the chain last.
+func chain(cfg *config.Config) []llm.Provider {
+	order := slices.Clone(cfg.Chain)
+	for _, p := range llm.Providers() {
+		if !slices.Contains(order, p) {
+			order = append(order, p)
+		}
+	}
+	return order
+}
+
+func defaultModels(cfg *config.Config) map[llm.Provider]string {
+	models := make(map[llm.Provider]string)
+	for _, p := range cfg.Providers {
+		models[p.Name] = p.DefaultModel
+	}
+	return models
+}
+
+// missing says what would set up each provider that is not.
+func missing(cfg *config.Config) map[llm.Provider]string {
+	all := make(map[llm.Provider]string)
+	for _, p := range cfg.Providers {
+		switch {
+		case p.Usable():
+		case !p.Enabled:
+			all[p.Name] = ""
+		default:
+			all[p.Name] = strings.TrimPrefix(p.Endpoints[0].Missing, "set ")
+		}
+	}
+	return all
+}
+
+func channels(cfg *config.Config) []alerts.Channel {
+	var all []alerts.Channel
+	for _, c := range cfg.Channels {
+		all = append(all, alerts.NewSlack(alerts.SlackConfig{
+			Name: c.Name, Token: c.BotToken.Reveal(), Channel: c.Channel, WebhookURL: c.WebhookURL.Reveal(), APIURL: c.APIURL,
+		}))
+	}
+	return all
+}
+
+func budgets(cfg *config.Config) []budget {
+	var all []budget
+	for _, b := range cfg.Budgets {
+		whose := "All providers"
+		if b.Provider != "" {
+			whose = b.Provider.Title()
+		}
+		all = append(all, budget{name: cmp.Or(b.Name, whose), provider: b.Provider, period: web.Period(b.Period), amount: b.Limit})
+	}
+	return all
+}
