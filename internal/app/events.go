@@ -77,6 +77,7 @@ func (a *App) detected(e anomaly.Event) {
 	case anomaly.HoldEnded:
 		s.Kind = alerts.HoldEnded
 	case anomaly.Found:
+		a.log.Warn("anomaly", "target", e.Target.String(), "finding", e.Text)
 		s.Kind, s.Slow = alerts.TroubleFound, e.Finding.Signal == anomaly.Latency
 	default:
 		return

@@ -66,9 +66,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		transitions: counter("breakwater_breaker_transitions_total", "Transitions of a provider's breakers.", "provider", "from", "to"),
 		inState:     counter("breakwater_breaker_state_seconds_total", "Time that a provider's worst breaker has spent in each state.", "provider", "state"),
 		holds:       gauge("breakwater_holds", "Targets of a provider that a hold keeps traffic away from.", "provider"),
-		up:          gauge("breakwater_provider_up", "1 when the provider answered its last free probe, 0 when it did not.", "provider"),
+		up:          gauge("breakwater_provider_up", "1 when an endpoint of the provider answered its last free probe, 0 when none did.", "provider"),
 		events: func() prometheus.Counter {
-			v := counter("breakwater_events_dropped_total", "Events that the monitor could not take in time; they are missing from detection and incidents, not from the record.")
+			v := counter("breakwater_events_dropped_total", "Events that the monitor could not take in time; they are missing from detection, incidents and the count of holds, not from the record.")
 			return v.With(nil)
 		}(),
 	}
@@ -87,6 +87,13 @@ func registerStore(reg prometheus.Registerer, st *store.Store, version string) {
 	fn("breakwater_store_queue_length", "Rows that wait to be written to the store.", func(s store.Stats) float64 { return float64(s.Queued) }, false)
 	fn("breakwater_store_written_total", "Rows written to the store.", func(s store.Stats) float64 { return float64(s.Written) }, true)
 	fn("breakwater_store_dropped_total", "Rows that could not be recorded.", func(s store.Stats) float64 { return float64(s.Dropped) }, true)
+	fn("breakwater_store_failing", "1 while rows cannot be written to the store, 0 otherwise.", func(s store.Stats) float64 {
+		if s.Failing {
+			return 1
+		}
+		return 0
+	}, false)
+	fn("breakwater_store_size_bytes", "Size of the database and its write-ahead log.", func(s store.Stats) float64 { return float64(s.SizeBytes) }, false)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakwater_build_info", Help: "1, with the program's version and Go's."}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	reg.MustRegister(build)
@@ -130,11 +137,11 @@ func (m *metrics) attempt(a record.Attempt) {
 // state shows a provider's worst breaker, and adds the time since the last look.
 func (m *metrics) state(p llm.Provider, now record.State, since time.Duration) {
 	for _, s := range record.States() {
-		value := 0.0
+		value, spent := 0.0, time.Duration(0)
 		if s == now {
-			value = 1
+			value, spent = 1, since
 		}
 		m.breaker.WithLabelValues(string(p), string(s)).Set(value)
+		m.inState.WithLabelValues(string(p), string(s)).Add(spent.Seconds())
 	}
-	m.inState.WithLabelValues(string(p), string(now)).Add(since.Seconds())
 }

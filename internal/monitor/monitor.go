@@ -141,10 +141,17 @@ func describe(a record.Attempt) string {
 }
 
 // Transition takes a breaker's change. It never blocks: the breaker's mutex is held.
-func (m *Monitor) Transition(t record.Transition) { m.tell(Event{Transition: &t}) }
+func (m *Monitor) Transition(t record.Transition) {
+	m.store.RecordTransition(t)
+	m.metrics.transitions.WithLabelValues(string(t.Target.Provider), string(t.From), string(t.To)).Inc()
+	m.tell(Event{Transition: &t})
+}
 
 // Hold takes a hold that was placed, extended or ended. It never blocks.
-func (m *Monitor) Hold(h record.Hold) { m.tell(Event{Hold: &h}) }
+func (m *Monitor) Hold(h record.Hold) {
+	m.store.RecordHold(h)
+	m.tell(Event{Hold: &h})
+}
 
 func (m *Monitor) tell(e Event) {
 	select {
@@ -187,11 +194,8 @@ func (m *Monitor) handle(e Event) {
 	switch {
 	case e.Transition != nil:
 		t := e.Transition
-		m.store.RecordTransition(*t)
-		m.metrics.transitions.WithLabelValues(string(t.Target.Provider), string(t.From), string(t.To)).Inc()
 		m.log.Warn("breaker "+string(t.To), "target", t.Target.String(), "from", string(t.From), "reason", t.Reason)
 	case e.Hold != nil:
-		m.store.RecordHold(*e.Hold)
 		m.countHold(*e.Hold)
 	}
 	for _, listen := range m.listeners {
@@ -200,18 +204,17 @@ func (m *Monitor) handle(e Event) {
 }
 
 func (m *Monitor) countHold(h record.Hold) {
-	standing := h.Ended.IsZero()
-	if m.held[h.Target] != standing {
-		change := -1.0
-		if standing {
-			change = 1
-		}
-		m.metrics.holds.WithLabelValues(string(h.Target.Provider)).Add(change)
-	}
-	m.held[h.Target] = standing
-	if standing {
+	provider := string(h.Target.Provider)
+	switch standing := h.Ended.IsZero(); {
+	case standing && m.held[h.Target]:
+		m.log.Info("hold extended", "target", h.Target.String(), "expires", h.Expires)
+	case standing:
+		m.held[h.Target] = true
+		m.metrics.holds.WithLabelValues(provider).Inc()
 		m.log.Warn("hold placed", "target", h.Target.String(), "source", string(h.Source), "reason", h.Reason, "expires", h.Expires)
-	} else {
+	case m.held[h.Target]:
+		delete(m.held, h.Target)
+		m.metrics.holds.WithLabelValues(provider).Dec()
 		m.log.Info("hold ended", "target", h.Target.String(), "reason", h.Ending)
 	}
 }

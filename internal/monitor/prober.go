@@ -32,6 +32,9 @@ type Prober struct {
 	Interval time.Duration // default DefaultProbeInterval
 	Found    func(llm.Provider, string, provider.Status, error)
 	Monitor  *Monitor
+
+	mu sync.Mutex
+	up map[llm.Provider]map[string]bool // by endpoint: it answered last
 }
 
 // Run probes at once and then on its interval, with jitter, until ctx ends.
@@ -67,10 +70,26 @@ func (p *Prober) once(ctx context.Context, probe Probe) {
 	if ctx.Err() != nil {
 		return
 	}
-	up := 1.0
-	if err != nil {
-		up = 0
+	p.show(probe, err == nil)
+	p.Found(probe.Provider, probe.Endpoint, status, err)
+}
+
+// show sets a provider's gauge: it is up while any of its endpoints is.
+func (p *Prober) show(probe Probe, answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.up == nil {
+		p.up = make(map[llm.Provider]map[string]bool)
+	}
+	if p.up[probe.Provider] == nil {
+		p.up[probe.Provider] = make(map[string]bool)
+	}
+	p.up[probe.Provider][probe.Endpoint] = answered
+	up := 0.0
+	for _, answers := range p.up[probe.Provider] {
+		if answers {
+			up = 1
+		}
 	}
 	p.Monitor.metrics.up.WithLabelValues(string(probe.Provider)).Set(up)
-	p.Found(probe.Provider, probe.Endpoint, status, err)
 }

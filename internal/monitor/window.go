@@ -62,7 +62,7 @@ func (w *window) note(at time.Time, class llm.FailureClass, trouble string, took
 	if m := w.minute(at); m != nil {
 		m.add(class == "", class.CountsAgainstTarget(), took)
 	}
-	if class != llm.Cancelled {
+	if class == "" || class.TellsOnlyOfTarget() {
 		w.lastError = trouble
 	}
 }

@@ -128,14 +128,10 @@ func verdictWords(c record.Candidate) string {
 // holds one entry for each candidate that was tried.
 func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Failure) *Error {
 	var lines []string
-	only := record.Verdict("")
+	allOpen := true
 	for i, c := range p.outcome {
 		lines = append(lines, fmt.Sprintf("%s %s", c.Target, verdictWords(c)))
-		if i == 0 {
-			only = c.Verdict
-		} else if c.Verdict != only {
-			only = ""
-		}
+		allOpen = allOpen && (c.Verdict == record.VerdictBreakerOpen || p.candidates[i].endpoint.Unusable != "")
 	}
 	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available", Attempts: len(failures)}
 	switch {
@@ -150,7 +146,7 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 	case p.lacks(req):
 		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
 		e.Param = req.Beyond[0]
-	case only == record.VerdictBreakerOpen:
+	case allOpen && !r.nextProbe(p).IsZero():
 		e.Code = "all_breakers_open"
 	}
 	e.Message = "no provider could answer: " + strings.Join(lines, "; ")
