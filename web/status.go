@@ -67,6 +67,9 @@ type Status struct {
 
 	// Dropped counts the samples that could not be recorded since Started.
 	Dropped int64
+	// Waiting counts the samples that wait in memory because the record cannot
+	// be written right now; 0 while it can.
+	Waiting int64
 	// SimulatedUntil is where seeded history ends and real traffic begins;
 	// zero where all history is real.
 	SimulatedUntil time.Time

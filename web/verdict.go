@@ -43,6 +43,13 @@ func Judge(s Status) Verdict {
 			v.Incident = in
 		}
 	}
+	if s.Waiting > 0 {
+		v.Consequence += fmt.Sprintf(" The record cannot be written right now: %s in memory.", waits(s.Waiting))
+		if v.Level == LevelOperational || v.Level == LevelUnknown {
+			v.Level, v.Title = LevelDegraded, "Record is not written"
+			v.Headline = "Requests are being served, but the record cannot be written."
+		}
+	}
 	if s.Dropped > 0 {
 		v.Consequence += fmt.Sprintf(" The record has gaps: %s could not be recorded since %s UTC.",
 			count(s.Dropped, "sample"), when(s.Started, s.Now))
@@ -104,6 +111,13 @@ func judgeProviders(s Status) Verdict {
 		v.Headline = names(titles(configured)) + " are operational."
 	}
 	return v
+}
+
+func waits(n int64) string {
+	if n == 1 {
+		return "1 sample waits"
+	}
+	return count(n, "sample") + " wait"
 }
 
 // judgeTroubled says who is unwell, where the traffic goes and who feels it.

@@ -30,6 +30,10 @@ const (
 	DefaultSendTimeout = 15 * time.Second
 )
 
+// CalmAfter ends a finding that led to no hold: the detector repeats it each
+// minute while it lasts.
+const CalmAfter = 3 * time.Minute
+
 // saveRetry is the pause after an incident that could not be written.
 const saveRetry = time.Second
 
@@ -153,7 +157,9 @@ func (m *Manager) listen(ctx context.Context) error {
 			return nil
 		case <-m.queue.ready:
 			m.take()
-		case <-retry.C:
+		case now := <-retry.C:
+			m.calm(now)
+			m.take()
 			if len(m.unsaved) == 0 {
 				continue
 			}
@@ -161,6 +167,20 @@ func (m *Manager) listen(ctx context.Context) error {
 		// What cannot be written now is kept and tried again; the store itself
 		// reports that it is unwell.
 		_ = m.save(ctx)
+	}
+}
+
+// calm ends the findings that were not repeated for a while.
+func (m *Manager) calm(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, st := range m.stories {
+		if now.Sub(st.foundAt) < CalmAfter {
+			continue
+		}
+		for target := range st.found {
+			m.queue.put(Signal{At: now, Provider: p, Target: target, Kind: TroubleEnded, Text: "as usual again"})
+		}
 	}
 }
 
@@ -177,7 +197,7 @@ func (m *Manager) act(s Signal) {
 	defer m.mu.Unlock()
 	st := m.stories[s.Provider]
 	if st == nil {
-		if !begins(s.Kind) {
+		if !begins(s) {
 			return
 		}
 		st = begin(m.cfg.NextID(s.At), s)

@@ -400,3 +400,23 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 		}
 	})
 }
+
+// A finding that led to no hold, as of the last target that works, is an
+// incident too, and ends when it is not repeated.
+func TestAFindingWithoutAHoldIsAnIncidentWhileItIsRepeated(t *testing.T) {
+	st := begin(record.ID(1), Signal{At: time.Now(), Provider: llm.Local, Kind: TroubleFound, Matters: true})
+	target := llm.Target{Provider: llm.Local, Model: "llama3"}
+	found := Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleFound, Matters: true, Slow: true, Text: "slow"}
+	if did := st.apply(found); did != opened || st.Title != "Ollama is slow" {
+		t.Fatalf("the finding did %v to %q", did, st.Title)
+	}
+	if did := st.apply(found); did != nothing || len(st.Timeline) != 2 {
+		t.Errorf("its repetition did %v; timeline %v", did, st.Timeline)
+	}
+	if did := st.apply(Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleEnded}); did != resolved {
+		t.Errorf("its end did %v", did)
+	}
+	if begins(Signal{Kind: TroubleFound}) {
+		t.Error("a finding that does not matter begins an incident")
+	}
+}

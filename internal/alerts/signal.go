@@ -20,7 +20,8 @@ const (
 	BreakerClosed      SignalKind = "breaker_closed"
 	HoldPlaced         SignalKind = "hold_placed"
 	HoldEnded          SignalKind = "hold_ended"
-	TroubleFound       SignalKind = "trouble_found" // the detector's finding that led to no hold
+	TroubleFound       SignalKind = "trouble_found" // the detector's finding that led to no hold; repeated while it lasts
+	TroubleEnded       SignalKind = "trouble_ended" // such a finding was not repeated for CalmAfter
 	CallerFailed       SignalKind = "caller_failed" // a request that had tried the provider failed for its caller
 	TargetServed       SignalKind = "target_served" // a request or a probe went well
 )
@@ -33,6 +34,7 @@ type Signal struct {
 	Kind     SignalKind
 	Text     string    // why, in plain words
 	Slow     bool      // of HoldPlaced and TroubleFound: it answers, but slowly
+	Matters  bool      // of TroubleFound: it would have been a hold
 	Next     time.Time // when the target is tried again; zero where that is not known
 }
 

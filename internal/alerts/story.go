@@ -21,8 +21,10 @@ type story struct {
 	record.Incident
 	open     map[llm.Target]bool // breakers that are not closed
 	held     map[llm.Target]bool
-	restored bool // from before a restart: whether the trouble lasts is not known yet
-	failing  bool // not only slow
+	found    map[llm.Target]bool // the detector's findings without a hold
+	foundAt  time.Time           // when one was last repeated
+	restored bool                // from before a restart: whether the trouble lasts is not known yet
+	failing  bool                // not only slow
 	next     time.Time
 	said     Signal // the last that the timeline tells of
 }
@@ -40,14 +42,18 @@ const (
 
 // begins says whether a signal begins an incident where there is none. The
 // others confirm one or end one.
-func begins(k SignalKind) bool {
-	return k == BreakerOpened || k == BreakerProbeFailed || k == HoldPlaced
+func begins(s Signal) bool {
+	switch s.Kind {
+	case BreakerOpened, BreakerProbeFailed, HoldPlaced:
+		return true
+	}
+	return s.Kind == TroubleFound && s.Matters
 }
 
 func begin(id record.ID, s Signal) *story {
 	return &story{
 		Incident: record.Incident{ID: id, Subject: s.Provider, State: record.Pending, Began: s.At},
-		open:     map[llm.Target]bool{}, held: map[llm.Target]bool{},
+		open:     map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
 	}
 }
 
@@ -55,7 +61,7 @@ func begin(id record.ID, s Signal) *story {
 // not outlive it, so the next signal tells whether the trouble does.
 func restore(i record.Incident) *story {
 	return &story{
-		Incident: i, open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, restored: true,
+		Incident: i, open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{}, restored: true,
 		failing: !strings.HasSuffix(i.Title, slowTitle),
 	}
 }
@@ -75,8 +81,18 @@ func (s *story) apply(g Signal) step {
 		s.trouble(s.held, "anomaly", g)
 		return s.confirm(g)
 	case TroubleFound:
-		s.say("anomaly", g)
+		s.foundAt = g.At
+		switch {
+		case s.found[g.Target]:
+			return nothing
+		case g.Matters:
+			s.trouble(s.found, "anomaly", g)
+		default:
+			s.say("anomaly", g)
+		}
 		return s.confirm(g)
+	case TroubleEnded:
+		return s.better(s.found, g)
 	case CallerFailed:
 		if s.State != record.Pending || s.restored || g.At.Before(s.Began) {
 			return nothing
@@ -134,7 +150,7 @@ func (s *story) better(of map[llm.Target]bool, g Signal) step {
 	delete(of, g.Target)
 	s.restored = false
 	s.say("recovered", g)
-	if len(s.open)+len(s.held) > 0 {
+	if len(s.open)+len(s.held)+len(s.found) > 0 {
 		return changed
 	}
 	s.Ended = g.At

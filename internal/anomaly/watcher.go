@@ -181,9 +181,7 @@ func (w *Watcher) act(f Finding) {
 		return
 	}
 	if !f.Failover {
-		if !f.Again {
-			w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text})
-		}
+		w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text})
 		return
 	}
 	w.alarm(f.Target.Provider, f.At)
@@ -197,9 +195,7 @@ func (w *Watcher) act(f Finding) {
 		w.report(Event{Kind: HoldPlaced, At: f.At, Target: f.Target, Finding: f, Hold: h.hold, Text: f.Text})
 		return
 	}
-	if !f.Again {
-		w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text + "; " + why})
-	}
+	w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text + "; " + why})
 }
 
 // alarm notes that a provider is in trouble now.

@@ -61,7 +61,9 @@ func bring(t interface {
 func kinds(events []Event) string {
 	var b strings.Builder
 	for _, e := range events {
-		fmt.Fprintf(&b, "%s ", e.Kind)
+		if !e.Finding.Again { // a finding that lasts is repeated
+			fmt.Fprintf(&b, "%s ", e.Kind)
+		}
 	}
 	return strings.TrimSpace(b.String())
 }

@@ -62,6 +62,9 @@ func (s *Server) chat(c *gin.Context) {
 		body = wire.OpenAIChatAnswer(answer.ID.String(), answer.Target.Model, call.Accepted, whole)
 	}
 	h.Set("Content-Type", "application/json")
+	control := http.NewResponseController(c.Writer)
+	control.SetWriteDeadline(time.Now().Add(writePatience))
+	defer control.SetWriteDeadline(time.Time{})
 	c.Writer.WriteHeader(http.StatusOK)
 	c.Writer.Write(body) // a caller that went away is in the trace already
 }
@@ -87,7 +90,9 @@ func (s *Server) decodeChat(c *gin.Context) (*llm.Request, *router.Error) {
 // passOn gives a caller of the same dialect the provider's own headers.
 func passOn(to, from http.Header) {
 	for name, values := range from {
-		to[name] = values
+		if name != "Vary" { // ours speaks of origins
+			to[name] = values
+		}
 	}
 }
 

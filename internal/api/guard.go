@@ -55,6 +55,9 @@ func (h Hosts) origin(origin, host string) (listed, ok bool) {
 // checkHost refuses foreign Host and Origin headers, and answers the
 // preflight of listed origins.
 func (s *Server) checkHost(c *gin.Context) {
+	if path := c.Request.URL.Path; path == "/healthz" || path == "/readyz" {
+		return // a supervisor may know no name, and there is nothing to learn
+	}
 	if !s.Hosts.host(c.Request.Host) {
 		refuse(c, http.StatusForbidden, "foreign_host", "this Breakwater does not answer to that Host; "+
 			"add the name to allowed_hosts, or set public_url")
@@ -91,8 +94,8 @@ func (s *Server) checkKey(c *gin.Context) {
 		return
 	}
 	key := c.GetHeader("X-Api-Key")
-	if bearer, ok := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer "); ok {
-		key = bearer
+	if scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		key = token
 	} else if _, password, ok := c.Request.BasicAuth(); ok {
 		key = password
 	}

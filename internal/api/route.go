@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -105,6 +106,8 @@ func badJSON(err error) *router.Error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
+	case errors.Is(err, io.EOF):
+		e.Message = `the body is empty; send {"prompt": "...", "system_prompt": "...", "preferred_model": "gemini"}`
 	case errors.As(err, &syntax):
 		e.Message = fmt.Sprintf("the body is not JSON: %s at byte %d", syntax.Error(), syntax.Offset)
 	case errors.As(err, &kind):

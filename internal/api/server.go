@@ -62,7 +62,7 @@ type Options struct {
 	Hop       string       // this instance's own token in HeaderHop
 	Hosts     Hosts        // who may be asked, and from where
 	Metrics   http.Handler // serves /metrics
-	Ready     func() error // nil while requests can be served and recorded
+	Ready     func() error // nil while requests can be served
 	Log       *slog.Logger
 }
 
@@ -91,8 +91,10 @@ func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
 	engine.NoMethod(func(c *gin.Context) {
 		s.unknownPath(c, http.StatusMethodNotAllowed, "method_not_allowed", c.Request.Method+" is not understood at")
 	})
-	engine.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
-	engine.GET("/readyz", s.readyz)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		engine.Handle(method, "/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+		engine.Handle(method, "/readyz", s.readyz)
+	}
 
 	guarded := engine.Group("/", s.checkKey)
 	guarded.POST("/v1/chat/completions", s.chat)

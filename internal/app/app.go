@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,17 @@ import (
 // headerPatience bounds how long a caller may take to send a request's headers.
 const headerPatience = 30 * time.Second
 
+const (
+	// idlePatience ends connections that nobody uses; clients and proxies keep
+	// theirs for a minute or two.
+	idlePatience = 2 * time.Minute
+	// cutPatience lets the handlers of requests that were cut write down what
+	// happened.
+	cutPatience = 2 * time.Second
+	// storeLook is how often the store is asked whether it can write.
+	storeLook = time.Second
+)
+
 // Options are what only some ways of running need; the zero value serves.
 type Options struct {
 	Version       string
@@ -57,6 +70,7 @@ type App struct {
 	listener net.Listener
 	server   *http.Server
 	stopping atomic.Bool
+	handlers sync.WaitGroup // requests under way
 
 	store     *store.Store
 	router    *router.HybridRouter
@@ -163,7 +177,12 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	})
 	engine, guarded := server.Engine()
 	a.page.Register(guarded)
-	a.server = &http.Server{Handler: engine, ReadHeaderTimeout: headerPatience, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.handlers.Add(1)
+		defer a.handlers.Done()
+		engine.ServeHTTP(w, r)
+	})
+	a.server = &http.Server{Handler: counted, ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
 	return nil
 }
 
@@ -200,55 +219,93 @@ func (a *App) ready() error {
 	return nil
 }
 
-// Run serves until ctx ends. It then takes no new request, lets every accepted
-// one end, however long it takes, and stops the rest from the callers inwards,
-// so that everything that happened is written. Ending hurry ends the waiting.
+// Run serves until ctx ends or a worker fails. It then takes no new request,
+// lets every accepted one end, however long it takes, and stops the rest from
+// the callers inwards, so that everything that happened is written. Ending
+// hurry ends the waiting.
 func (a *App) Run(ctx, hurry context.Context) error {
 	if err := a.restore(ctx); err != nil {
 		return errors.Join(err, a.Close())
 	}
-	storing, stopStore := context.WithCancel(context.WithoutCancel(ctx))
-	watching, stopWatching := context.WithCancel(storing)
-	probing, stopProbing := context.WithCancel(watching)
-	defer stopStore()
-	defer stopWatching()
-	defer stopProbing()
-	var inner, middle, outer errgroup.Group
-	inner.Go(func() error { return a.store.Run(storing) })
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
+	var layers []*layer // innermost first
+	defer func() {
+		for _, l := range layers {
+			l.stop()
+		}
+	}()
+	start := func(workers ...func(context.Context) error) {
+		layers = append(layers, startLayer(fail, workers...))
+	}
+	start(a.store.Run)
+	err := a.prepare(ctx)
+	if err == nil {
+		start(a.alerts.Run)
+		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
+		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore}
+		if a.watcher != nil {
+			outer = append(outer, a.watcher.Run)
+		}
+		start(outer...)
+		err = a.serve(ctx, hurry)
+	}
+	errs := []error{err}
+	for _, l := range slices.Backward(layers) {
+		errs = append(errs, l.end())
+	}
+	return errors.Join(append(errs, a.Close())...)
+}
+
+// layer is a group of workers that stop together.
+type layer struct {
+	group errgroup.Group
+	stop  context.CancelFunc
+}
+
+// startLayer starts workers. One that fails has the whole house stop.
+func startLayer(fail context.CancelFunc, workers ...func(context.Context) error) *layer {
+	l := &layer{}
+	var ctx context.Context
+	ctx, l.stop = context.WithCancel(context.Background())
+	for _, work := range workers {
+		l.group.Go(func() error {
+			err := work(ctx)
+			if err != nil {
+				fail()
+			}
+			return err
+		})
+	}
+	return l
+}
+
+// end stops the workers and waits for them.
+func (l *layer) end() error {
+	l.stop()
+	return l.group.Wait()
+}
+
+// prepare does what needs a running store and must be done before all else.
+func (a *App) prepare(ctx context.Context) error {
 	if a.opts.Seed != nil {
 		if err := a.opts.Seed(ctx, a.store); err != nil {
-			stopStore()
-			return errors.Join(fmt.Errorf("seed the store: %w", err), inner.Wait(), a.Close())
+			return fmt.Errorf("seed the store: %w", err)
 		}
 	}
-	alerting, stopAlerts := context.WithCancel(storing)
-	defer stopAlerts()
-	var telling errgroup.Group
-	telling.Go(func() error { return a.alerts.Run(alerting) })
-	middle.Go(func() error { return a.monitor.Run(watching, a.router) })
-	outer.Go(func() error { return a.changes.Run(probing) })
-	outer.Go(func() error { return a.prober.Run(probing) })
-	if a.watcher != nil {
-		outer.Go(func() error { return a.watcher.Run(probing) })
-	}
+	return a.endForeign(ctx)
+}
+
+// serve takes requests until ctx ends, and then waits for those under way.
+func (a *App) serve(ctx, hurry context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- a.server.Serve(a.listener) }()
-	var errs []error
 	select {
 	case <-ctx.Done():
+		return a.stopServing(hurry)
 	case err := <-served:
-		errs = append(errs, fmt.Errorf("serve: %w", err))
+		return errors.Join(fmt.Errorf("serve: %w", err), a.stopServing(hurry))
 	}
-	errs = append(errs, a.stopServing(hurry))
-	stopProbing()
-	errs = append(errs, outer.Wait())
-	stopWatching()
-	errs = append(errs, middle.Wait())
-	stopAlerts()
-	errs = append(errs, telling.Wait())
-	stopStore()
-	errs = append(errs, inner.Wait(), a.Close())
-	return errors.Join(errs...)
 }
 
 // stopServing waits for every accepted request.
@@ -258,7 +315,63 @@ func (a *App) stopServing(hurry context.Context) error {
 	err := a.server.Shutdown(hurry)
 	if err != nil {
 		a.log.Warn("stopped before every request had ended", "reason", err)
-		return a.server.Close()
+		err = a.server.Close()
+		ended := make(chan struct{})
+		go func() { a.handlers.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(cutPatience):
+		}
+	}
+	return err
+}
+
+// watchStore tells when the record cannot be written, and when it can again.
+func (a *App) watchStore(ctx context.Context) error {
+	tick := time.NewTicker(storeLook)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		stats := a.store.Stats()
+		if stats.Failing == failing {
+			continue
+		}
+		failing = stats.Failing
+		if failing {
+			a.log.Error("the record cannot be written; requests are served and rows wait in memory", "error", stats.LastError, "waiting", stats.Queued)
+		} else {
+			a.log.Info("the record is written again", "lost", stats.Dropped)
+		}
+		a.changed(web.PartVerdict, web.PartNow)
+	}
+}
+
+// endForeign ends incidents of providers that are no longer set up: nothing
+// would ever tell that they are well.
+func (a *App) endForeign(ctx context.Context) error {
+	incidents, err := a.store.OpenIncidents(ctx)
+	if err != nil {
+		return fmt.Errorf("read the open incidents: %w", err)
+	}
+	now := time.Now().UTC()
+	for _, in := range incidents {
+		if slices.Contains(usable(a.cfg), in.Subject) {
+			continue
+		}
+		was := in.State
+		in.State, in.Ended = record.Resolved, now
+		if was == record.Pending {
+			in.State = record.Dropped
+		}
+		in.Timeline = append(in.Timeline, record.Event{At: now, Kind: "resolved", Text: in.Subject.Title() + " is no longer set up."})
+		if err := a.store.SaveIncident(ctx, &in, nil); err != nil {
+			return fmt.Errorf("end an incident: %w", err)
+		}
 	}
 	return nil
 }
@@ -316,8 +429,5 @@ func (a *App) pinged(p llm.Provider, endpoint string, status provider.Status, er
 		if err != nil {
 			a.log.Warn("provider does not answer", "provider", string(p), "endpoint", endpoint, "error", err)
 		}
-	}
-	if err == nil {
-		a.alerts.Signal(alerts.Signal{At: time.Now().UTC(), Provider: p, Kind: alerts.TargetServed})
 	}
 }

@@ -95,7 +95,7 @@ func (d *demo) run(ctx context.Context) error {
 		side.Wait()
 		return err
 	case err = <-told:
-		if err == nil && !d.opts.Once {
+		if err == nil && !d.opts.Once && ctx.Err() == nil {
 			d.say("The story is told; traffic goes on, so look around. Ctrl-C ends the demo.")
 			<-ctx.Done()
 		}

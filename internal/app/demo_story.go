@@ -31,8 +31,9 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.slowdown(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
-	d.say("All is well again.")
+	if wait(ctx, 2*time.Second) {
+		d.say("All is well again.")
+	}
 	return nil
 }
 

@@ -34,12 +34,13 @@ func (a *App) traced(t *record.Trace) {
 			})
 		}
 		s := alerts.Signal{At: end, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
-		switch {
-		case attempt.Class == "":
+		if attempt.Class == "" {
 			a.alerts.Signal(s)
-		case t.Outcome == record.Failed && attempt.Class.CountsAgainstTarget():
-			s.Kind, s.Text = alerts.CallerFailed, "a request failed for its caller"
-			a.alerts.Signal(s)
+		}
+	}
+	if t.Outcome == record.Failed {
+		for _, p := range missed(t) {
+			a.alerts.Signal(alerts.Signal{At: t.Ended(), Provider: p, Kind: alerts.CallerFailed, Text: "a request failed for its caller"})
 		}
 	}
 	a.changed(web.PartNow, web.PartProviders)
@@ -77,8 +78,12 @@ func (a *App) detected(e anomaly.Event) {
 	case anomaly.HoldEnded:
 		s.Kind = alerts.HoldEnded
 	case anomaly.Found:
-		a.log.Warn("anomaly", "target", e.Target.String(), "finding", e.Text)
-		s.Kind, s.Slow = alerts.TroubleFound, e.Finding.Signal == anomaly.Latency
+		if !e.Finding.Again {
+			a.log.Warn("anomaly", "target", e.Target.String(), "finding", e.Text)
+		} else if !e.Finding.Failover {
+			return
+		}
+		s.Kind, s.Slow, s.Matters = alerts.TroubleFound, e.Finding.Signal == anomaly.Latency, e.Finding.Failover
 	default:
 		return
 	}

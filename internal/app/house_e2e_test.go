@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -157,7 +158,9 @@ func TestARestartTakesUpWhereItLeftOff(t *testing.T) {
 	h := startHouse(t, houseOptions{})
 	h.chat(t, "gemini")
 	h.stop()
-	before := traces(t, reopen(t, h.db))
+	st := reopen(t, h.db)
+	before := traces(t, st)
+	st.Close()
 	again := startHouse(t, houseOptions{keep: h.db})
 	again.chat(t, "gemini")
 	again.stop()
@@ -250,5 +253,67 @@ func TestThePlainCallOverHTTP(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(get(t, h.URL()+"/v1/local")), &local); err != nil || !local.Available || local.Version == "" || len(local.Models) == 0 {
 		t.Errorf("GET /v1/local: %+v, %v", local, err)
+	}
+}
+
+func TestATotalOutageIsToldAtOnce(t *testing.T) {
+	h := startHouse(t, houseOptions{env: map[string]string{"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "300"}})
+	for _, s := range h.sims {
+		s.Set(sim.Fault{Kind: sim.Errors, Status: 503})
+	}
+	client := h.client()
+	h.eventually(t, "Slack is told of all four", func() bool {
+		client.Chat.Completions.New(t.Context(), question("auto"))
+		told := map[string]bool{}
+		for _, m := range h.slack.Messages() {
+			told[strings.Fields(m.Text)[0]] = strings.Contains(m.Text, "has been failing")
+		}
+		return told["Gemini"] && told["Claude"] && told["OpenAI"] && told["Ollama"]
+	})
+	if page := get(t, h.URL()+"/"); !strings.Contains(page, "Requests are failing") {
+		t.Error("the page does not say that requests are failing")
+	}
+}
+
+func TestARecordThatCannotBeWrittenIsSaidAndServingGoesOn(t *testing.T) {
+	h := startHouse(t, houseOptions{})
+	h.chat(t, "openai")
+	db, err := sql.Open("sqlite3", "file:"+h.db+"?_txlock=immediate&_busy_timeout=5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	locked, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 1
+	h.eventually(t, "page, metrics and log say so", func() bool {
+		h.chat(t, "openai")
+		asked++
+		return strings.Contains(get(t, h.URL()+"/"), "the record cannot be written") &&
+			strings.Contains(get(t, h.URL()+"/metrics"), "breakwater_store_failing 1") &&
+			strings.Contains(h.log.String(), "the record cannot be written")
+	})
+	if err := locked.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually(t, "it is written again", func() bool { return strings.Contains(h.log.String(), "the record is written again") })
+	h.stop()
+	if all := traces(t, reopen(t, h.db)); len(all) != asked {
+		t.Errorf("%d of %d requests are in the record", len(all), asked)
+	}
+}
+
+func TestAnIncidentOfAProviderThatIsGoneEndsAtTheStart(t *testing.T) {
+	h := startHouse(t, houseOptions{})
+	h.sims[llm.Gemini].Kill()
+	h.eventually(t, "an incident opens", func() bool { h.chat(t, "gemini"); return len(h.slack.Messages()) > 0 })
+	h.stop()
+	again := startHouse(t, houseOptions{keep: h.db, env: map[string]string{"GEMINI_API_KEY": ""}})
+	again.stop()
+	in, err := reopen(t, h.db).Incidents(t.Context(), time.Time{}, 10)
+	if err != nil || len(in) != 1 || in[0].State != record.Resolved {
+		t.Errorf("incidents %+v, %v", in, err)
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -23,11 +24,14 @@ type effect struct {
 
 // impacts counts what each provider's trouble does to callers.
 type impacts struct {
+	since   time.Time // what was before is not known
 	mu      sync.Mutex
 	effects map[llm.Provider][]effect // in order of time
 }
 
-func newImpacts() *impacts { return &impacts{effects: make(map[llm.Provider][]effect)} }
+func newImpacts() *impacts {
+	return &impacts{since: time.Now(), effects: make(map[llm.Provider][]effect)}
+}
 
 // note counts a request that a provider should have served and did not.
 func (im *impacts) note(t *record.Trace) {
@@ -75,8 +79,11 @@ func (im *impacts) at(p llm.Provider, end time.Time) *effect {
 }
 
 // between sums up what a provider's trouble did from one instant to another,
-// to the minute.
+// to the minute. It fails for trouble that is older than this process.
 func (im *impacts) between(_ context.Context, p llm.Provider, from, to time.Time) (alerts.Impact, error) {
+	if from.Before(im.since) {
+		return alerts.Impact{}, errors.New("it began before the start")
+	}
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	var sum alerts.Impact

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/llm"
@@ -45,6 +46,7 @@ type status struct {
 	started   time.Time
 	simulated time.Time
 
+	old     atomic.Bool // the next page must look anew
 	mu      sync.Mutex
 	last    web.Status
 	read    time.Time
@@ -65,7 +67,7 @@ func (s *status) Status(ctx context.Context) (web.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now().UTC()
-	if now.Sub(s.read) < statusFor {
+	if now.Sub(s.read) < statusFor && !s.old.Load() {
 		return s.last, nil
 	}
 	if now.Sub(s.pastsAt) >= usualEvery {
@@ -75,6 +77,7 @@ func (s *status) Status(ctx context.Context) (web.Status, error) {
 		}
 		s.pasts, s.pastsAt = past, now
 	}
+	s.old.Store(false)
 	st, err := s.look(ctx, now)
 	if err != nil {
 		return web.Status{}, err
@@ -83,15 +86,14 @@ func (s *status) Status(ctx context.Context) (web.Status, error) {
 	return st, nil
 }
 
-// stale has the next page look anew.
-func (s *status) stale() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.read = time.Time{}
-}
+// stale has the next page look anew. It never waits.
+func (s *status) stale() { s.old.Store(true) }
 
 func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	st := web.Status{Now: now, Started: s.started, SimulatedUntil: s.simulated, Dropped: int64(s.store.Stats().Dropped)}
+	if stats := s.store.Stats(); stats.Failing {
+		st.Waiting = int64(stats.Queued)
+	}
 	incidents, err := s.store.Incidents(ctx, now.AddDate(0, 0, -pageDays), mostIncidents)
 	if err != nil {
 		return st, fmt.Errorf("read the incidents: %w", err)
@@ -281,7 +283,7 @@ func (s *status) state(row web.Provider, recent monitor.Minute, incidents []reco
 		return web.Held
 	case row.Breaker.State == record.HalfOpen:
 		return web.Degraded
-	case trouble != "" && recent.Served == 0:
+	case trouble != "":
 		return web.Down
 	case attempts >= troubledFrom && float64(recent.Failed) >= troubled*float64(attempts):
 		return web.Degraded

@@ -42,11 +42,12 @@ type window struct {
 }
 
 // minute gives the minute of an instant, emptied if the ring has come round. Older
-// than the ring gives nil. The window's mutex is held.
+// than the ring gives nil, unless what stands there is of a future that a
+// clock set back has made. The window's mutex is held.
 func (w *window) minute(at time.Time) *Minute {
 	start := at.UTC().Truncate(time.Minute)
 	m := &w.minutes[int(start.Unix()/60)%Minutes]
-	if m.Start.After(start) {
+	if m.Start.After(start) && m.Start.Before(time.Now().Add(time.Minute)) {
 		return nil
 	}
 	if !m.Start.Equal(start) {

@@ -55,8 +55,9 @@ func newAttempt(c candidate, p *permit, canary bool, call *Call) *attempt {
 		Attempt: record.Attempt{Target: c.target, Start: now.Sub(call.Accepted), Probe: p.probe, Canary: canary},
 	}
 	a.patience = c.endpoint.Timeouts.FirstToken
-	// Ollama is always asked to stream, so that its answers come in pieces.
-	if !call.Request.Stream && c.endpoint.Dialect != llm.OllamaChat {
+	// Ollama is always asked to stream, so that its answers come in pieces. A
+	// probe that hangs must not keep a target that is well again from everybody.
+	if !call.Request.Stream && c.endpoint.Dialect != llm.OllamaChat && !p.probe {
 		a.patience = c.endpoint.Timeouts.Answer
 	}
 	return a
@@ -126,7 +127,7 @@ func (a *attempt) open(req *llm.Request) error {
 	a.UpstreamID, a.Status = a.reply.RequestID, 200
 	chunk, err := a.reply.Next()
 	first.Stop()
-	content := a.within(a.endpoint.Timeouts.Answer-time.Since(a.began), "before the first content")
+	content := a.within(max(a.endpoint.Timeouts.Answer, a.patience), "before the first content")
 	defer content.Stop()
 	for ; err == nil; chunk, err = a.pull() {
 		a.hold(chunk, req.Dialect)
@@ -177,8 +178,8 @@ func (a *attempt) next() (llm.Chunk, error) {
 		return chunk, err
 	}
 	f := a.failure(err)
-	if f.Class == llm.Network || f.Class == llm.Garbage {
-		f = f.In(llm.StreamCut)
+	if f.Class != llm.Timeout && f.Class != llm.Cancelled {
+		f = f.In(llm.StreamCut) // whatever ended it: the caller has half an answer
 	}
 	return llm.Chunk{}, f
 }
@@ -228,9 +229,6 @@ func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	}
 	if f.Class.TellsOnlyOfTarget() {
 		a.Message = f.Message
-	}
-	if f.Class.CountsAgainstTarget() {
-		a.endpoint.heard(brief(f))
 	}
 	if f.Class == llm.Cancelled {
 		a.permit.neutral()

@@ -40,6 +40,10 @@ type breaker struct {
 	// reopens is when an open breaker admits its probe, in Unix nanoseconds.
 	reopens atomic.Int64
 	opened  atomic.Pointer[string] // why it opened last
+	// used and busy say which breaker may be forgotten: when it was last asked,
+	// in Unix nanoseconds, and the permits that are out.
+	used atomic.Int64
+	busy atomic.Int64
 }
 
 // newBreaker makes a closed breaker. changed is called under gobreaker's
@@ -87,7 +91,7 @@ func (b *breaker) why(t record.Transition, threshold int, recovery time.Duration
 
 // brief says what a failure was without the provider's own words.
 func brief(f *llm.Failure) string {
-	if f.Status != 0 {
+	if f.Status >= 300 {
 		return fmt.Sprintf("%s (HTTP %d)", f.Class, f.Status)
 	}
 	return string(f.Class)
@@ -126,11 +130,6 @@ func (b *breaker) snapshot() BreakerState {
 	return s
 }
 
-// idle says that nothing would be lost with the breaker.
-func (b *breaker) idle() bool {
-	return b.state() == record.Closed && b.cb.Counts().ConsecutiveFailures == 0
-}
-
 // permit is the breaker's leave to try its target once. It is settled exactly
 // once, whoever comes first: a permit that is never settled would wedge a
 // half-open breaker for ever.
@@ -151,13 +150,22 @@ func (b *breaker) allow() (*permit, record.Verdict) {
 	case err != nil:
 		return nil, record.VerdictBreakerOpen
 	}
+	b.used.Store(time.Now().UnixNano())
+	b.busy.Add(1)
 	return &permit{b: b, probe: probe, done: done}, ""
 }
 
-func (p *permit) succeed() { p.once.Do(func() { p.done(nil) }) }
+func (p *permit) succeed() { p.settle(nil) }
+
+func (p *permit) settle(err error) {
+	p.once.Do(func() {
+		p.done(err)
+		p.b.busy.Add(-1)
+	})
+}
 
 // neutral settles without evidence, and lets the next probe in.
-func (p *permit) neutral() { p.once.Do(func() { p.done(errNeutral) }) }
+func (p *permit) neutral() { p.settle(errNeutral) }
 
 // fail settles with a failure; one that says nothing of the target is neutral.
 func (p *permit) fail(f *llm.Failure, request record.ID) {
@@ -165,10 +173,8 @@ func (p *permit) fail(f *llm.Failure, request record.ID) {
 		p.neutral()
 		return
 	}
-	p.once.Do(func() {
-		p.b.last.Store(&cause{failure: f, request: request})
-		p.done(f)
-	})
+	p.b.last.Store(&cause{failure: f, request: request})
+	p.settle(f)
 }
 
 // failLate counts a failure of a probe that had already succeeded: a probe is

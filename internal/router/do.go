@@ -57,40 +57,53 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace.Preferred = p.preferred
 	trace.Plan = p.outcome
 	var failures []*llm.Failure
-	for i, c := range p.candidates {
-		permit, canary := r.admit(p, i, call.Request)
-		if permit == nil {
-			continue
-		}
-		a := newAttempt(c, permit, canary, call)
-		f := r.start(ctx, a, *call.Request)
-		if f == nil {
-			p.outcome[i].Verdict = record.VerdictServed
-			return r.commit(trace, p, i, a, call), nil
-		}
-		trace.Attempts = append(trace.Attempts, a.Attempt)
-		p.failed(i, f)
-		failures = append(failures, f)
-		if f.Class == llm.Cancelled {
-			return nil, r.refuse(trace, abandoned())
-		}
-		if !f.Class.TryNext() {
-			return nil, r.refuse(trace, refusal(c.target, f))
+	// Where nobody else can, a target that is only held serves after all: slow
+	// is better than not at all.
+	for _, lastResort := range []bool{false, true} {
+		for i, c := range p.candidates {
+			if lastResort && p.outcome[i].Verdict != record.VerdictHeldByAnomaly {
+				continue
+			}
+			permit, canary := r.admit(p, i, call.Request, lastResort)
+			if permit == nil {
+				continue
+			}
+			a := newAttempt(c, permit, canary, call)
+			f := r.start(ctx, a, *call.Request)
+			if f == nil {
+				p.outcome[i].Verdict = record.VerdictServed
+				return r.commit(trace, p, i, a, call), nil
+			}
+			trace.Attempts = append(trace.Attempts, a.Attempt)
+			p.failed(i, f)
+			failures = append(failures, f)
+			if f.Class == llm.Cancelled {
+				return nil, r.refuse(trace, abandoned())
+			}
+			if !f.Class.TryNext() {
+				return nil, r.refuse(trace, refusal(c.target, f))
+			}
 		}
 	}
 	return nil, r.refuse(trace, r.exhausted(p, call.Request, failures))
 }
 
 // admit asks everything that may keep a request from candidate i and writes
-// the verdict down. A nil permit means no.
-func (r *HybridRouter) admit(p *plan, i int, req *llm.Request) (got *permit, canary bool) {
+// the verdict down. A nil permit means no. As a last resort a hold keeps nobody
+// away, and the request tells as much as a canary.
+func (r *HybridRouter) admit(p *plan, i int, req *llm.Request, lastResort bool) (got *permit, canary bool) {
 	c, out := p.candidates[i], &p.outcome[i]
 	if out.Verdict, out.Detail = judge(c, req); out.Verdict != "" {
 		return nil, false
 	}
+	b := r.breaker(c.target)
+	if b.state() == record.Open { // before a canary is spent on it
+		out.Verdict = record.VerdictBreakerOpen
+		return nil, false
+	}
 	now := time.Now()
 	if hold, held := r.holds.on(c.target, now); held {
-		if canary = r.holds.takeCanary(c.target, now); !canary {
+		if canary = lastResort || r.holds.takeCanary(c.target, now); !canary {
 			out.Verdict = record.VerdictHeldByAnomaly
 			if hold.Source == record.ByOperator {
 				out.Verdict = record.VerdictHeldByOperator
@@ -98,7 +111,7 @@ func (r *HybridRouter) admit(p *plan, i int, req *llm.Request) (got *permit, can
 			return nil, false
 		}
 	}
-	got, out.Verdict = r.breaker(c.target).allow()
+	got, out.Verdict = b.allow()
 	return got, canary
 }
 
@@ -177,7 +190,7 @@ func (a *Answer) finish(err error) {
 	trace.Outcome, trace.Status = record.Served, 200
 	if errors.Is(err, io.EOF) {
 		a.router.end(a.attempt, nil)
-		trace.Served, trace.Usage = a.Target, a.attempt.Usage
+		trace.Served = a.Target
 	} else {
 		f, _ := llm.AsFailure(err)
 		a.router.end(a.attempt, f)
@@ -187,6 +200,7 @@ func (a *Answer) finish(err error) {
 		}
 		a.plan.failed(a.served, f)
 	}
+	trace.Usage = a.attempt.Usage
 	trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
 	a.router.finish(trace)
 }

@@ -33,7 +33,7 @@ func (e *Error) outcome() record.Outcome {
 	switch {
 	case e.Status == StatusAbandoned:
 		return record.Abandoned
-	case e.Status >= 400 && e.Status < 500 && e.Status != 429:
+	case e.Status >= 400 && e.Status < 500 && e.Status != 429, e.Status == 508:
 		return record.Refused
 	}
 	return record.Failed

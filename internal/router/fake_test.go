@@ -140,6 +140,7 @@ type log struct {
 	traces      []*record.Trace
 	transitions []record.Transition
 	holds       []record.Hold
+	recent      Figures
 }
 
 func (l *log) Trace(t *record.Trace) {
@@ -153,7 +154,7 @@ func (l *log) Transition(t record.Transition) {
 	l.transitions = append(l.transitions, t)
 }
 func (l *log) Hold(h record.Hold)          { l.mu.Lock(); defer l.mu.Unlock(); l.holds = append(l.holds, h) }
-func (l *log) Recent(llm.Provider) Figures { return Figures{} }
+func (l *log) Recent(llm.Provider) Figures { return l.recent }
 
 func (l *log) last(t *testing.T) *record.Trace {
 	t.Helper()

@@ -152,11 +152,7 @@ func (r *HybridRouter) Pinged(p llm.Provider, endpoint string, status provider.S
 			continue
 		}
 		if err != nil {
-			text := "does not answer"
-			if f, ok := llm.AsFailure(err); ok {
-				text = brief(f)
-			}
-			e.heard(text)
+			e.heard(pingTrouble(err))
 			continue
 		}
 		e.heard("")
@@ -164,6 +160,19 @@ func (r *HybridRouter) Pinged(p llm.Provider, endpoint string, status provider.S
 		e.discovered = status.Models
 		e.mu.Unlock()
 	}
+}
+
+// pingTrouble says what a failed ping means; "" where the provider answered
+// all the same, as one that has no list of models.
+func pingTrouble(err error) string {
+	f, ok := llm.AsFailure(err)
+	switch {
+	case !ok:
+		return "does not answer"
+	case f.Class.CountsAgainstTarget() || f.Class == llm.Auth:
+		return brief(f)
+	}
+	return ""
 }
 
 // Model is a model that callers may ask for.

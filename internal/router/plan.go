@@ -92,6 +92,11 @@ func (p *plan) failed(i int, f *llm.Failure) {
 
 // reason says in words why the request went where it went.
 func (p *plan) reason(served int) string {
+	for _, c := range p.outcome[served+1:] {
+		if c.Verdict != record.VerdictNotNeeded { // all were asked before
+			return fmt.Sprintf("%s is held, and nobody else could answer", p.candidates[served].target.Provider.Title())
+		}
+	}
 	if served == 0 {
 		return fmt.Sprintf("%s was the first choice", p.candidates[0].target.Provider.Title())
 	}

@@ -33,6 +33,9 @@ func family(model string) (llm.Provider, bool) {
 // provider's word or "auto"; provider/model; a configured or discovered model;
 // a family of names.
 func (r *HybridRouter) resolve(model string) (wish, bool) {
+	if len(model) > maxModelName {
+		return wish{}, false
+	}
 	if meaning, ok := r.aliases[model]; ok {
 		model = meaning
 	}
@@ -42,11 +45,13 @@ func (r *HybridRouter) resolve(model string) (wish, bool) {
 	if p, ok := llm.ParseProvider(model); ok {
 		return wish{provider: p}, true
 	}
-	// Ollama's own names contain slashes, so only a provider's word counts.
-	if first, rest, ok := strings.Cut(model, "/"); ok && rest != "" {
-		if p, ok := llm.ParseProvider(first); ok {
-			return wish{p, rest}, true
-		}
+	// Ollama's own names contain slashes, so only the word of a provider that is
+	// set up counts before the names that are known.
+	first, rest, _ := strings.Cut(model, "/")
+	named, isWord := llm.ParseProvider(first)
+	isWord = isWord && rest != ""
+	if isWord && r.usable(named) {
+		return wish{named, rest}, true
 	}
 	for _, p := range llm.Providers() {
 		for _, e := range r.endpoints[p] {
@@ -55,8 +60,16 @@ func (r *HybridRouter) resolve(model string) (wish, bool) {
 			}
 		}
 	}
+	if isWord {
+		return wish{named, rest}, true
+	}
 	p, ok := family(model)
 	return wish{p, model}, ok
+}
+
+// usable says whether requests can be sent to a provider at all.
+func (r *HybridRouter) usable(p llm.Provider) bool {
+	return slices.ContainsFunc(r.endpoints[p], func(e *endpoint) bool { return e.Unusable == "" })
 }
 
 // order gives the providers in the order in which they are tried: the

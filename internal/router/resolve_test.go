@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -161,13 +162,70 @@ func TestHealthTellsEachProvider(t *testing.T) {
 			t.Errorf("at first: %+v", got)
 		}
 		h.gemini.set(&act{fail: serverDown()})
+		h.log.recent = Figures{Attempts: 3, ErrorRate: 1, LastError: "server (HTTP 503): overloaded"}
 		for range 3 {
 			h.ask(t.Context(), chat("gemini", true))
 		}
 		got := h.HealthCheck(t.Context())
 		gemini := got.Providers[llm.Gemini]
-		if got.Status != "degraded" || gemini.State != "open" || gemini.Available || gemini.NextProbe == nil || *gemini.LastError != "server (HTTP 503)" {
+		if got.Status != "degraded" || gemini.State != "open" || gemini.Available || gemini.NextProbe == nil || *gemini.LastError != "server (HTTP 503): overloaded" {
 			t.Errorf("with gemini down: %s, %+v", got.Status, gemini)
 		}
 	})
+}
+
+func TestAHeldTargetServesWhenNobodyElseCan(t *testing.T) {
+	h := newHouse(t)
+	h.Pinged(llm.Claude, "", provider.Status{}, nil)
+	h.Hold(record.Hold{Target: llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}, Source: record.ByAnomaly, Expires: time.Now().Add(time.Minute)})
+	for _, f := range []*fake{h.claude, h.openai, h.local} {
+		f.set(&act{fail: serverDown()})
+	}
+	for range 5 {
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from gemini")
+	}
+	if tr := h.log.last(t); tr.Reason != "Gemini is held, and nobody else could answer" || !tr.Attempts[len(tr.Attempts)-1].Canary {
+		t.Errorf("the trace says %q", tr.Reason)
+	}
+}
+
+func TestAPingThatFailsByItselfIsNoTrouble(t *testing.T) {
+	h := newHouse(t)
+	h.Pinged(llm.OpenAI, "", provider.Status{}, &llm.Failure{Class: llm.BadRequest, Status: 404})
+	if trouble, known := h.Contact(llm.OpenAI); trouble != "" || !known {
+		t.Errorf("a server without a list of models is in trouble: %q", trouble)
+	}
+	h.Pinged(llm.OpenAI, "", provider.Status{}, &llm.Failure{Class: llm.Auth, Status: 401})
+	if trouble, _ := h.Contact(llm.OpenAI); trouble != "auth (HTTP 401)" {
+		t.Errorf("a refused key: %q", trouble)
+	}
+}
+
+func TestNamesThatCallersMakeUpAreBounded(t *testing.T) {
+	h := newHouse(t)
+	h.openai.set(&act{fail: serverDown()})
+	for i := range maxBreakers + 200 {
+		h.ask(t.Context(), chat(fmt.Sprintf("openai/made-up-%d", i), true))
+	}
+	if n := len(h.Breakers()); n > maxBreakers {
+		t.Errorf("%d breakers are kept", n)
+	}
+	_, err := h.ask(t.Context(), chat("openai/"+strings.Repeat("x", 1<<20), true))
+	var e *Error
+	if !errors.As(err, &e) || e.Status != 404 || len(e.Message) > 1000 {
+		t.Errorf("a name of a megabyte: %.200v", err)
+	}
+}
+
+func TestASlashInALocalNameIsNotAProviderThatIsNotSetUp(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Endpoints[2].Unusable = record.VerdictNoUsableKey })
+	h.Pinged(llm.Local, "", provider.Status{Models: []string{"openai/gpt-oss:20b", "mistral:latest"}}, nil)
+	for model, want := range map[string]string{
+		"openai/gpt-oss:20b": "local/openai/gpt-oss:20b", "mistral": "local/mistral", "openai/gpt-4o": "openai/gpt-4o",
+	} {
+		if p, ok := h.plan(model); !ok || p.candidates[0].target.String() != want {
+			t.Errorf("%s: got %+v, want %s", model, p, want)
+		}
+	}
 }

@@ -88,8 +88,13 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// maxBreakers bounds the breakers kept for models that callers name freely.
-const maxBreakers = 1024
+const (
+	// maxBreakers bounds the breakers kept for models that callers name freely.
+	maxBreakers = 1024
+	// maxModelName bounds what callers may name, in bytes: the longest real
+	// names are under 100.
+	maxModelName = 256
+)
 
 // HybridRouter routes requests between cloud APIs and a local server.
 type HybridRouter struct {
@@ -118,7 +123,8 @@ type endpoint struct {
 	contact    contact
 }
 
-// contact is the last that was heard of an endpoint, by a ping or an attempt.
+// contact is the last that was heard of an endpoint: a ping, or an attempt that
+// served. Attempts that fail are the breaker's business.
 type contact struct {
 	at  time.Time // zero before the first
 	err string    // "" when it answered
@@ -181,7 +187,8 @@ func New(c Config) (*HybridRouter, error) {
 func (e *endpoint) has(model string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return model == e.DefaultModel || slices.Contains(e.Models, model) || slices.Contains(e.discovered, model)
+	return model == e.DefaultModel || slices.Contains(e.Models, model) || slices.Contains(e.discovered, model) ||
+		e.Provider == llm.Local && slices.Contains(e.discovered, model+":latest") // as Ollama itself reads a name
 }
 
 func (e *endpoint) heard(err string) {
@@ -210,7 +217,7 @@ func (r *HybridRouter) breaker(target llm.Target) *breaker {
 	b := r.breakers[target]
 	if b == nil {
 		if len(r.breakers) >= maxBreakers {
-			r.forgetIdle()
+			r.forgetOne()
 		}
 		b = newBreaker(target, r.threshold, r.recovery, r.changed)
 		r.breakers[target] = b
@@ -218,13 +225,22 @@ func (r *HybridRouter) breaker(target llm.Target) *breaker {
 	return b
 }
 
-// forgetIdle makes room by dropping the breakers that hold no evidence.
-func (r *HybridRouter) forgetIdle() {
-	for target, b := range r.breakers {
-		if b.idle() {
-			delete(r.breakers, target)
+// forgetOne makes room by dropping the breaker that was not asked for the
+// longest time, but never one whose permit is out or that of a default model.
+func (r *HybridRouter) forgetOne() {
+	var oldest *breaker
+	for _, b := range r.breakers {
+		if b.busy.Load() == 0 && (oldest == nil || b.used.Load() < oldest.used.Load()) && !r.isDefault(b.target) {
+			oldest = b
 		}
 	}
+	if oldest != nil {
+		delete(r.breakers, oldest.target)
+	}
+}
+
+func (r *HybridRouter) isDefault(t llm.Target) bool {
+	return slices.ContainsFunc(r.endpoints[t.Provider], func(e *endpoint) bool { return e.target("") == t })
 }
 
 func (r *HybridRouter) changed(t record.Transition) {
@@ -280,9 +296,9 @@ func (r *HybridRouter) Release(target llm.Target, why string) bool {
 // FailureThreshold gives how many failures in a row open a breaker.
 func (r *HybridRouter) FailureThreshold() int { return r.threshold }
 
-// Contact tells how the endpoints of a provider were when last heard of, by a
-// ping or an attempt: known is false before the first, and trouble is "" where one
-// of them answered.
+// Contact tells how the endpoints of a provider were when last heard of: known
+// is false before the first ping or answer, and trouble is "" where one of them
+// answered.
 func (r *HybridRouter) Contact(p llm.Provider) (trouble string, known bool) {
 	for _, e := range r.endpoints[p] {
 		last := e.lastContact()

@@ -38,7 +38,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, o Options) (*Store, error) {
+func open(ctx context.Context, o Options) (opened *Store, err error) {
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, err
@@ -55,11 +55,21 @@ func open(ctx context.Context, o Options) (*Store, error) {
 	if o.bounds == (bounds{}) {
 		o.bounds = bounds{MaxNames, MaxTargets, MaxPlans}
 	}
+	locked, err := lock(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			locked.Close()
+		}
+	}()
 	s := &Store{
-		path:  path,
-		queue: newQueue(o.Queue),
-		calls: make(chan call),
-		ended: make(chan struct{}),
+		locked: locked,
+		path:   path,
+		queue:  newQueue(o.Queue),
+		calls:  make(chan call),
+		ended:  make(chan struct{}),
 	}
 	// Freed pages can only be given back when the file was made for it.
 	s.writing, err = sql.Open("sqlite3", dsn(path, url.Values{"_auto_vacuum": {"incremental"}, "_txlock": {"immediate"}}))

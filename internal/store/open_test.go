@@ -81,7 +81,13 @@ func TestOpenSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(dir, "newer.db")
-	mustOpen(t, store.Options{Path: newer})
+	made, err := store.Open(t.Context(), store.Options{Path: newer})
+	if err == nil {
+		err = made.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := raw(t, newer).Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +115,14 @@ func TestOpenSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 				t.Errorf("got %q, want it to say %q", err, test.says)
 			}
 		})
+	}
+}
+
+func TestASecondBreakwaterIsKeptAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shared.db")
+	mustOpen(t, store.Options{Path: path})
+	_, err := store.Open(t.Context(), store.Options{Path: path})
+	if err == nil || !strings.Contains(err.Error(), "another Breakwater uses this database") {
+		t.Errorf("a second one: %v", err)
 	}
 }

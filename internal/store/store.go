@@ -51,6 +51,7 @@ type Options struct {
 
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
+	locked  *os.File // nil where there are no locks
 	path    string
 	queue   *queue
 	calls   chan call
@@ -145,5 +146,7 @@ func (s *Store) Flush(ctx context.Context) error {
 
 // Close closes the database. Run must have returned, or never been called.
 func (s *Store) Close() error {
-	return errors.Join(s.readers.Close(), s.writer.close(), s.writing.Close())
+	err := errors.Join(s.readers.Close(), s.writer.close(), s.writing.Close())
+	s.locked.Close() // fails only where there is no lock
+	return err
 }
