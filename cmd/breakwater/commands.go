@@ -79,7 +79,11 @@ func serveCommand(hurry context.Context) *cobra.Command {
 				log.Warn("listening beyond this machine without a key: whoever reaches the address can spend your money")
 			}
 			log.Info("serving", "api", a.URL()+"/v1", "page", a.URL(), "db", cfg.DB, "version", version())
-			return a.Run(cmd.Context(), hurry)
+			if err := a.Run(cmd.Context(), hurry); err != nil {
+				return err
+			}
+			log.Info("stopped", "written", cfg.DB)
+			return nil
 		},
 	}
 	config.AddFlags(cmd.Flags())
