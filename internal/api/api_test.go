@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
+	"breakwater/internal/wire"
 )
 
 // upstream answers every request with "hello", or does what its fault says.
@@ -80,9 +82,10 @@ type door struct {
 func newDoor(t *testing.T, change func(*Options)) *door {
 	t.Helper()
 	d := &door{upstream: &upstream{}, recorder: &recorder{}}
+	codec, _ := wire.CodecFor(llm.OllamaChat)
 	r, err := router.New(router.Config{
 		Chain: []llm.Provider{llm.Local},
-		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, Dialect: llm.OllamaChat, DefaultModel: "llama3",
+		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, Dialect: llm.OllamaChat, DefaultModel: "llama3", Lacks: codec.Lacks,
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: d.recorder, Observer: d.recorder, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 1_500_000, true },
@@ -148,7 +151,7 @@ func TestBadInputGetsAClearErrorAndIsRecorded(t *testing.T) {
 		"a bad byte":             {"/v1/chat/completions", "{\"model\":\"local\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"", 400, "invalid_request"},
 		"unknown model":          {"/v1/chat/completions", `{"model":"x","messages":[{"role":"user","content":"hi"}]}`, 404, "model_not_found"},
 		"oversized":              {"/v1/chat/completions", `{"model":"` + strings.Repeat("x", 3000) + `"}`, 413, "body_too_large"},
-		"what nobody can carry":  {"/v1/chat/completions", `{"model":"local","tools":[{"type":"function","function":{"name":"f"}}],"messages":[{"role":"user","content":"hi"}]}`, 400, "capability_missing"},
+		"what nobody can carry":  {"/v1/chat/completions", `{"model":"local","n":2,"messages":[{"role":"user","content":"hi"}]}`, 400, "capability_missing"},
 		"plain: not JSON":        {"/v1/route", `nope`, 400, "invalid_json"},
 		"plain: wrong type":      {"/v1/route", `{"prompt":5}`, 400, "invalid_type"},
 		"plain: no prompt":       {"/v1/route", `{}`, 400, "missing_required_parameter"},
@@ -337,5 +340,38 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 func TestHeadersStayPrintable(t *testing.T) {
 	if got := headerSafe("a\r\nSet-Cookie: x\x7fé"); strings.ContainsAny(got, "\r\n\x7f") || strings.Contains(got, "é") {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestOnlyHarmlessHeadersOfACallerReachAProvider(t *testing.T) {
+	from := http.Header{}
+	for _, name := range []string{
+		"Anthropic-Beta", "Anthropic-Version", "OpenAI-Organization", "X-Stainless-Lang", "X-Goog-Api-Client", "X-Request-Id", "Idempotency-Key", "X-Own-Label",
+		"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Cookie2", "X-Auth-Token", "X-Amz-Security-Token", "Cf-Access-Jwt-Assertion",
+		"Connection", "X-Named", "Proxy-Authorization", "Te", "Http2-Settings", "X-Real-Ip", "X-Forwarded-For", "Via", "If-None-Match", "Range", "Content-Md5",
+		"X-Http-Method-Override", "X-Breakwater-Hop", "Accept-Encoding", "Host", "Origin",
+	} {
+		from.Set(name, "v")
+	}
+	from.Set("Connection", "close, x-named")
+	var got []string
+	for name := range passable(from) {
+		got = append(got, name)
+	}
+	slices.Sort(got)
+	want := "Anthropic-Beta Anthropic-Version Idempotency-Key Openai-Organization X-Goog-Api-Client X-Own-Label X-Request-Id X-Stainless-Lang"
+	if strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestAnErrorAfterHalfAnEventIsAnEventOfItsOwn(t *testing.T) {
+	for last, want := range map[string]string{"": "", "}\n\n": "", "}\r\n\r\n": "", "}\n": "\n\n", "x}": "\n\n"} {
+		if got := string(endEvent(nil, []byte(last), "text/event-stream")); got != want {
+			t.Errorf("after %q: %q, want %q", last, got, want)
+		}
+	}
+	if got := string(endEvent(nil, []byte("x}"), "application/x-ndjson")); got != "\n" {
+		t.Errorf("a line: %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net"
@@ -87,13 +88,14 @@ func (s *Server) checkHost(c *gin.Context) {
 	}
 }
 
-// checkKey demands the key: as a bearer token or an x-api-key, or, for a
-// browser, as the password of basic authentication under any name.
+// checkKey demands the key, in the form of any dialect: as a bearer token, an
+// x-api-key, an x-goog-api-key or ?key=; or, for a browser, as the password of
+// basic authentication under any name.
 func (s *Server) checkKey(c *gin.Context) {
 	if s.Key == "" {
 		return
 	}
-	key := c.GetHeader("X-Api-Key")
+	key := cmp.Or(c.GetHeader("X-Api-Key"), c.GetHeader("X-Goog-Api-Key"), c.Query("key"))
 	if scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		key = token
 	} else if _, password, ok := c.Request.BasicAuth(); ok {

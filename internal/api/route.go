@@ -54,7 +54,7 @@ func (s *Server) route(c *gin.Context) {
 	}
 	routed, err := s.Router.Route(c.Request.Context(), call)
 	if err != nil {
-		s.sendFailure(c, err)
+		exchange{s, c, doorOf(llm.OpenAIChat), call}.fail(err)
 		return
 	}
 	answer := plainAnswer{

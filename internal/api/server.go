@@ -19,6 +19,7 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
+	"breakwater/internal/tokens"
 )
 
 // Headers of every answer that a candidate gave or refused.
@@ -62,6 +63,8 @@ type Options struct {
 	Hop       string       // this instance's own token in HeaderHop
 	Hosts     Hosts        // who may be asked, and from where
 	Metrics   http.Handler // serves /metrics
+	Tokens    *tokens.Estimator
+	Version   string       // of Breakwater, as GET /api/version tells it
 	Ready     func() error // nil while requests can be served
 	Log       *slog.Logger
 }
@@ -97,9 +100,8 @@ func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
 	}
 
 	guarded := engine.Group("/", s.checkKey)
-	guarded.POST("/v1/chat/completions", s.chat)
-	guarded.GET("/v1/models", s.models)
-	guarded.GET("/v1/models/*id", s.model)
+	s.registerDoors(guarded)
+	s.registerModels(guarded)
 	guarded.POST("/v1/route", s.route)
 	guarded.GET("/v1/health", s.health)
 	guarded.GET("/v1/local", s.local)
@@ -119,7 +121,9 @@ func (s *Server) recover(c *gin.Context) {
 			panic(v)
 		}
 		s.Log.Error("a handler panicked", "path", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
-		if !c.Writer.Written() {
+		if c.Writer.Written() {
+			panic(http.ErrAbortHandler) // half an answer must not look whole
+		} else {
 			sendError(c, &router.Error{Status: 500, Type: "server_error", Code: "internal_error",
 				Message: "Breakwater failed to handle the request; its log says where"})
 		}

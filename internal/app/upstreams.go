@@ -13,6 +13,7 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
+	"breakwater/internal/wire"
 	"breakwater/web"
 )
 
@@ -54,6 +55,9 @@ func endpoints(upstreams []*upstream) []router.Endpoint {
 			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client, Dialect: provider.DialectOf(u.provider.Name),
 			DefaultModel: u.provider.DefaultModel, Models: u.endpoint.Models,
 			Timeouts: router.Timeouts{FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer},
+		}
+		if codec, ok := wire.CodecFor(e.Dialect); ok {
+			e.Lacks = codec.Lacks
 		}
 		switch {
 		case !u.provider.Enabled:

@@ -91,13 +91,20 @@ func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm
 	if err != nil {
 		return nil, &llm.Failure{Class: llm.BadRequest, Message: err.Error(), Err: err}
 	}
-	streams := req.Stream || c.codec.StreamOnly
+	streams := c.codec.Streams(req)
 	r, err := c.request(ctx, http.MethodPost, c.answerURL(t.Model, streams), encoded.Body, req.Via)
 	if err != nil {
 		return nil, err
 	}
 	if streams && c.provider != llm.Local {
 		r.Header.Set("Accept", "text/event-stream")
+	}
+	if req.Dialect == c.codec.Dialect {
+		for name, values := range req.Header {
+			if r.Header.Get(name) == "" || name == "Anthropic-Version" {
+				r.Header[name] = values
+			}
+		}
 	}
 	resp, err := c.do(r)
 	if err != nil {

@@ -443,7 +443,7 @@ func TestHeadersArePassedOnButForThoseOfTheConnection(t *testing.T) {
 	k := int64(3)
 	req.TopK = &k
 	a, reply, err := ask(t.Context(), c, req)
-	if err != nil || a.Text != "Hi" || reply.RequestID != "req_1" || reply.Dialect != llm.OpenAIChat {
+	if err != nil || a.Text() != "Hi" || reply.RequestID != "req_1" || reply.Dialect != llm.OpenAIChat {
 		t.Fatalf("got %+v, %+v, %v", a, reply, err)
 	}
 	got := map[string]bool{}
@@ -491,7 +491,7 @@ func TestAnUpstreamThatNeverHangsUpDelaysNoEnd(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	if a, _, err := ask(t.Context(), c, hello(true)); err != nil || a.Text != "a" {
+	if a, _, err := ask(t.Context(), c, hello(true)); err != nil || a.Text() != "a" {
 		t.Errorf("got %+v, %v", a, err)
 	}
 }

@@ -79,19 +79,27 @@ func (s *stream) Close() error {
 
 // whole reads an answer that comes in one piece.
 func (s *stream) whole(req *llm.Request) func() (llm.Chunk, error) {
-	done := false
+	var chunks []llm.Chunk
+	read := false
 	return func() (llm.Chunk, error) {
-		if done {
+		if !read {
+			read = true
+			body, err := io.ReadAll(io.LimitReader(s.body, DefaultMaxBody+1))
+			switch {
+			case err != nil:
+				return llm.Chunk{}, &llm.Failure{Class: llm.Network, Message: "the answer did not arrive: " + reason(err), Err: err}
+			case len(body) > DefaultMaxBody:
+				return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
+			}
+			if chunks, err = s.client.codec.Whole(body, req); err != nil {
+				return llm.Chunk{}, err
+			}
+		}
+		if len(chunks) == 0 {
 			return llm.Chunk{}, io.EOF
 		}
-		done = true
-		body, err := io.ReadAll(io.LimitReader(s.body, DefaultMaxBody+1))
-		switch {
-		case err != nil:
-			return llm.Chunk{}, &llm.Failure{Class: llm.Network, Message: "the answer did not arrive: " + reason(err), Err: err}
-		case len(body) > DefaultMaxBody:
-			return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
-		}
-		return s.client.codec.Whole(body, req)
+		c := chunks[0]
+		chunks = chunks[1:]
+		return c, nil
 	}
 }

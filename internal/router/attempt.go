@@ -144,13 +144,13 @@ func (a *attempt) open(req *llm.Request) error {
 	return err
 }
 
-// hold keeps a chunk for the caller. One without content means something only
-// to a caller of the same dialect, who gets its bytes.
+// hold keeps a chunk for the caller. One that says nothing means something
+// only to a caller of the same dialect, who gets its bytes.
 func (a *attempt) hold(chunk llm.Chunk, dialect llm.Dialect) {
 	if chunk.Usage != nil {
 		a.Usage = *chunk.Usage
 	}
-	if chunk.HasContent() || a.reply.Dialect == dialect {
+	if chunk.HasContent() || chunk.Usage != nil || chunk.Signature != "" || a.reply.Dialect == dialect {
 		a.held = append(a.held, chunk)
 	}
 }

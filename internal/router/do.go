@@ -183,6 +183,9 @@ func (a *Answer) Close() error {
 	return nil
 }
 
+// Usage gives the tokens that the target has counted so far.
+func (a *Answer) Usage() llm.Usage { return a.attempt.Usage }
+
 // finish settles the attempt and records the trace.
 func (a *Answer) finish(err error) {
 	a.ended = err

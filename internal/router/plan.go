@@ -52,14 +52,25 @@ func (r *HybridRouter) plan(model string) (*plan, bool) {
 	return p, true
 }
 
+// lacks names what the request asks for and the candidate cannot do.
+func (c candidate) lacks(req *llm.Request) []string {
+	if c.endpoint.Lacks != nil {
+		return c.endpoint.Lacks(c.target.Model, req)
+	}
+	if c.endpoint.Dialect != req.Dialect {
+		return req.Beyond
+	}
+	return nil
+}
+
 // judge says why a request cannot go to a candidate; "" when nothing but its
 // hold and its breaker might stand in the way.
 func judge(c candidate, req *llm.Request) (record.Verdict, string) {
 	if c.endpoint.Unusable != "" {
 		return c.endpoint.Unusable, c.endpoint.Detail
 	}
-	if c.endpoint.Dialect != req.Dialect && len(req.Beyond) > 0 {
-		return record.VerdictCapabilityMissing, "cannot carry " + fields(req.Beyond)
+	if lacking := c.lacks(req); len(lacking) > 0 {
+		return record.VerdictCapabilityMissing, "cannot carry " + fields(lacking)
 	}
 	return "", ""
 }
@@ -148,9 +159,9 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 			e.Status, e.Type, e.Code = 429, "rate_limit_error", "all_providers_rate_limited"
 		}
 		e.RetryAfter = shortestWait(failures)
-	case p.lacks(req):
+	case p.lacks(req) != "":
 		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
-		e.Param = req.Beyond[0]
+		e.Param = p.lacks(req)
 	case allOpen && !r.nextProbe(p).IsZero():
 		e.Code = "all_breakers_open"
 	}
@@ -162,18 +173,23 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 	return e
 }
 
-// lacks says whether nothing but what the request asks for stands in the way:
-// no usable candidate can carry it.
-func (p *plan) lacks(req *llm.Request) bool {
-	missing := false
+// lacks names a field that the request asks for and no usable candidate can
+// carry; "" where something else stands in the way.
+func (p *plan) lacks(req *llm.Request) string {
+	field := ""
 	for _, c := range p.candidates {
-		verdict, _ := judge(c, req)
-		if verdict == "" {
-			return false
+		if c.endpoint.Unusable != "" {
+			continue
 		}
-		missing = missing || verdict == record.VerdictCapabilityMissing
+		lacking := c.lacks(req)
+		if len(lacking) == 0 {
+			return ""
+		}
+		if field == "" {
+			field = lacking[0]
+		}
 	}
-	return missing
+	return field
 }
 
 // nextProbe gives the earliest probe among the plan's open breakers.

@@ -79,7 +79,7 @@ func (r *HybridRouter) Route(ctx context.Context, call *Call) (Routed, error) {
 		return Routed{}, answer.Broken(err)
 	}
 	return Routed{
-		Text: whole.Text, Target: answer.Target, Request: answer.ID, Attempts: answer.Attempts,
+		Text: whole.Text(), Target: answer.Target, Request: answer.ID, Attempts: answer.Attempts,
 		Reason: answer.Reason, Usage: answer.trace.Usage, Cost: answer.trace.Cost, Priced: answer.attempt.priced,
 	}, nil
 }

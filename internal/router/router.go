@@ -50,10 +50,13 @@ type Observer interface {
 
 // Endpoint is one place where a provider is reached.
 type Endpoint struct {
-	Provider     llm.Provider
-	Name         string // "" where the provider has only one
-	Upstream     Upstream
-	Dialect      llm.Dialect // what it speaks; a request of the same dialect passes through
+	Provider llm.Provider
+	Name     string // "" where the provider has only one
+	Upstream Upstream
+	Dialect  llm.Dialect // what it speaks; a request of the same dialect passes through
+	// Lacks names what a request asks for and a model here cannot do; nil for
+	// what only another dialect could say.
+	Lacks        func(model string, req *llm.Request) []string
 	DefaultModel string
 	Models       []string // configured ones; a model outside is tried all the same when a caller names it
 	// Unusable says why nothing may be sent here, VerdictNoUsableKey or

@@ -42,20 +42,31 @@ type Encoded struct {
 // Codec speaks one dialect to an upstream.
 type Codec struct {
 	Dialect llm.Dialect
-	// StreamOnly says that Encode asks for a stream even when the caller did not.
+	// StreamOnly says that Encode asks for a stream even when the caller did
+	// not, unless the caller's own body is passed on; see Streams.
 	StreamOnly bool
 	// Encode gives the body that asks model to answer req. A request that came
 	// in the same dialect keeps its bytes but for what must differ. The error
 	// is a *RequestError.
 	Encode func(model string, req *llm.Request) (Encoded, error)
-	// Whole reads a whole answer to req. The error is a *llm.Failure.
-	Whole func(body []byte, req *llm.Request) (llm.Chunk, error)
+	// Lacks names, in the words of OpenAI's dialect, what req asks for and this
+	// model of this dialect cannot do or be told: "tools", "n", "messages.image".
+	// Such a target is passed over. nil says that nothing is lacking.
+	Lacks func(model string, req *llm.Request) []string
+	// Whole reads a whole answer to req: a chunk for each part, in order, of
+	// which the first has the body in Raw. The error is a *llm.Failure.
+	Whole func(body []byte, req *llm.Request) ([]llm.Chunk, error)
 	// Failure says what an error body with this HTTP status means; status 0
 	// is an error object within an answer. Headers are not its concern.
 	Failure func(status int, body []byte) *llm.Failure
 
 	events func(req *llm.Request) decoder // reads the events of an answer to req
 	framed bool                           // a stream is server-sent events, never plain JSON
+}
+
+// Streams says whether the answer to req comes as a stream, or else whole.
+func (c Codec) Streams(req *llm.Request) bool {
+	return req.Stream || c.StreamOnly && req.Dialect != c.Dialect
 }
 
 // Stream reads an answer to req event by event.
@@ -66,15 +77,35 @@ func (c Codec) Stream(r io.Reader, req *llm.Request) *Stream {
 // CodecFor gives the codec of an upstream's dialect; false for a dialect that
 // no upstream speaks.
 func CodecFor(d llm.Dialect) (Codec, bool) {
+	c, ok := codecOf(d)
+	if encode := c.Encode; ok {
+		c.Encode = func(model string, req *llm.Request) (Encoded, error) {
+			e, err := encode(model, req)
+			if err == nil && !carriesAside(d, req.Dialect) {
+				e.Adjusted = append(e.Adjusted, req.Aside...)
+			}
+			return e, err
+		}
+	}
+	return c, ok
+}
+
+// carriesAside says whether a target that speaks one dialect gets what a
+// caller's request in another has in Aside.
+func carriesAside(target, caller llm.Dialect) bool {
+	return target == caller || target == llm.OllamaChat && caller == llm.OllamaGenerate
+}
+
+func codecOf(d llm.Dialect) (Codec, bool) {
 	switch d {
 	case llm.OpenAIChat:
-		return Codec{Dialect: d, Encode: encodeOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true}, true
+		return Codec{Dialect: d, Encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true}, true
 	case llm.AnthropicMessages:
-		return Codec{Dialect: d, Encode: encodeAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true}, true
+		return Codec{Dialect: d, Encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true}, true
 	case llm.GeminiGenerate:
-		return Codec{Dialect: d, Encode: encodeGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
+		return Codec{Dialect: d, Encode: encodeGemini, Lacks: lacksGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
 	case llm.OllamaChat:
-		return Codec{Dialect: d, StreamOnly: true, Encode: encodeOllama, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
+		return Codec{Dialect: d, StreamOnly: true, Encode: encodeOllama, Lacks: ollamaLacks, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
 	}
 	return Codec{}, false
 }

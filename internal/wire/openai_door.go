@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"breakwater/internal/llm"
@@ -11,8 +10,34 @@ import (
 )
 
 // Answers to callers in OpenAI's dialect, for what another dialect served, see
-// https://platform.openai.com/docs/api-reference/chat/object and
-// https://platform.openai.com/docs/api-reference/chat/streaming (2026-11).
+// https://developers.openai.com/api/reference/resources/chat (2026-11). What
+// openai_parts.go says of messages is true of them too: a caller who sends an
+// answer's message back as it is keeps all that its provider wants back.
+
+// OpenAIChatDoor is the door of POST /v1/chat/completions.
+func OpenAIChatDoor() Door {
+	return Door{
+		Dialect: llm.OpenAIChat,
+		Decode:  DecodeOpenAIChat,
+		Answer:  openAIAnswer,
+		Stream: func(m Meta) Writer {
+			s := NewOpenAIChatStream(m.RequestID, m.Model, m.Created, m.Request.IncludeUsage)
+			s.legacy = callsFunctions(m.Request)
+			return s
+		},
+		Problem: openAIProblem,
+	}
+}
+
+func openAIProblem(p Problem) []byte {
+	return OpenAIError{Message: p.Message, Type: p.Type, Param: p.Param, Code: p.Code}.Body()
+}
+
+// callsFunctions says whether the caller speaks of functions, the older form
+// of tools.
+func callsFunctions(req *llm.Request) bool {
+	return req != nil && req.Dialect == llm.OpenAIChat && len(req.Tools) > 0 && gjson.GetBytes(req.Body, "functions").Exists()
+}
 
 // openAIUsageBody is the usage object of an answer.
 type openAIUsageBody struct {
@@ -20,10 +45,15 @@ type openAIUsageBody struct {
 	Completion    int64 `json:"completion_tokens"`
 	Total         int64 `json:"total_tokens"`
 	PromptDetails struct {
-		Cached int64 `json:"cached_tokens"`
+		Cached     int64 `json:"cached_tokens"`
+		CacheWrite int64 `json:"cache_write_tokens,omitempty"`
+		Audio      int64 `json:"audio_tokens"`
 	} `json:"prompt_tokens_details"`
 	CompletionDetails struct {
-		Reasoning int64 `json:"reasoning_tokens"`
+		Reasoning          int64 `json:"reasoning_tokens"`
+		Audio              int64 `json:"audio_tokens"`
+		AcceptedPrediction int64 `json:"accepted_prediction_tokens"`
+		RejectedPrediction int64 `json:"rejected_prediction_tokens"`
 	} `json:"completion_tokens_details"`
 }
 
@@ -32,40 +62,162 @@ func usageBody(u *llm.Usage) *openAIUsageBody {
 		return nil
 	}
 	b := &openAIUsageBody{Prompt: u.Input, Completion: u.Output, Total: u.Input + u.Output}
-	b.PromptDetails.Cached = u.CacheRead
-	b.CompletionDetails.Reasoning = u.Reasoning
+	b.PromptDetails.Cached, b.PromptDetails.CacheWrite, b.PromptDetails.Audio = u.CacheRead, u.CacheWrite, u.AudioIn
+	b.CompletionDetails.Reasoning, b.CompletionDetails.Audio = u.Reasoning, u.AudioOut
 	return b
 }
 
 // OpenAIChatID is the id of an answer to the request with this public id.
 func OpenAIChatID(requestID string) string { return "chatcmpl-" + requestID }
 
+// openAIAnswerBody is a chat.completion object.
+type openAIAnswerBody struct {
+	ID          string               `json:"id"`
+	Object      string               `json:"object"`
+	Created     int64                `json:"created"`
+	Model       string               `json:"model"`
+	Choices     []openAIAnswerChoice `json:"choices"`
+	ServiceTier string               `json:"service_tier,omitempty"`
+	Usage       *openAIUsageBody     `json:"usage,omitempty"`
+}
+
+type openAIAnswerChoice struct {
+	Index    int             `json:"index"`
+	Message  openAIAnswered  `json:"message"`
+	Logprobs json.RawMessage `json:"logprobs"`
+	Finish   string          `json:"finish_reason"`
+}
+
+// openAIAnswered is the message of an answer.
+type openAIAnswered struct {
+	Role         llm.Role           `json:"role"`
+	Content      *string            `json:"content"`
+	Refusal      *string            `json:"refusal"`
+	Reasoning    string             `json:"reasoning_content,omitempty"`
+	Blocks       []openAIBlock      `json:"thinking_blocks,omitempty"`
+	ToolCalls    []openAICall       `json:"tool_calls,omitempty"`
+	FunctionCall *openAICalled      `json:"function_call,omitempty"`
+	Annotations  []openAIAnnotation `json:"annotations,omitempty"`
+	Extra        *extraGoogle       `json:"extra_content,omitempty"`
+}
+
+// openAIBlock is one of Claude's thinking blocks.
+type openAIBlock struct {
+	Type      string  `json:"type"`
+	Thinking  *string `json:"thinking,omitempty"`
+	Signature string  `json:"signature,omitempty"`
+	Data      string  `json:"data,omitempty"`
+}
+
+// blockOf gives a thinking block of Claude's; false for other thinking.
+func blockOf(p llm.Part) (openAIBlock, bool) {
+	switch {
+	case p.SignedBy != llm.Claude:
+		return openAIBlock{}, false
+	case p.Redacted:
+		return openAIBlock{Type: "redacted_thinking", Data: p.Signature}, true
+	}
+	return openAIBlock{Type: "thinking", Thinking: &p.Text, Signature: p.Signature}, true
+}
+
+// extraGoogle is where Gemini's signatures are.
+type extraGoogle struct {
+	Google struct {
+		Signature string `json:"thought_signature"`
+	} `json:"google"`
+}
+
+// signedByGoogle gives Gemini's signature its place; nil where there is none.
+func signedByGoogle(signature string, by llm.Provider) *extraGoogle {
+	if signature == "" || by != llm.Gemini {
+		return nil
+	}
+	e := &extraGoogle{}
+	e.Google.Signature = signature
+	return e
+}
+
+type openAIAnnotation struct {
+	Type     string         `json:"type"`
+	Citation openAICitation `json:"url_citation"`
+}
+
+type openAICitation struct {
+	Start int    `json:"start_index"`
+	End   int    `json:"end_index"`
+	URL   string `json:"url"`
+	Title string `json:"title"`
+}
+
+func annotation(c llm.Citation) openAIAnnotation {
+	return openAIAnnotation{"url_citation", openAICitation{c.Start, c.End, c.URL, c.Title}}
+}
+
 // OpenAIChatAnswer writes a whole answer as a chat.completion object. model is
 // named as the one that answered.
 func OpenAIChatAnswer(requestID, model string, created time.Time, a Answer) []byte {
-	type message struct {
-		Role    llm.Role `json:"role"`
-		Content string   `json:"content"`
-		Refusal *string  `json:"refusal"`
+	return openAIAnswer(Meta{RequestID: requestID, Model: model, Created: created}, a)
+}
+
+func openAIAnswer(m Meta, a Answer) []byte {
+	body := openAIAnswerBody{
+		ID: OpenAIChatID(m.RequestID), Object: "chat.completion", Created: m.Created.Unix(), Model: m.Model,
+		ServiceTier: a.ServiceTier, Usage: usageBody(a.Usage),
 	}
-	type choice struct {
-		Index    int              `json:"index"`
-		Message  message          `json:"message"`
-		Logprobs *struct{}        `json:"logprobs"`
-		Finish   llm.FinishReason `json:"finish_reason"`
+	choices := a.Choices
+	if len(choices) == 0 {
+		choices = []Choice{{}}
 	}
-	return marshal(struct {
-		ID      string           `json:"id"`
-		Object  string           `json:"object"`
-		Created int64            `json:"created"`
-		Model   string           `json:"model"`
-		Choices []choice         `json:"choices"`
-		Usage   *openAIUsageBody `json:"usage,omitempty"`
-	}{
-		ID: OpenAIChatID(requestID), Object: "chat.completion", Created: created.Unix(), Model: model,
-		Choices: []choice{{Message: message{Role: llm.Assistant, Content: a.Text}, Finish: finishOr(a.Finish)}},
-		Usage:   usageBody(a.Usage),
-	})
+	legacy := callsFunctions(m.Request)
+	for i, c := range choices {
+		body.Choices = append(body.Choices, openAIAnswerChoice{
+			Index: i, Message: answered(c, legacy), Logprobs: c.Logprobs, Finish: finishWord(c.Finish, legacy),
+		})
+	}
+	return marshal(body)
+}
+
+// answered gives a choice as a message. In the older form it has one call;
+// further ones, which a model may make all the same, are told in the newer.
+func answered(c Choice, legacy bool) openAIAnswered {
+	m := openAIAnswered{Role: llm.Assistant}
+	add := func(to **string, text string) {
+		if *to == nil {
+			*to = new(string)
+		}
+		**to += text
+	}
+	for _, p := range c.Parts {
+		switch p.Kind {
+		case llm.Text:
+			add(&m.Content, p.Text)
+		case llm.Refusal:
+			add(&m.Refusal, p.Text)
+		case llm.Thinking:
+			m.Reasoning += p.Text
+			if block, ok := blockOf(p); ok {
+				m.Blocks = append(m.Blocks, block)
+			}
+		case llm.Call:
+			called := openAICalled{p.Call.Name, string(p.Call.Args)}
+			if legacy && m.FunctionCall == nil {
+				m.FunctionCall = &called
+				continue
+			}
+			m.ToolCalls = append(m.ToolCalls, openAICall{p.Call.ID, "function", called, signedByGoogle(p.Signature, p.SignedBy)})
+			continue
+		}
+		if extra := signedByGoogle(p.Signature, p.SignedBy); extra != nil {
+			m.Extra = extra
+		}
+	}
+	if m.Content == nil && m.Refusal == nil && m.ToolCalls == nil && m.FunctionCall == nil {
+		m.Content = new(string)
+	}
+	for _, cite := range c.Citations {
+		m.Annotations = append(m.Annotations, annotation(cite))
+	}
+	return m
 }
 
 // marshal writes a value whose types cannot fail to marshal.
@@ -85,88 +237,17 @@ func finishOr(f llm.FinishReason) llm.FinishReason {
 	return f
 }
 
-// OpenAIChatStream writes an answer as chat.completion.chunk events. Its
-// methods append what is to be sent to a buffer, which may be reused: an event
-// costs no allocation.
-type OpenAIChatStream struct {
-	head    string // of every chunk, up to its choices
-	tail    string // of every chunk with choices
-	begun   bool
-	include bool
-	finish  llm.FinishReason
-	usage   *llm.Usage
-}
-
-// NewOpenAIChatStream begins a stream. model is named as the one that answers;
-// with includeUsage it closes with a usage chunk.
-func NewOpenAIChatStream(requestID, model string, created time.Time, includeUsage bool) *OpenAIChatStream {
-	head := []byte(`data: {"id":`)
-	head = gjson.AppendJSONString(head, OpenAIChatID(requestID))
-	head = append(head, `,"object":"chat.completion.chunk","created":`...)
-	head = strconv.AppendInt(head, created.Unix(), 10)
-	head = append(head, `,"model":`...)
-	head = gjson.AppendJSONString(head, model)
-	head = append(head, `,"choices":[`...)
-	s := &OpenAIChatStream{head: string(head), tail: "]}\n\n", include: includeUsage}
-	if includeUsage {
-		s.tail = "],\"usage\":null}\n\n" // as OpenAI does: null in all chunks but the last
+// finishWord gives the finish_reason.
+func finishWord(f llm.FinishReason, legacy bool) string {
+	if legacy && f == llm.FinishToolCalls {
+		return "function_call"
 	}
-	return s
-}
-
-// Chunk appends what c tells the caller at once: before the first content the
-// chunk with the role, then the content. Finish reason and usage wait for End,
-// since providers tell them in any order.
-func (s *OpenAIChatStream) Chunk(dst []byte, c llm.Chunk) []byte {
-	if c.Finish != "" {
-		s.finish = c.Finish
-	}
-	if c.Usage != nil {
-		s.usage = c.Usage
-	}
-	if c.Text == "" {
-		return dst
-	}
-	dst = s.begin(dst)
-	dst = append(dst, s.head...)
-	dst = append(dst, `{"index":0,"delta":{"content":`...)
-	dst = gjson.AppendJSONString(dst, c.Text)
-	dst = append(dst, `},"logprobs":null,"finish_reason":null}`...)
-	return append(dst, s.tail...)
-}
-
-// begin appends the chunk with the role, once.
-func (s *OpenAIChatStream) begin(dst []byte) []byte {
-	if s.begun {
-		return dst
-	}
-	s.begun = true
-	dst = append(dst, s.head...)
-	dst = append(dst, `{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}`...)
-	return append(dst, s.tail...)
-}
-
-// End appends the end of a complete answer: the finish reason, the usage where
-// it was asked for, and [DONE].
-func (s *OpenAIChatStream) End(dst []byte) []byte {
-	dst = s.begin(dst)
-	dst = append(dst, s.head...)
-	dst = append(dst, `{"index":0,"delta":{},"logprobs":null,"finish_reason":"`...)
-	dst = append(dst, finishOr(s.finish)...)
-	dst = append(dst, `"}`...)
-	dst = append(dst, s.tail...)
-	if s.include {
-		dst = append(dst, s.head...)
-		dst = append(dst, `],"usage":`...)
-		dst = append(dst, marshal(usageBody(s.usage))...) // null where the upstream told none
-		dst = append(dst, "}\n\n"...)
-	}
-	return append(dst, "data: [DONE]\n\n"...)
+	return string(finishOr(f))
 }
 
 // OpenAIError is an error in OpenAI's shape, see
-// https://platform.openai.com/docs/guides/error-codes (2026-11). Param and
-// Code are null where they are "".
+// https://developers.openai.com/api/docs/guides/error-codes (2026-11). Param
+// and Code are null where they are "".
 type OpenAIError struct {
 	Message string
 	Type    string

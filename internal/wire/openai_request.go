@@ -1,13 +1,10 @@
 package wire
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"breakwater/internal/llm"
 
@@ -15,15 +12,16 @@ import (
 )
 
 // DecodeOpenAIChat reads the body of POST /v1/chat/completions, see
-// https://platform.openai.com/docs/api-reference/chat/create (2026-11). The
+// https://developers.openai.com/api/reference/resources/chat (2026-11). The
 // error is a *RequestError.
 //
 // Whatever an llm.Request cannot say is named in Beyond, but for what changes
 // nothing in the answer: nulls, empty lists, values that are the default, and
-// labels for OpenAI's own book-keeping (metadata without store, prompt cache
-// keys, safety identifiers). top_k, which OpenAI does not know and many
-// compatible servers do, is understood. max_completion_tokens wins over
-// max_tokens, its older name.
+// labels for OpenAI's own book-keeping (prompt cache settings). What only tunes
+// the answer, or its speed, is named in Aside. The older words are read as the
+// newer ones that replaced them: max_tokens, user, functions, function_call.
+// What many compatible servers share is understood too: top_k, and in messages
+// what this package's doors write there (see openai_parts.go).
 func DecodeOpenAIChat(body []byte) (*llm.Request, error) {
 	o, err := requestObject(body)
 	if err != nil {
@@ -42,55 +40,13 @@ func DecodeOpenAIChat(body []byte) (*llm.Request, error) {
 	if d.maxCompletion != nil {
 		d.req.MaxTokens = d.maxCompletion
 	}
+	if d.safety != "" {
+		d.req.User = d.safety
+	}
+	if err := d.choose(); err != nil {
+		return nil, err
+	}
 	return d.req, nil
-}
-
-// requestObject parses a body that must be one JSON object.
-func requestObject(body []byte) (gjson.Result, *RequestError) {
-	switch {
-	case len(body) == 0:
-		return gjson.Result{}, &RequestError{"", "the body is empty, not a JSON object"}
-	case !utf8.Valid(body):
-		return gjson.Result{}, &RequestError{"", "the body is not valid UTF-8"}
-	case depth(body) > maxDepth:
-		return gjson.Result{}, &RequestError{"", fmt.Sprintf("the body is nested deeper than %d levels", maxDepth)}
-	case !gjson.ValidBytes(body):
-		return gjson.Result{}, syntaxError(body)
-	}
-	o := gjson.ParseBytes(body)
-	if !o.IsObject() {
-		return gjson.Result{}, &RequestError{"", "the body is " + kind(o) + ", not a JSON object"}
-	}
-	return o, nil
-}
-
-// syntaxError says where JSON breaks.
-func syntaxError(body []byte) *RequestError {
-	var syntax *json.SyntaxError
-	if !errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) {
-		return &RequestError{"", "the body is not valid JSON"}
-	}
-	before := body[:min(int(syntax.Offset), len(body))]
-	line := 1 + strings.Count(string(before), "\n")
-	column := len(before) - 1 - strings.LastIndexByte(string(before), '\n')
-	return &RequestError{"", fmt.Sprintf("the body is not valid JSON: %v (line %d, column %d)", syntax, line, column)}
-}
-
-// eachField calls f for each field of an object. A field that is given twice
-// is refused: which one counts would depend on who reads it.
-func eachField(o gjson.Result, path string, f func(name string, v gjson.Result) *RequestError) (failed *RequestError) {
-	seen := make(map[string]bool, 8)
-	o.ForEach(func(key, v gjson.Result) bool {
-		name := key.String()
-		if seen[name] {
-			failed = &RequestError{path + label(name), "is given twice"}
-			return false
-		}
-		seen[name] = true
-		failed = f(name, v)
-		return failed == nil
-	})
-	return failed
 }
 
 // chatDecoder fills a request from the fields of a body.
@@ -98,6 +54,11 @@ type chatDecoder struct {
 	req           *llm.Request
 	messages      bool // there are some
 	maxCompletion *int64
+	safety        string // safety_identifier, which replaces user
+	choice        string // the field that has the tool choice
+
+	called map[string]string // the tool's name, by the id of a call so far
+	latest map[string]string // the id of the last call so far, by the tool's name
 }
 
 // beyond notes a field that the request cannot say. Since no field may be given
@@ -120,6 +81,49 @@ func (d *chatDecoder) field(name string, v gjson.Result) (err *RequestError) {
 		r.MaxTokens, err = integer(name, v, 1, math.MaxInt64)
 	case "max_completion_tokens":
 		d.maxCompletion, err = integer(name, v, 1, math.MaxInt64)
+	case "n":
+		r.N, err = integer(name, v, 1, maxChoices)
+	case "logprobs":
+		r.Logprobs, err = optional(boolean(name, v))
+	case "top_logprobs":
+		r.TopLogprobs, err = integer(name, v, 0, 20)
+	case "stream":
+		r.Stream, err = boolean(name, v)
+	case "stream_options":
+		err = d.streamOptions(v)
+	case "tools":
+		err = d.tools(v)
+	case "functions":
+		err = d.functions(v)
+	case "tool_choice", "function_call":
+		err = d.toolChoice(name, v)
+	case "parallel_tool_calls":
+		r.Parallel, err = optional(boolean(name, v))
+	case "response_format":
+		err = d.format(v)
+	case "reasoning_effort":
+		err = d.effort(name, v)
+	case "metadata":
+		r.Metadata, err = labels(name, v)
+	case "safety_identifier":
+		d.safety, err = text(name, v)
+	case "service_tier":
+		r.ServiceTier, err = text(name, v)
+		if r.ServiceTier == "auto" { // the default
+			r.ServiceTier = ""
+		}
+	default:
+		if known, err := samplingField(r, name, v); known {
+			return err
+		}
+		return d.other(name, v)
+	}
+	return err
+}
+
+// samplingField takes the settings that chat and legacy completions share.
+func samplingField(r *llm.Request, name string, v gjson.Result) (known bool, err *RequestError) {
+	switch name {
 	case "temperature":
 		r.Temperature, err = number(name, v, 0, 2)
 	case "top_p":
@@ -136,52 +140,43 @@ func (d *chatDecoder) field(name string, v gjson.Result) (err *RequestError) {
 		r.Stop, err = stops(v)
 	case "user":
 		r.User, err = text(name, v)
-	case "stream":
-		r.Stream, err = boolean(name, v)
-	case "stream_options":
-		err = d.streamOptions(v)
 	default:
-		err = d.other(name, v)
+		return false, nil
 	}
-	return err
+	return true, err
+}
+
+// optional points to a value that was given.
+func optional[T any](v T, err *RequestError) (*T, *RequestError) {
+	if err != nil {
+		return nil, err
+	}
+	return &v, nil
 }
 
 // other takes the fields that no other dialect shares.
 func (d *chatDecoder) other(name string, v gjson.Result) *RequestError {
 	harmless := emptyList(v)
 	switch name {
-	case "n":
-		n, err := integer(name, v, 1, math.MaxInt64)
-		if err != nil {
-			return err
-		}
-		harmless = *n == 1
-	case "response_format":
-		if !v.IsObject() {
-			return wrongType(name, v, "an object")
-		}
-		harmless = v.Get("type").String() == "text"
-	case "store", "logprobs":
+	case "store":
 		set, err := boolean(name, v)
 		if err != nil {
 			return err
 		}
 		harmless = !set
-	case "top_logprobs":
-		harmless = v.Num == 0
-	case "tools", "functions":
-		if !v.IsArray() {
-			return wrongType(name, v, "a list")
-		}
-	case "tool_choice", "function_call":
-		harmless = v.String() == "none" || v.String() == "auto" // without tools neither says anything
 	case "modalities":
 		harmless = harmless || v.Get("#").Int() == 1 && v.Get("0").String() == "text"
-	case "service_tier":
-		harmless = v.String() == "auto" || v.String() == "default"
+	case "verbosity":
+		if v.String() != "medium" {
+			d.req.Aside = append(d.req.Aside, name)
+		}
+		harmless = true
+	case "prediction", "enable_thinking", "min_p", "repetition_penalty":
+		d.req.Aside = append(d.req.Aside, name)
+		harmless = true
 	case "logit_bias":
-		harmless = v.Raw == "{}"
-	case "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier":
+		harmless = v.IsObject() && v.Get("@keys.#").Int() == 0
+	case "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options":
 		harmless = true
 	}
 	if !harmless {
@@ -208,188 +203,258 @@ func (d *chatDecoder) streamOptions(v gjson.Result) *RequestError {
 	})
 }
 
-func (d *chatDecoder) conversation(v gjson.Result) (failed *RequestError) {
+// effort takes reasoning_effort; a word that is not known goes to a target
+// that may know it.
+func (d *chatDecoder) effort(name string, v gjson.Result) *RequestError {
+	word, err := text(name, v)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(efforts, word) {
+		d.beyond("", name)
+		return nil
+	}
+	d.req.Thought = &llm.Thought{Effort: word}
+	return nil
+}
+
+// labels takes a string for each of an object's names.
+func labels(path string, v gjson.Result) (all map[string]string, failed *RequestError) {
+	if !v.IsObject() {
+		return nil, wrongType(path, v, "an object")
+	}
+	failed = eachField(v, path+".", func(name string, v gjson.Result) *RequestError {
+		value, err := text(path+"."+label(name), v)
+		if all == nil {
+			all = make(map[string]string)
+		}
+		all[name] = value
+		return err
+	})
+	return all, failed
+}
+
+// tools takes function tools. Of other kinds, such as custom tools, only
+// OpenAI knows what they are.
+func (d *chatDecoder) tools(v gjson.Result) (failed *RequestError) {
 	if !v.IsArray() {
-		return wrongType("messages", v, "a list")
+		return wrongType("tools", v, "a list")
 	}
 	i := 0
-	v.ForEach(func(_, m gjson.Result) bool {
-		failed = d.message(fmt.Sprintf("messages[%d]", i), m)
+	v.ForEach(func(_, v gjson.Result) bool {
+		path := fmt.Sprintf("tools[%d]", i)
 		i++
+		if !v.IsObject() {
+			failed = wrongType(path, v, "an object")
+			return false
+		}
+		if kind := v.Get("type"); kind.Type != gjson.Null && kind.String() != "function" {
+			d.beyond(path+".", kind.String())
+			return true
+		}
+		var cache string
+		failed = eachField(v, path+".", func(name string, v gjson.Result) *RequestError {
+			switch name {
+			case "type", "function":
+			case "cache_control":
+				cache = d.cacheControl(path+".", name, v)
+			default:
+				if v.Type != gjson.Null {
+					d.beyond(path+".", name)
+				}
+			}
+			return nil
+		})
+		if failed == nil {
+			failed = d.tool(path+".function", v.Get("function"), cache)
+		}
 		return failed == nil
 	})
-	d.messages = i > 0
 	return failed
 }
 
-// message takes one message. One whose role no other dialect shares, such as
-// a tool's result, is only named.
-func (d *chatDecoder) message(path string, v gjson.Result) *RequestError {
+// functions takes the older form of tools.
+func (d *chatDecoder) functions(v gjson.Result) (failed *RequestError) {
+	if !v.IsArray() {
+		return wrongType("functions", v, "a list")
+	}
+	i := 0
+	v.ForEach(func(_, v gjson.Result) bool {
+		failed = d.tool(fmt.Sprintf("functions[%d]", i), v, "")
+		i++
+		return failed == nil
+	})
+	return failed
+}
+
+func (d *chatDecoder) tool(path string, v gjson.Result, cache string) *RequestError {
 	if !v.IsObject() {
 		return wrongType(path, v, "an object")
 	}
-	var m llm.Message
-	known := true
-	switch role := v.Get("role"); role.String() {
-	case "system", "developer", "user", "assistant":
-		m.Role = llm.Role(role.String())
-	case "tool", "function":
-		known = false
-		d.beyond(path+".", "role")
-	case "":
-		return &RequestError{path + ".role", "is required"}
-	default:
-		return &RequestError{path + ".role", fmt.Sprintf("%q is none of system, developer, user, assistant, tool", label(role.String()))}
-	}
-	content := v.Get("content")
-	if known && m.Role != llm.Assistant && (!content.Exists() || content.Type == gjson.Null) {
-		return &RequestError{path + ".content", "is required: a string or a list of parts"}
-	}
+	tool := llm.Tool{Cache: cache}
 	err := eachField(v, path+".", func(name string, v gjson.Result) (err *RequestError) {
-		switch {
-		case name == "role", v.Type == gjson.Null:
-		case name == "content":
-			m.Parts, err = d.content(path+".content", v)
+		switch at := path + "." + name; {
+		case v.Type == gjson.Null:
 		case name == "name":
-			m.Name, err = text(path+".name", v)
-		case emptyList(v): // such as tool_calls and annotations that a client sends back
+			tool.Name, err = text(at, v)
+		case name == "description":
+			tool.Description, err = text(at, v)
+		case name == "strict":
+			tool.Strict, err = optional(boolean(at, v))
+		case name == "parameters":
+			if !v.IsObject() {
+				return wrongType(at, v, "an object, a JSON schema")
+			}
+			tool.Schema = []byte(v.Raw)
 		default:
 			d.beyond(path+".", name)
 		}
 		return err
 	})
-	if known {
-		d.req.Messages = append(d.req.Messages, m)
+	if err == nil && tool.Name == "" {
+		err = &RequestError{path + ".name", "is required"}
 	}
+	d.req.Tools = append(d.req.Tools, tool)
 	return err
 }
 
-func (d *chatDecoder) content(path string, v gjson.Result) (parts []llm.Part, failed *RequestError) {
+// toolChoice takes tool_choice and its older form function_call.
+func (d *chatDecoder) toolChoice(field string, v gjson.Result) *RequestError {
+	if d.choice != "" {
+		return &RequestError{field, "cannot be given beside " + d.choice}
+	}
+	d.choice = field
 	if v.Type == gjson.String {
-		return []llm.Part{{Kind: llm.Text, Text: v.String()}}, nil
-	}
-	if !v.IsArray() {
-		return nil, wrongType(path, v, "a string or a list of parts")
-	}
-	i := 0
-	v.ForEach(func(_, p gjson.Result) bool {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		i++
-		kind := p.Get("type")
-		switch {
-		case !p.IsObject():
-			failed = wrongType(at, p, "an object")
-		case kind.Type != gjson.String || kind.String() == "":
-			failed = &RequestError{at + ".type", "is required: a string such as \"text\""}
-		case kind.String() == "text":
-			var said string
-			said, failed = d.textPart(at, p)
-			parts = append(parts, llm.Part{Kind: llm.Text, Text: said})
-		default:
-			d.beyond(at+".", kind.String())
+		modes := map[string]llm.ChoiceMode{"auto": llm.ChooseAuto, "none": llm.ChooseNone, "required": llm.ChooseAny}
+		mode, known := modes[v.String()]
+		if !known {
+			return &RequestError{field, fmt.Sprintf("%q is none of auto, none, required", label(v.String()))}
 		}
-		return failed == nil
-	})
-	return parts, failed
+		d.req.ToolChoice = &llm.ToolChoice{Mode: mode}
+		return nil
+	}
+	if !v.IsObject() {
+		return wrongType(field, v, "a string or an object")
+	}
+	name, kind := v.Get("function.name"), v.Get("type").String()
+	if field == "function_call" {
+		name, kind = v.Get("name"), "function"
+	}
+	switch {
+	case kind == "allowed_tools":
+		return d.allowedTools(v.Get("allowed_tools"))
+	case kind != "function":
+		d.beyond(field+".", kind)
+	case name.Type != gjson.String || name.String() == "":
+		return &RequestError{field, "names no function"}
+	default:
+		d.req.ToolChoice = &llm.ToolChoice{Mode: llm.ChooseTool, Name: name.String()}
+	}
+	return nil
 }
 
-func (d *chatDecoder) textPart(path string, p gjson.Result) (said string, failed *RequestError) {
-	if !p.Get("text").Exists() {
-		return "", &RequestError{path + ".text", "is required"}
+func (d *chatDecoder) allowedTools(v gjson.Result) *RequestError {
+	const path = "tool_choice.allowed_tools"
+	choice := &llm.ToolChoice{}
+	switch mode := v.Get("mode").String(); mode {
+	case "auto":
+		choice.Mode = llm.ChooseAuto
+	case "required":
+		choice.Mode = llm.ChooseAny
+	default:
+		return &RequestError{path + ".mode", fmt.Sprintf("%q is none of auto, required", label(mode))}
 	}
-	failed = eachField(p, path+".", func(name string, v gjson.Result) (err *RequestError) {
+	for i, tool := range v.Get("tools").Array() {
+		name := tool.Get("function.name").String()
+		if tool.Get("type").String() != "function" || name == "" {
+			d.beyond(fmt.Sprintf("%s.tools[%d].", path, i), tool.Get("type").String())
+			return nil
+		}
+		choice.Among = append(choice.Among, name)
+	}
+	if choice.Among == nil {
+		return &RequestError{path + ".tools", "is required: a list with at least one tool"}
+	}
+	d.req.ToolChoice = choice
+	return nil
+}
+
+// choose checks the tool choice against the tools. Without tools a choice
+// among them says nothing, unless it demands one. Tools that the request
+// cannot say count: they are only a same-dialect target's concern.
+func (d *chatDecoder) choose() *RequestError {
+	r := d.req
+	unsaid := slices.ContainsFunc(r.Beyond, func(path string) bool { return strings.HasPrefix(path, "tools[") })
+	if c := r.ToolChoice; c != nil && !unsaid {
+		named := c.Among
+		if c.Mode == llm.ChooseTool {
+			named = []string{c.Name}
+		}
 		switch {
-		case name == "type":
-		case name == "text":
-			said, err = text(path+".text", v)
-		case v.Type == gjson.Null, emptyList(v):
+		case len(r.Tools) == 0 && (c.Mode == llm.ChooseAny || named != nil):
+			return &RequestError{d.choice, "demands a tool, but there are none"}
+		case len(r.Tools) == 0:
+			r.ToolChoice = nil
+		}
+		for _, name := range named {
+			if !slices.ContainsFunc(r.Tools, func(t llm.Tool) bool { return t.Name == name }) {
+				return &RequestError{d.choice, fmt.Sprintf("names %q, which is none of the tools", label(name))}
+			}
+		}
+	}
+	if len(r.Tools) == 0 {
+		r.Parallel = nil
+	}
+	return nil
+}
+
+func (d *chatDecoder) format(v gjson.Result) *RequestError {
+	const path = "response_format"
+	if !v.IsObject() {
+		return wrongType(path, v, "an object")
+	}
+	switch kind := v.Get("type").String(); kind {
+	case "text":
+	case "json_object":
+		d.req.Format = &llm.Format{Kind: llm.FormatJSON}
+	case "json_schema":
+		return d.schemaFormat(path+".json_schema", v.Get("json_schema"))
+	case "":
+		return &RequestError{path + ".type", "is required: text, json_object or json_schema"}
+	default:
+		d.beyond(path+".", kind)
+	}
+	return nil
+}
+
+func (d *chatDecoder) schemaFormat(path string, v gjson.Result) *RequestError {
+	if !v.IsObject() {
+		return wrongType(path, v, "an object")
+	}
+	f := &llm.Format{Kind: llm.FormatSchema}
+	err := eachField(v, path+".", func(name string, v gjson.Result) (err *RequestError) {
+		switch at := path + "." + name; {
+		case v.Type == gjson.Null:
+		case name == "name":
+			f.Name, err = text(at, v)
+		case name == "description":
+			f.Description, err = text(at, v)
+		case name == "strict":
+			f.Strict, err = optional(boolean(at, v))
+		case name == "schema":
+			if !v.IsObject() {
+				return wrongType(at, v, "an object, a JSON schema")
+			}
+			f.Schema = []byte(v.Raw)
 		default:
 			d.beyond(path+".", name)
 		}
 		return err
 	})
-	return said, failed
-}
-
-func stops(v gjson.Result) (stop []string, failed *RequestError) {
-	if v.Type == gjson.String {
-		return []string{v.String()}, nil
+	if f.Schema == nil { // what then counts, only OpenAI knows
+		d.beyond("", path)
+		return err
 	}
-	if !v.IsArray() {
-		return nil, wrongType("stop", v, "a string or a list of strings")
-	}
-	v.ForEach(func(_, s gjson.Result) bool {
-		if s.Type != gjson.String {
-			failed = wrongType(fmt.Sprintf("stop[%d]", len(stop)), s, "a string")
-			return false
-		}
-		stop = append(stop, s.String())
-		return true
-	})
-	return stop, failed
-}
-
-func text(field string, v gjson.Result) (string, *RequestError) {
-	if v.Type != gjson.String {
-		return "", wrongType(field, v, "a string")
-	}
-	return v.String(), nil
-}
-
-func boolean(field string, v gjson.Result) (bool, *RequestError) {
-	if !v.IsBool() {
-		return false, wrongType(field, v, "true or false")
-	}
-	return v.Bool(), nil
-}
-
-func number(field string, v gjson.Result, low, high float64) (*float64, *RequestError) {
-	if v.Type != gjson.Number {
-		return nil, wrongType(field, v, "a number")
-	}
-	if v.Num < low || v.Num > high || math.IsInf(v.Num, 0) {
-		return nil, &RequestError{field, fmt.Sprintf("must be between %g and %g", low, high)}
-	}
-	return &v.Num, nil
-}
-
-// integer also takes whole numbers in other clothes, such as 100.0 and 1e3.
-func integer(field string, v gjson.Result, low, high int64) (*int64, *RequestError) {
-	if v.Type != gjson.Number {
-		return nil, wrongType(field, v, "a whole number")
-	}
-	i, err := strconv.ParseInt(v.Raw, 10, 64)
-	if err != nil {
-		if v.Num != math.Trunc(v.Num) || math.Abs(v.Num) >= 1<<53 {
-			return nil, &RequestError{field, "must be a whole number of a usual size"}
-		}
-		i = int64(v.Num)
-	}
-	if i < low || i > high {
-		return nil, &RequestError{field, fmt.Sprintf("must be at least %d", low)}
-	}
-	return &i, nil
-}
-
-func emptyList(v gjson.Result) bool { return v.IsArray() && v.Get("#").Int() == 0 }
-
-func wrongType(field string, v gjson.Result, want string) *RequestError {
-	return &RequestError{field, "must be " + want + ", not " + kind(v)}
-}
-
-// kind names a JSON value's type in words.
-func kind(v gjson.Result) string {
-	switch {
-	case v.IsObject():
-		return "an object"
-	case v.IsArray():
-		return "a list"
-	case v.IsBool():
-		return "a boolean"
-	case v.Type == gjson.String:
-		return "a string"
-	case v.Type == gjson.Number:
-		return "a number"
-	}
-	return "null"
+	d.req.Format = f
+	return err
 }

@@ -2,121 +2,17 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 
 	"breakwater/internal/llm"
 
 	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 )
 
-// encodeOpenAI writes the body of POST /chat/completions, see
-// https://platform.openai.com/docs/api-reference/chat/create (2026-11).
-func encodeOpenAI(model string, req *llm.Request) (Encoded, error) {
-	if req.Dialect == llm.OpenAIChat {
-		return spliceOpenAI(model, req)
-	}
-	if err := translatable(req, llm.OpenAIChat); err != nil {
-		return Encoded{}, err
-	}
-	type message struct {
-		Role    llm.Role `json:"role"`
-		Content string   `json:"content"`
-		Name    string   `json:"name,omitempty"`
-	}
-	type streamOptions struct {
-		IncludeUsage bool `json:"include_usage"`
-	}
-	body := struct {
-		Model               string         `json:"model"`
-		Messages            []message      `json:"messages"`
-		MaxTokens           *int64         `json:"max_tokens,omitempty"`
-		MaxCompletionTokens *int64         `json:"max_completion_tokens,omitempty"`
-		Temperature         *float64       `json:"temperature,omitempty"`
-		TopP                *float64       `json:"top_p,omitempty"`
-		FrequencyPenalty    *float64       `json:"frequency_penalty,omitempty"`
-		PresencePenalty     *float64       `json:"presence_penalty,omitempty"`
-		Seed                *int64         `json:"seed,omitempty"`
-		Stop                []string       `json:"stop,omitempty"`
-		User                string         `json:"user,omitempty"`
-		Stream              bool           `json:"stream,omitempty"`
-		StreamOptions       *streamOptions `json:"stream_options,omitempty"`
-	}{
-		Model: model, Seed: req.Seed, Stop: req.Stop, User: req.User, Stream: req.Stream,
-	}
-	var a adjusted
-	instructions := llm.System
-	if openAIReasons(model) {
-		instructions = llm.Developer
-		body.MaxCompletionTokens = req.MaxTokens
-		a.dropped("temperature", isSet(req.Temperature, 1))
-		a.dropped("top_p", isSet(req.TopP, 1))
-		a.dropped("frequency_penalty", isSet(req.FrequencyPenalty, 0))
-		a.dropped("presence_penalty", isSet(req.PresencePenalty, 0))
-	} else {
-		body.MaxTokens = req.MaxTokens
-		body.Temperature, body.TopP = req.Temperature, req.TopP
-		body.FrequencyPenalty, body.PresencePenalty = req.FrequencyPenalty, req.PresencePenalty
-	}
-	a.dropped("top_k", req.TopK != nil)
-	if req.Stream {
-		body.StreamOptions = &streamOptions{IncludeUsage: true}
-	}
-	for _, m := range req.Messages {
-		if m.Role == llm.System || m.Role == llm.Developer {
-			m.Role = instructions
-		}
-		body.Messages = append(body.Messages, message{m.Role, m.Text(), m.Name})
-	}
-	return encoded(body, a)
-}
-
-// encoded marshals a body.
-func encoded(body any, a adjusted) (Encoded, error) {
-	b, err := json.Marshal(body)
-	if err != nil { // NaN and infinity, which no door lets in
-		return Encoded{}, &RequestError{Message: "a number cannot be written as JSON"}
-	}
-	return Encoded{Body: b, Adjusted: a}, nil
-}
-
-// spliceOpenAI keeps the caller's body but for the model's name and, so that
-// every stream's tokens are counted, stream_options.include_usage.
-func spliceOpenAI(model string, req *llm.Request) (Encoded, error) {
-	body := []byte(req.Body)
-	var err error
-	if gjson.GetBytes(body, "model").String() != model {
-		if body, err = sjson.SetBytes(body, "model", model); err != nil {
-			return Encoded{}, &RequestError{"model", "cannot be replaced in the body"}
-		}
-	}
-	if req.Stream && !req.IncludeUsage {
-		path, value := "stream_options.include_usage", `true`
-		if !gjson.GetBytes(body, "stream_options").IsObject() {
-			path, value = "stream_options", `{"include_usage":true}`
-		}
-		if body, err = sjson.SetRawBytes(body, path, []byte(value)); err != nil {
-			return Encoded{}, &RequestError{"stream_options", "cannot be extended in the body"}
-		}
-	}
-	return Encoded{Body: body}, nil
-}
-
-// openAIReasons says whether a model is one of OpenAI's reasoning models (o1
-// and later, gpt-5 and later): they want max_completion_tokens and developer
-// messages, and most of them refuse other sampling than the default, see
-// https://platform.openai.com/docs/guides/reasoning (2026-11). A model of
-// theirs that would take a temperature is served without it.
-func openAIReasons(model string) bool {
-	name := strings.TrimPrefix(model, "ft:")
-	if version, ok := strings.CutPrefix(name, "gpt-"); ok {
-		digits := strings.TrimLeft(version, "0123456789")
-		number := version[:len(version)-len(digits)]
-		return len(number) > 1 || number >= "5"
-	}
-	return len(name) > 1 && name[0] == 'o' && '0' < name[1] && name[1] <= '9'
-}
+// Answers of OpenAI and of the many servers that speak its dialect, see
+// https://developers.openai.com/api/reference/resources/chat and
+// https://developers.openai.com/api/reference/resources/chat/subresources/completions/streaming-events (2026-11).
+// What openai_parts.go says of messages is true of answers too.
 
 // openAIFinish reads a finish_reason. One that is not known ended the answer
 // in order all the same.
@@ -143,100 +39,372 @@ func openAIUsage(v gjson.Result) *llm.Usage {
 		Input:      count(v.Get("prompt_tokens")),
 		CacheRead:  count(v.Get("prompt_tokens_details.cached_tokens")),
 		CacheWrite: count(v.Get("prompt_tokens_details.cache_write_tokens")),
+		AudioIn:    count(v.Get("prompt_tokens_details.audio_tokens")),
 		Output:     count(v.Get("completion_tokens")),
 		Reasoning:  count(v.Get("completion_tokens_details.reasoning_tokens")),
+		AudioOut:   count(v.Get("completion_tokens_details.audio_tokens")),
 	}
 }
 
-// openAIContent reads a message or a delta into c. What a caller of the same
-// dialect sees beside text makes c opaque: for another caller only what other
-// words could not say either.
-func openAIContent(c *llm.Chunk, v gjson.Result, own bool) {
-	v.ForEach(func(key, v gjson.Result) bool {
-		given := v.Type != gjson.Null && v.Raw != `""` && !emptyList(v)
-		switch key.Str {
-		case "content":
-			if v.Type == gjson.String {
-				c.Text = v.String()
-			} else if given {
-				c.Opaque = true
-			}
-		case "tool_calls", "function_call", "refusal", "audio":
-			c.Opaque = c.Opaque || given
-		case "reasoning_content", "reasoning": // of compatible servers
-			c.Opaque = c.Opaque || own && given
-		}
-		return true
-	})
+// openAIReader reads the events of one answer, or a whole one as if it were
+// one event.
+type openAIReader struct {
+	req     *llm.Request
+	own     bool // the caller speaks the same dialect
+	choices []openAIChoice
+	seed    string // of ids for calls that have none
+	dst     []llm.Chunk
+}
+
+// openAIChoice is what is known of one of the answers.
+type openAIChoice struct {
+	calls   []openAICallSeen
+	thought bool // reasoning came since the last signature of Claude's
+}
+
+// openAICallSeen is a call that began.
+type openAICallSeen struct {
+	index  int64 // the upstream's own
+	id     string
+	legacy bool // in the older form, function_call
+	args   bool // some came
 }
 
 // wholeOpenAI reads a chat completion.
-func wholeOpenAI(body []byte, req *llm.Request) (llm.Chunk, error) {
+func wholeOpenAI(body []byte, req *llm.Request) ([]llm.Chunk, error) {
 	o, ok := object(body)
 	choices := o.Get("choices")
 	switch {
 	case !ok:
-		return llm.Chunk{}, garbage("the answer is not a JSON object", nil)
+		return nil, garbage("the answer is not a JSON object", nil)
 	case o.Get("error").IsObject():
-		return llm.Chunk{}, openAIFailure(0, body)
+		return nil, openAIFailure(0, body)
 	case !choices.IsArray() || choices.Get("#").Int() == 0:
-		return llm.Chunk{}, garbage("the answer has no choices", nil)
+		return nil, garbage("the answer has no choices", nil)
 	}
-	c := llm.Chunk{ID: o.Get("id").String(), Model: o.Get("model").String(), Usage: openAIUsage(o.Get("usage")), Raw: body}
-	first := choices.Get("0")
-	openAIContent(&c, first.Get("message"), req.Dialect == llm.OpenAIChat)
-	c.Finish = openAIFinish(first.Get("finish_reason"))
-	c.Opaque = c.Opaque || choices.Get("#").Int() > 1
-	if !c.HasContent() {
-		return llm.Chunk{}, garbage("the answer is empty", nil)
+	r := openAIReader{req: req, own: req.Dialect == llm.OpenAIChat, seed: string(body)}
+	choices.ForEach(func(_, choice gjson.Result) bool {
+		r.choice(choice)
+		return true
+	})
+	r.end()
+	content := false
+	for _, c := range r.dst {
+		content = content || c.HasContent()
 	}
-	return c, nil
+	if !content {
+		return nil, garbage("the answer is empty", nil)
+	}
+	first := &r.dst[0]
+	first.ID, first.Model, first.ServiceTier, first.Raw = o.Get("id").String(), o.Get("model").String(), o.Get("service_tier").String(), body
+	first.Usage = openAIUsage(o.Get("usage"))
+	return r.dst, nil
 }
 
 // openAIEvents reads chat completion chunks. The stream ends with [DONE]; the
 // usage comes before it in a chunk of its own without choices, which is hidden
 // when the caller did not ask for it.
 func openAIEvents(req *llm.Request) decoder {
-	own := req.Dialect == llm.OpenAIChat
-	return func(e Event) (llm.Chunk, progress, *llm.Failure) {
-		if string(bytes.TrimSpace(e.Data)) == "[DONE]" {
-			return llm.Chunk{}, ended, nil
-		}
-		o, ok := object(e.Data)
-		if !ok {
-			return llm.Chunk{}, more, garbage("an event of the answer is not a JSON object", nil)
-		}
-		var c llm.Chunk
-		var failed bool
-		choices := 0
-		o.ForEach(func(key, v gjson.Result) bool {
-			switch key.Str {
-			case "error":
-				failed = v.Type != gjson.Null
-			case "id":
-				c.ID = v.String()
-			case "model":
-				c.Model = v.String()
-			case "usage":
-				c.Usage = openAIUsage(v)
-			case "choices":
-				v.ForEach(func(_, choice gjson.Result) bool {
-					choices++
-					if choice.Get("index").Int() != 0 {
-						c.Opaque = true // only the first of several answers is read
-						return true
-					}
-					openAIContent(&c, choice.Get("delta"), own)
-					c.Finish = openAIFinish(choice.Get("finish_reason"))
-					return true
-				})
-			}
-			return true
-		})
-		if failed {
-			return llm.Chunk{}, more, openAIFailure(0, e.Data)
-		}
-		c.Hidden = own && !req.IncludeUsage && choices == 0 && c.Usage != nil
-		return c, more, nil
+	r := &openAIReader{req: req, own: req.Dialect == llm.OpenAIChat}
+	return r.event
+}
+
+func (r *openAIReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *llm.Failure) {
+	r.dst = dst
+	if string(bytes.TrimSpace(e.Data)) == "[DONE]" {
+		r.end()
+		return r.dst, ended, nil
 	}
+	o, ok := object(e.Data)
+	if !ok {
+		return dst, more, garbage("an event of the answer is not a JSON object", nil)
+	}
+	r.seed = o.Raw
+	var head llm.Chunk
+	var failed bool
+	choices := 0
+	o.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "error":
+			failed = v.Type != gjson.Null
+		case "id":
+			head.ID = v.String()
+		case "model":
+			head.Model = v.String()
+		case "service_tier":
+			head.ServiceTier = v.String()
+		case "usage":
+			head.Usage = openAIUsage(v)
+		case "choices":
+			v.ForEach(func(_, choice gjson.Result) bool {
+				choices++
+				r.choice(choice)
+				return true
+			})
+		}
+		return true
+	})
+	if failed {
+		return dst, more, openAIFailure(0, e.Data)
+	}
+	if len(r.dst) == len(dst) {
+		r.dst = append(r.dst, llm.Chunk{})
+	}
+	c := &r.dst[len(dst)]
+	c.ID, c.Model, c.ServiceTier, c.Usage = head.ID, head.Model, head.ServiceTier, head.Usage
+	c.Hidden = r.own && !r.req.IncludeUsage && choices == 0 && c.Usage != nil
+	return r.dst, more, nil
+}
+
+// openAISaid are the fields of a message or a delta.
+type openAISaid struct {
+	content, refusal, reasoning, blocks, audio gjson.Result
+	signature                                  string
+	calls, functionCall, annotations           gjson.Result
+}
+
+func openAISaidOf(v gjson.Result) openAISaid {
+	var m openAISaid
+	v.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "content":
+			m.content = v
+		case "refusal":
+			m.refusal = v
+		case "reasoning_content", "reasoning":
+			if v.Type == gjson.String && v.Str != "" {
+				m.reasoning = v
+			}
+		case "thinking_blocks":
+			m.blocks = v
+		case "audio":
+			m.audio = v
+		case "extra_content":
+			m.signature = googleSignature(v)
+		case "tool_calls":
+			m.calls = v
+		case "function_call":
+			m.functionCall = v
+		case "annotations":
+			m.annotations = v
+		}
+		return true
+	})
+	return m
+}
+
+// choice reads a choice, whole or a piece of it: a chunk for each thing, in
+// the order of its making.
+func (r *openAIReader) choice(v gjson.Result) {
+	var m openAISaid
+	var probs, finish gjson.Result
+	i := 0
+	v.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "index":
+			i = int(v.Int())
+		case "delta", "message":
+			m = openAISaidOf(v)
+		case "logprobs":
+			probs = v
+		case "finish_reason":
+			finish = v
+		}
+		return true
+	})
+	if i < 0 || i >= maxChoices {
+		return
+	}
+	for len(r.choices) <= i {
+		r.choices = append(r.choices, openAIChoice{})
+	}
+	r.think(i, m)
+	r.words(i, m, probs)
+	r.calls(i, m)
+	m.annotations.ForEach(func(_, v gjson.Result) bool {
+		r.citation(i, v)
+		return true
+	})
+	r.finish(i, finish)
+}
+
+func (r *openAIReader) emit(c llm.Chunk) { r.dst = append(r.dst, c) }
+
+// think reads the reasoning: its text, and Claude's blocks. In a stream of
+// this package's doors a block repeats the text that came before it, in other
+// streams it comes in pieces along with the same text: only its signature is
+// news then. Reasoning is content for a caller of the same dialect.
+func (r *openAIReader) think(i int, m openAISaid) {
+	state := &r.choices[i]
+	blocks := m.blocks.Array()
+	whole := len(blocks) > 0 && !state.thought && allSigned(blocks)
+	if m.reasoning.Str != "" && !whole {
+		state.thought = true
+		r.emit(llm.Chunk{Choice: i, Thinking: m.reasoning.Str, Opaque: r.own})
+	}
+	for _, block := range blocks {
+		p, ok := thinkingBlock(block)
+		if !ok {
+			r.emit(llm.Chunk{Choice: i, Opaque: true})
+			continue
+		}
+		c := llm.Chunk{Choice: i, Signature: p.Signature, SignedBy: p.SignedBy, Redacted: p.Redacted, Opaque: r.own}
+		if !state.thought {
+			c.Thinking = p.Text
+		}
+		if c.Thinking != "" || c.Signature != "" {
+			r.emit(c)
+		}
+		if p.Signature != "" && !p.Redacted {
+			state.thought = false
+		}
+	}
+}
+
+// allSigned says whether blocks are whole: each has its signature.
+func allSigned(blocks []gjson.Result) bool {
+	for _, block := range blocks {
+		if p, ok := thinkingBlock(block); !ok || p.Signature == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// words reads the content and the refusal, and the log probabilities of either.
+func (r *openAIReader) words(i int, m openAISaid, probs gjson.Result) {
+	c := llm.Chunk{Choice: i, Signature: m.signature}
+	if c.Signature != "" {
+		c.SignedBy = llm.Gemini
+	}
+	switch {
+	case m.content.Type == gjson.String:
+		c.Text = m.content.Str
+	case m.content.Type != gjson.Null && !emptyList(m.content):
+		c.Opaque = true
+	}
+	if probs.IsObject() {
+		c.Logprobs = []byte(probs.Raw)
+	}
+	if c.Text != "" || c.Signature != "" || c.Opaque || c.Logprobs != nil {
+		r.emit(c)
+	}
+	if m.refusal.Type == gjson.String && m.refusal.Str != "" {
+		r.emit(llm.Chunk{Choice: i, Refusal: m.refusal.Str})
+	}
+	if m.audio.Type != gjson.Null {
+		r.emit(llm.Chunk{Choice: i, Opaque: true})
+	}
+}
+
+// calls reads calls or pieces of them, in the present and the older form. A
+// call of a custom tool no other words can say.
+func (r *openAIReader) calls(i int, m openAISaid) {
+	if m.functionCall.IsObject() {
+		r.call(i, m.functionCall, openAICallSeen{index: -1, legacy: true}, "")
+	}
+	m.calls.ForEach(func(_, v gjson.Result) bool {
+		if kind := v.Get("type").String(); kind == "custom" || v.Get("custom").Exists() {
+			r.emit(llm.Chunk{Choice: i, Opaque: true})
+			return true
+		}
+		seen := openAICallSeen{index: -1, id: v.Get("id").String()}
+		if index := v.Get("index"); index.Type == gjson.Number {
+			seen.index = index.Int()
+		}
+		r.call(i, v.Get("function"), seen, googleSignature(v.Get("extra_content")))
+		return true
+	})
+}
+
+// call reads a call or a piece of one. Pieces are told apart by their index;
+// some servers give none, or the same for all: then a new id begins a new
+// call, or without ids a name.
+func (r *openAIReader) call(i int, function gjson.Result, seen openAICallSeen, signature string) {
+	state := &r.choices[i]
+	name := function.Get("name").String()
+	at := len(state.calls) - 1
+	if seen.index >= 0 {
+		for at >= 0 && state.calls[at].index != seen.index {
+			at--
+		}
+	}
+	d := llm.CallDelta{Name: name}
+	if at < 0 || seen.legacy != state.calls[at].legacy || name != "" && seen.begins(state.calls[at]) {
+		at = len(state.calls)
+		if seen.id == "" {
+			seen.id = madeUpCallID(r.seed, i*maxChoices+at)
+		}
+		d.ID = seen.id
+		state.calls = append(state.calls, seen)
+	}
+	d.Index = at
+	switch args := function.Get("arguments"); {
+	case args.Type == gjson.String:
+		d.Args = args.Str
+	case args.IsObject():
+		d.Args = args.Raw
+	}
+	state.calls[at].args = state.calls[at].args || strings.TrimSpace(d.Args) != ""
+	c := llm.Chunk{Choice: i, Call: &d, Signature: signature}
+	if signature != "" {
+		c.SignedBy = llm.Gemini
+	}
+	r.emit(c)
+}
+
+// begins says whether a piece that has a name is of another call than last.
+func (c openAICallSeen) begins(last openAICallSeen) bool {
+	if c.id == "" {
+		return c.index < 0
+	}
+	return c.id != last.id
+}
+
+// finish ends a choice where there is a reason.
+func (r *openAIReader) finish(i int, reason gjson.Result) {
+	finish := openAIFinish(reason)
+	if finish == "" {
+		return
+	}
+	r.complete(i)
+	if finish == llm.FinishStop && len(r.choices[i].calls) > 0 {
+		finish = llm.FinishToolCalls
+	}
+	c := llm.Chunk{Choice: i, Finish: finish}
+	if reason.Str != string(finish) {
+		c.FinishDetail = reason.Str
+	}
+	r.emit(c)
+}
+
+// end completes all choices.
+func (r *openAIReader) end() {
+	for i := range r.choices {
+		r.complete(i)
+	}
+}
+
+// complete gives calls that had no arguments theirs: none.
+func (r *openAIReader) complete(i int) {
+	calls := r.choices[i].calls
+	for at := range calls {
+		if !calls[at].args {
+			calls[at].args = true
+			r.emit(llm.Chunk{Choice: i, Call: &llm.CallDelta{Index: at, Args: "{}"}})
+		}
+	}
+}
+
+// citation reads an annotation.
+func (r *openAIReader) citation(i int, v gjson.Result) {
+	cited := v.Get("url_citation")
+	if !cited.IsObject() {
+		r.emit(llm.Chunk{Choice: i, Opaque: true})
+		return
+	}
+	r.emit(llm.Chunk{Choice: i, Cite: &llm.Citation{
+		URL: cited.Get("url").String(), Title: cited.Get("title").String(),
+		Start: int(cited.Get("start_index").Int()), End: int(cited.Get("end_index").Int()),
+	}})
 }

@@ -17,8 +17,9 @@ const (
 	ended                  // the answer is complete
 )
 
-// decoder reads one event that carries data.
-type decoder func(Event) (llm.Chunk, progress, *llm.Failure)
+// decoder reads one event that carries data and appends what it tells, in
+// order, to dst. An event that tells nothing appends nothing.
+type decoder func(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *llm.Failure)
 
 // Stream reads an answer event by event.
 type Stream struct {
@@ -28,7 +29,9 @@ type Stream struct {
 	next    func() (Event, error)
 	decode  decoder
 	at      progress
-	content bool // the answer has content so far
+	waiting []llm.Chunk // of the last event, to be given
+	spare   []llm.Chunk // the same memory, to be used again
+	content bool        // the answer has content so far
 	err     error
 }
 
@@ -49,6 +52,11 @@ func (s *Stream) Next() (llm.Chunk, error) {
 }
 
 func (s *Stream) chunk() (llm.Chunk, error) {
+	if len(s.waiting) > 0 {
+		c := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		return c, nil
+	}
 	if s.at == ended {
 		return llm.Chunk{}, io.EOF
 	}
@@ -64,7 +72,7 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 	if len(e.Data) == 0 {
 		return llm.Chunk{Raw: e.Raw}, nil
 	}
-	c, at, failure := s.decode(e)
+	chunks, at, failure := s.decode(s.spare[:0], e)
 	switch {
 	case failure != nil && e.Partial:
 		return llm.Chunk{}, s.stopped(io.EOF)
@@ -73,13 +81,20 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 	case s.astray:
 		return llm.Chunk{}, garbage("the answer is not an event stream", nil)
 	}
+	s.spare = chunks
+	if len(chunks) == 0 {
+		chunks = append(chunks, llm.Chunk{})
+	}
 	s.at = max(s.at, at)
-	s.content = s.content || c.HasContent()
+	for _, c := range chunks {
+		s.content = s.content || c.HasContent()
+	}
 	if s.at == ended && !s.content {
 		return llm.Chunk{}, garbage("the answer is empty", nil)
 	}
-	c.Raw = e.Raw
-	return c, nil
+	chunks[0].Raw = e.Raw
+	s.waiting = chunks[1:]
+	return chunks[0], nil
 }
 
 // sniff tells server-sent events from JSON by the first byte: Gemini answers

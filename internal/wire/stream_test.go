@@ -89,7 +89,7 @@ func TestWholeAnswersThatAreNoAnswerFail(t *testing.T) {
 }
 
 func TestUsageThatOnlyBreakwaterAskedForIsHidden(t *testing.T) {
-	const body = `data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],"usage":null}` + "\n\n" +
+	const body = `data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}` + "\n\n" +
 		`data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}` + "\n\n" +
 		`data: {"choices":[],"moderation":{}}` + "\n\n" + "data: [DONE]\n\n"
 	codec, _ := CodecFor(llm.OpenAIChat)
@@ -112,7 +112,7 @@ func TestUsageThatOnlyBreakwaterAskedForIsHidden(t *testing.T) {
 	}
 }
 
-func TestThinkingIsContentOnlyForItsOwnDialect(t *testing.T) {
+func TestThinkingIsContent(t *testing.T) {
 	for d, body := range map[llm.Dialect]string{
 		llm.OpenAIChat:        `data: {"choices":[{"index":0,"delta":{"content":"","reasoning_content":"hm"}}]}` + "\n\n",
 		llm.AnthropicMessages: `data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}` + "\n\n",
@@ -122,7 +122,7 @@ func TestThinkingIsContentOnlyForItsOwnDialect(t *testing.T) {
 		for _, from := range []llm.Dialect{d, llm.Plain} {
 			codec, _ := CodecFor(d)
 			c, err := codec.Stream(strings.NewReader(body), &llm.Request{Dialect: from}).Next()
-			if err != nil || c.Text != "" || c.HasContent() != (from == d) {
+			if err != nil || c.Text != "" || c.Thinking != "hm" || !c.HasContent() {
 				t.Errorf("%s for %s: %+v, %v", d, from, c, err)
 			}
 		}
@@ -133,7 +133,7 @@ func TestGeminiArraysAreReadLikeEvents(t *testing.T) {
 	a, err := gather(llm.GeminiGenerate, "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n,\r\n"+
 		"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"b\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":2,\"thoughtsTokenCount\":3}}]\n",
 		&llm.Request{Dialect: llm.Plain, Stream: true})
-	if err != nil || a.Text != "ab" || a.Finish != llm.FinishStop || a.Usage == nil || *a.Usage != (llm.Usage{Input: 2, Output: 3, Reasoning: 3}) {
+	if err != nil || a.Text() != "ab" || a.Finish() != llm.FinishStop || a.Usage == nil || *a.Usage != (llm.Usage{Input: 2, Output: 3, Reasoning: 3}) {
 		t.Errorf("got %+v, %v", a, err)
 	}
 }
@@ -143,7 +143,7 @@ func TestALastLineWithoutItsEndCounts(t *testing.T) {
 		llm.OpenAIChat: `data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]",
 		llm.OllamaChat: `{"message":{"content":"a"},"done":true,"done_reason":"stop"}`,
 	} {
-		if a, err := gather(d, body, &llm.Request{Dialect: llm.Plain}); err != nil || a.Text != "a" {
+		if a, err := gather(d, body, &llm.Request{Dialect: llm.Plain}); err != nil || a.Text() != "a" {
 			t.Errorf("%s: got %+v, %v", d, a, err)
 		}
 	}
@@ -224,10 +224,10 @@ func FuzzStreams(f *testing.F) {
 				t.Fatalf("%s: raw bytes %q of %q", d, whole.raw, body)
 			}
 			b, err2 := Gather(&recorder{Stream: codec.Stream(&chunked{body, int(chunk) + 1}, req)})
-			if a.Text != b.Text || outcome(a, err) != outcome(b, err2) {
+			if a.Text() != b.Text() || outcome(a, err) != outcome(b, err2) {
 				t.Fatalf("%s: at once %s, in pieces %s", d, outcome(a, err), outcome(b, err2))
 			}
-			if c, err := codec.Whole(body, req); err == nil && !c.HasContent() {
+			if chunks, err := codec.Whole(body, req); err == nil && !slices.ContainsFunc(chunks, llm.Chunk.HasContent) {
 				t.Fatalf("%s: an empty answer", d)
 			}
 			codec.Failure(400, body)

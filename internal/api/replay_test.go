@@ -1,0 +1,342 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/router"
+	"breakwater/internal/tokens"
+	"breakwater/internal/wire"
+)
+
+// recording is one recorded exchange of a provider.
+type recording struct {
+	Name     string
+	Provider string
+	Request  struct{ Path string }
+	Response struct {
+		Status  int
+		Headers map[string]string
+		Stream  string
+		Raw     *string
+		Body    json.RawMessage
+		Lines   []string
+	}
+}
+
+func (r recording) body() []byte {
+	switch {
+	case r.Response.Lines != nil:
+		return []byte(strings.Join(r.Response.Lines, "\n"))
+	case r.Response.Raw != nil:
+		return []byte(*r.Response.Raw)
+	}
+	return r.Response.Body
+}
+
+// target says whose recording it is; false for what is not a chat in the
+// provider's own dialect.
+func (r recording) target() (llm.Provider, bool) {
+	path, _, _ := strings.Cut(r.Request.Path, "?")
+	for end, p := range map[string]llm.Provider{
+		"/v1/messages": llm.Claude, "/api/chat": llm.Local, ":generateContent": llm.Gemini, ":streamGenerateContent": llm.Gemini,
+		"/chat/completions": llm.OpenAI,
+	} {
+		if strings.HasSuffix(path, end) {
+			return p, p != llm.OpenAI || r.Provider == "openai"
+		}
+	}
+	return "", false
+}
+
+func recordings(t *testing.T) []recording {
+	dir := os.Getenv("BREAKWATER_TESTDATA")
+	if dir == "" {
+		dir = "../../../shared"
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "wire", "*", "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Skipf("no recorded exchanges in %s: set BREAKWATER_TESTDATA to the folder that has them", filepath.Join(dir, "wire"))
+	}
+	var all []recording
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r recording
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if _, ok := r.target(); ok && r.Response.Status == 200 {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// played is an API before one upstream that gives a recorded answer.
+func played(t *testing.T, r recording) *httptest.Server {
+	t.Helper()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		io.Copy(io.Discard, req.Body)
+		kind := map[string]string{"sse": "text/event-stream", "ndjson": "application/x-ndjson"}[r.Response.Stream]
+		if kind == "" {
+			kind = "application/json"
+		}
+		w.Header().Set("Content-Type", kind)
+		w.Write(r.body())
+	}))
+	t.Cleanup(upstream.Close)
+	p, _ := r.target()
+	client, err := provider.New(provider.Config{Provider: p, BaseURL: upstream.URL, Keys: []provider.Key{{Name: "k", Secret: "secret"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	rec := &recorder{}
+	rt, err := router.New(router.Config{
+		Chain: []llm.Provider{p},
+		Endpoints: []router.Endpoint{{Provider: p, Upstream: client, Dialect: provider.DialectOf(p), DefaultModel: "m",
+			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
+		Recorder: rec, Observer: rec, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
+		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 0, true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, _ := New(Options{
+		Router: rt, Hop: "h", Hosts: Hosts{Listen: "127.0.0.1"}, Metrics: http.NotFoundHandler(),
+		Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler), Tokens: tokens.NewEstimator(10),
+	}).Engine()
+	s := httptest.NewServer(engine)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// ask sends a plain question at a door, and gives the answer's body.
+func ask(t *testing.T, s *httptest.Server, d llm.Dialect, p llm.Provider, stream bool) (int, []byte) {
+	t.Helper()
+	messages := fmt.Sprintf(`"messages":[{"role":"user","content":"hi"}],"stream":%t`, stream)
+	path, body := "", ""
+	switch d {
+	case llm.OpenAIChat:
+		path, body = "/v1/chat/completions", `{"model":"`+string(p)+`",`+messages
+		if stream {
+			body += `,"stream_options":{"include_usage":true}`
+		}
+		body += "}"
+	case llm.AnthropicMessages:
+		path, body = "/v1/messages", `{"model":"`+string(p)+`","max_tokens":100,`+messages+`}`
+	case llm.OllamaChat:
+		path, body = "/api/chat", `{"model":"`+string(p)+`",`+messages+`}`
+	case llm.GeminiGenerate:
+		path, body = "/v1beta/models/"+string(p)+":generateContent", `{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}`
+		if stream {
+			path = "/v1beta/models/" + string(p) + ":streamGenerateContent?alt=sse"
+		}
+	}
+	resp, err := http.Post(s.URL+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, got
+}
+
+// meaning is what must come through every door.
+type meaning struct {
+	Text   string
+	Calls  []string // name and arguments
+	Finish llm.FinishReason
+	Input  int64
+	Output int64
+
+	Refused, Broken bool // a refusal in words; a call that was cut off
+}
+
+// same says whether an answer at a door means what was recorded. Where a
+// dialect has no word for a refusal or no way to say half a call, the rest
+// must be the same.
+func (m meaning) same(got meaning) bool {
+	if m.Refused {
+		got.Finish, got.Refused = m.Finish, true
+	}
+	if m.Broken {
+		got.Calls, got.Broken = m.Calls, true
+	}
+	return reflect.DeepEqual(m, got)
+}
+
+// read gives the meaning of an answer in a dialect.
+func read(d llm.Dialect, body []byte, stream bool) (meaning, error) {
+	codec, _ := wire.CodecFor(d)
+	req := &llm.Request{Dialect: llm.Plain, Stream: stream, IncludeUsage: true}
+	var s llm.Stream = closing{codec.Stream(bytes.NewReader(body), req)}
+	if !stream {
+		chunks, err := codec.Whole(body, req)
+		if err != nil {
+			return meaning{}, err
+		}
+		s = &chunkList{chunks}
+	}
+	a, err := wire.Gather(s)
+	if err != nil || len(a.Choices) == 0 {
+		return meaning{}, fmt.Errorf("no answer: %w", err)
+	}
+	m := meaning{Text: a.Text(), Finish: a.Finish()}
+	for _, p := range a.Choices[0].Parts {
+		if p.Kind == llm.Refusal { // most dialects have no place of its own for it
+			m.Text, m.Refused = m.Text+p.Text, true
+		}
+		if p.Kind == llm.Call {
+			var args any
+			if json.Unmarshal(p.Call.Args, &args) != nil {
+				args, m.Broken = "broken off", true
+			}
+			canonical, _ := json.Marshal(args)
+			m.Calls = append(m.Calls, p.Call.Name+string(canonical))
+		}
+	}
+	if a.Usage != nil {
+		m.Input, m.Output = a.Usage.Input, a.Usage.Output
+	}
+	return m, nil
+}
+
+type closing struct{ *wire.Stream }
+
+func (closing) Close() error { return nil }
+
+type chunkList struct{ chunks []llm.Chunk }
+
+func (l *chunkList) Next() (llm.Chunk, error) {
+	if len(l.chunks) == 0 {
+		return llm.Chunk{}, io.EOF
+	}
+	c := l.chunks[0]
+	l.chunks = l.chunks[1:]
+	return c, nil
+}
+
+func (*chunkList) Close() error { return nil }
+
+// Every recorded answer comes through every door with its meaning, and through
+// its own byte for byte.
+func TestRecordedAnswersComeThroughEveryDoor(t *testing.T) {
+	table := map[llm.Provider]map[llm.Dialect]*passed{}
+	defer func() { checkMatrix(t, table) }()
+	for _, r := range recordings(t) {
+		p, _ := r.target()
+		own := provider.DialectOf(p)
+		stream := r.Response.Lines != nil
+		want, err := read(own, r.body(), stream)
+		if err != nil {
+			continue // an answer that fails has nothing to come through; the codecs' tests hold how
+		}
+		s := played(t, r)
+		if table[p] == nil {
+			table[p] = map[llm.Dialect]*passed{}
+		}
+		if p == llm.Gemini && stream {
+			resp, err := http.Post(s.URL+"/v1beta/models/models/gemini:streamGenerateContent", "application/json", strings.NewReader(`{"contents":[{"parts":[{"text":"hi"}]}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			array, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			got, readErr := read(own, array, true)
+			if err != nil || readErr != nil || !json.Valid(array) || !want.same(got) {
+				t.Errorf("%s as an array: %v, %v, valid %t\n got %+v\nwant %+v", r.Name, err, readErr, json.Valid(array), got, want)
+			}
+		}
+		for _, d := range doorsReplayed() {
+			if table[p][d] == nil {
+				table[p][d] = &passed{}
+			}
+			cell := table[p][d]
+			cell.of++
+			status, body := ask(t, s, d, p, stream)
+			if d == own && r.Response.Stream != "json_array" {
+				if status != 200 || !bytes.Equal(bytes.TrimRight(body, "\n"), bytes.TrimRight(r.body(), "\n")) {
+					t.Errorf("%s through its own door: HTTP %d, %d bytes of %d", r.Name, status, len(body), len(r.body()))
+					continue
+				}
+				cell.ok++
+				continue
+			}
+			got, err := read(d, body, stream)
+			if status != 200 || err != nil || !want.same(got) {
+				t.Errorf("%s at the door %s: HTTP %d, %v\n got %+v\nwant %+v", r.Name, d, status, err, got, want)
+				continue
+			}
+			cell.ok++
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/compatibility.md")
+
+// passed counts the recordings that came through.
+type passed struct{ ok, of int }
+
+func doorsReplayed() []llm.Dialect {
+	return []llm.Dialect{llm.OpenAIChat, llm.AnthropicMessages, llm.GeminiGenerate, llm.OllamaChat}
+}
+
+// checkMatrix holds the table of docs/compatibility.md to what came through.
+func checkMatrix(t *testing.T, table map[llm.Provider]map[llm.Dialect]*passed) {
+	var b strings.Builder
+	b.WriteString("| served by |")
+	for _, d := range doorsReplayed() {
+		fmt.Fprintf(&b, " `%s` |", d)
+	}
+	b.WriteString("\n|---|---|---|---|---|\n")
+	for _, p := range llm.Providers() {
+		fmt.Fprintf(&b, "| %s |", p.Title())
+		for _, d := range doorsReplayed() {
+			how := "same meaning"
+			if provider.DialectOf(p) == d {
+				how = "same bytes"
+			}
+			fmt.Fprintf(&b, " %d of %d, %s |", table[p][d].ok, table[p][d].of, how)
+		}
+		b.WriteString("\n")
+	}
+	const file, begin, end = "../../docs/compatibility.md", "<!-- replayed answers -->\n", "<!-- end -->\n"
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(page), begin)
+	now, after, ok := strings.Cut(rest, end)
+	if !ok {
+		t.Fatalf("%s has no place for the table", file)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if now != b.String() {
+		t.Errorf("docs/compatibility.md is not what came through; run: go test ./internal/api -update\n%s", b.String())
+	}
+}

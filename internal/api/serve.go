@@ -1,0 +1,259 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/router"
+	"breakwater/internal/wire"
+)
+
+// writePatience bounds how long a caller may take to read one piece of a
+// stream before it counts as gone.
+const writePatience = 5 * time.Minute
+
+// caller names whoever presents the key, for the record.
+func (s *Server) caller() string {
+	if s.Key == "" {
+		return ""
+	}
+	return s.KeyName
+}
+
+// exchange is one request at one door.
+type exchange struct {
+	*Server
+	c    *gin.Context
+	door wire.Door
+	call *router.Call
+}
+
+// serve answers a request at a door. complete fills in what the door's dialect
+// says outside the body, such as Gemini's model in the path; it may be nil.
+func (s *Server) serve(c *gin.Context, door wire.Door, complete func(*llm.Request)) {
+	x := exchange{s, c, door, s.Router.NewCall(&llm.Request{Dialect: door.Dialect}, s.caller())}
+	req, e := x.decode(complete)
+	if e != nil {
+		x.fail(s.Router.Refuse(x.call, e))
+		return
+	}
+	x.call.Request = req
+	answer, err := s.Router.Do(c.Request.Context(), x.call)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	defer answer.Close()
+	h := c.Writer.Header()
+	if answer.Dialect == door.Dialect {
+		passOn(h, answer.Header)
+	} else if adjusted := answer.Header.Get(HeaderAdjusted); adjusted != "" {
+		h.Set(HeaderAdjusted, headerSafe(adjusted))
+	}
+	describe(h, answer.ID, string(answer.Target.Provider), answer.Target.Model, answer.Attempts, answer.Reason)
+	if req.Stream {
+		x.stream(answer)
+	} else {
+		x.whole(answer)
+	}
+	if used := answer.Usage().Input; used > 0 {
+		s.Tokens.Learn(answer.Target.Model, req, used)
+	}
+}
+
+func (x exchange) decode(complete func(*llm.Request)) (*llm.Request, *router.Error) {
+	via, e := x.hops(x.c)
+	if e != nil {
+		return nil, e
+	}
+	body, e := x.readBody(x.c)
+	if e != nil {
+		return nil, e
+	}
+	req, err := x.door.Decode(body)
+	var bad *wire.RequestError
+	if errors.As(err, &bad) {
+		return nil, &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_request", Param: bad.Field, Message: bad.Error()}
+	}
+	req.Via, req.Header = via, passable(x.c.Request.Header)
+	if complete != nil {
+		complete(req)
+	}
+	return req, nil
+}
+
+// passable gives the caller's headers that a provider of the same dialect may
+// see: all but credentials, cookies, those of one connection, and those that
+// speak of this very request's body, sender or conditions.
+func passable(from http.Header) http.Header {
+	to := http.Header{}
+	for name, values := range from {
+		if !private(name) && !slices.ContainsFunc(from.Values("Connection"), func(list string) bool {
+			return slices.ContainsFunc(strings.Split(list, ","), func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), name) })
+		}) {
+			to[name] = values
+		}
+	}
+	return to
+}
+
+// private says whether a header is no provider's business.
+func private(name string) bool {
+	lower := strings.ToLower(name)
+	switch lower {
+	case "idempotency-key":
+		return false
+	case "host", "origin", "referer", "te", "trailer", "upgrade", "expect", "via", "range", "connection", "keep-alive", "transfer-encoding",
+		"accept", "accept-encoding", "user-agent", "http2-settings", "x-http-method-override", "forwarded", "cookie2":
+		return true
+	}
+	for _, start := range []string{"content-", "if-", "proxy-", "sec-", "cf-", "x-breakwater-", "x-forwarded-", "x-amz-"} {
+		if strings.HasPrefix(lower, start) {
+			return true
+		}
+	}
+	for _, word := range []string{"token", "secret", "key", "auth", "jwt", "cookie", "session", "password"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	return strings.HasSuffix(lower, "-ip")
+}
+
+// passOn gives a caller of the same dialect the provider's own headers.
+func passOn(to, from http.Header) {
+	for name, values := range from {
+		if name != "Vary" { // ours speaks of origins
+			to[name] = values
+		}
+	}
+}
+
+func (x exchange) meta(answer *router.Answer) wire.Meta {
+	return wire.Meta{RequestID: answer.ID.String(), Model: answer.Target.Model, Created: x.call.Accepted, Request: x.call.Request}
+}
+
+// whole sends an answer in one piece.
+func (x exchange) whole(answer *router.Answer) {
+	whole, err := wire.Gather(answer)
+	if err != nil {
+		x.fail(answer.Broken(err))
+		return
+	}
+	body := whole.Raw
+	if answer.Dialect != x.door.Dialect || body == nil {
+		body = x.door.Answer(x.meta(answer), whole)
+	}
+	control := http.NewResponseController(x.c.Writer)
+	control.SetWriteDeadline(time.Now().Add(writePatience))
+	defer control.SetWriteDeadline(time.Time{})
+	x.c.Writer.Header().Set("Content-Type", "application/json")
+	x.c.Writer.WriteHeader(http.StatusOK)
+	x.c.Writer.Write(body) // a caller that went away is in the trace already
+}
+
+// stream passes an answer on, event by event.
+func (x exchange) stream(answer *router.Answer) {
+	writer := x.door.Stream(x.meta(answer))
+	h := x.c.Writer.Header()
+	h.Set("Content-Type", writer.ContentType())
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	control := http.NewResponseController(x.c.Writer)
+	defer control.SetWriteDeadline(time.Time{})
+	x.c.Writer.WriteHeader(http.StatusOK)
+	same := answer.Dialect == x.door.Dialect
+	reframer, reframed := writer.(wire.Reframer)
+	reframed = reframed && same && x.door.Reframed
+	var buffer, last []byte
+	for {
+		chunk, err := answer.Next()
+		buffer = buffer[:0]
+		switch {
+		case errors.Is(err, io.EOF):
+			if !same || reframed {
+				buffer = writer.End(buffer)
+			}
+		case err != nil:
+			buffer = writer.Fail(endEvent(buffer, last, writer.ContentType()), problem(answer.Broken(err)))
+		case reframed:
+			buffer = reframer.Reframe(buffer, chunk.Raw)
+		case same && !chunk.Hidden:
+			buffer = append(buffer, chunk.Raw...)
+		case !same:
+			buffer = writer.Chunk(buffer, chunk)
+		}
+		if len(buffer) > 0 {
+			control.SetWriteDeadline(time.Now().Add(writePatience))
+			if _, failed := x.c.Writer.Write(buffer); failed != nil {
+				return // the caller went away; the deferred Close records it
+			}
+			x.c.Writer.Flush()
+			last = append(last[:0], buffer[max(0, len(buffer)-4):]...)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// endEvent ends the last event, of whose bytes the upstream sent too few, so
+// that what follows is one of its own.
+func endEvent(dst, last []byte, contentType string) []byte {
+	end := "\n"
+	if strings.HasPrefix(contentType, "text/event-stream") {
+		end = "\n\n"
+	} else if !strings.Contains(contentType, "ndjson") {
+		return dst
+	}
+	plain := bytes.ReplaceAll(last, []byte("\r"), nil)
+	if len(last) == 0 || bytes.HasSuffix(plain, []byte(end)) {
+		return dst
+	}
+	return append(dst, end...)
+}
+
+// fail answers a request that has no answer. A caller that went away is sent
+// nothing.
+func (x exchange) fail(err error) {
+	var e *router.Error
+	if !errors.As(err, &e) {
+		e = &router.Error{Status: 500, Type: "server_error", Code: "internal_error", Message: "Breakwater failed to handle the request"}
+		x.Log.Error("an error without a meaning", "error", err)
+	}
+	if callerGone(x.c.Request.Context(), e) {
+		x.c.Abort()
+		return
+	}
+	sendProblem(x.c, x.door, e)
+}
+
+func problem(e *router.Error) wire.Problem {
+	p := wire.Problem{Status: e.Status, Type: e.Type, Code: e.Code, Param: e.Param, Message: e.Message}
+	if e.Request != 0 {
+		p.RequestID = e.Request.String()
+	}
+	return p
+}
+
+// sendProblem answers with an error in a door's shape.
+func sendProblem(c *gin.Context, door wire.Door, e *router.Error) {
+	h := c.Writer.Header()
+	if e.Request != 0 {
+		describe(h, e.Request, "", "", e.Attempts, "")
+	}
+	if e.RetryAfter > 0 {
+		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
+		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	c.Data(e.Status, "application/json; charset=utf-8", door.Problem(problem(e)))
+}

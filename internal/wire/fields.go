@@ -1,0 +1,151 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
+// What the doors that read JSON share: each function takes the field's path
+// for its error, which is for the caller.
+
+// requestObject parses a body that must be one JSON object.
+func requestObject(body []byte) (gjson.Result, *RequestError) {
+	switch {
+	case len(body) == 0:
+		return gjson.Result{}, &RequestError{"", "the body is empty, not a JSON object"}
+	case !utf8.Valid(body):
+		return gjson.Result{}, &RequestError{"", "the body is not valid UTF-8"}
+	case depth(body) > maxDepth:
+		return gjson.Result{}, &RequestError{"", fmt.Sprintf("the body is nested deeper than %d levels", maxDepth)}
+	case !gjson.ValidBytes(body):
+		return gjson.Result{}, syntaxError(body)
+	}
+	o := gjson.ParseBytes(body)
+	if !o.IsObject() {
+		return gjson.Result{}, &RequestError{"", "the body is " + kind(o) + ", not a JSON object"}
+	}
+	return o, nil
+}
+
+// syntaxError says where JSON breaks.
+func syntaxError(body []byte) *RequestError {
+	var syntax *json.SyntaxError
+	if !errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax) {
+		return &RequestError{"", "the body is not valid JSON"}
+	}
+	before := body[:min(int(syntax.Offset), len(body))]
+	line := 1 + strings.Count(string(before), "\n")
+	column := len(before) - 1 - strings.LastIndexByte(string(before), '\n')
+	return &RequestError{"", fmt.Sprintf("the body is not valid JSON: %v (line %d, column %d)", syntax, line, column)}
+}
+
+// eachField calls f for each field of an object. A field that is given twice
+// is refused: which one counts would depend on who reads it.
+func eachField(o gjson.Result, path string, f func(name string, v gjson.Result) *RequestError) (failed *RequestError) {
+	seen := make(map[string]bool, 8)
+	o.ForEach(func(key, v gjson.Result) bool {
+		name := key.String()
+		if seen[name] {
+			failed = &RequestError{path + label(name), "is given twice"}
+			return false
+		}
+		seen[name] = true
+		failed = f(name, v)
+		return failed == nil
+	})
+	return failed
+}
+
+func stops(v gjson.Result) (stop []string, failed *RequestError) {
+	if v.Type == gjson.String {
+		return []string{v.String()}, nil
+	}
+	if !v.IsArray() {
+		return nil, wrongType("stop", v, "a string or a list of strings")
+	}
+	v.ForEach(func(_, s gjson.Result) bool {
+		if s.Type != gjson.String {
+			failed = wrongType(fmt.Sprintf("stop[%d]", len(stop)), s, "a string")
+			return false
+		}
+		stop = append(stop, s.String())
+		return true
+	})
+	return stop, failed
+}
+
+func text(field string, v gjson.Result) (string, *RequestError) {
+	if v.Type != gjson.String {
+		return "", wrongType(field, v, "a string")
+	}
+	return v.String(), nil
+}
+
+func boolean(field string, v gjson.Result) (bool, *RequestError) {
+	if !v.IsBool() {
+		return false, wrongType(field, v, "true or false")
+	}
+	return v.Bool(), nil
+}
+
+func number(field string, v gjson.Result, low, high float64) (*float64, *RequestError) {
+	if v.Type != gjson.Number {
+		return nil, wrongType(field, v, "a number")
+	}
+	if v.Num < low || v.Num > high || math.IsInf(v.Num, 0) {
+		return nil, &RequestError{field, fmt.Sprintf("must be between %g and %g", low, high)}
+	}
+	return &v.Num, nil
+}
+
+// integer also takes whole numbers in other clothes, such as 100.0 and 1e3.
+func integer(field string, v gjson.Result, low, high int64) (*int64, *RequestError) {
+	if v.Type != gjson.Number {
+		return nil, wrongType(field, v, "a whole number")
+	}
+	i, err := strconv.ParseInt(v.Raw, 10, 64)
+	if err != nil {
+		if v.Num != math.Trunc(v.Num) || math.Abs(v.Num) >= 1<<53 {
+			return nil, &RequestError{field, "must be a whole number of a usual size"}
+		}
+		i = int64(v.Num)
+	}
+	switch {
+	case i >= low && i <= high:
+	case high == math.MaxInt64:
+		return nil, &RequestError{field, fmt.Sprintf("must be at least %d", low)}
+	default:
+		return nil, &RequestError{field, fmt.Sprintf("must be between %d and %d", low, high)}
+	}
+	return &i, nil
+}
+
+func emptyList(v gjson.Result) bool { return v.IsArray() && v.Get("#").Int() == 0 }
+
+func wrongType(field string, v gjson.Result, want string) *RequestError {
+	return &RequestError{field, "must be " + want + ", not " + kind(v)}
+}
+
+// kind names a JSON value's type in words.
+func kind(v gjson.Result) string {
+	switch {
+	case v.IsObject():
+		return "an object"
+	case v.IsArray():
+		return "a list"
+	case v.IsBool():
+		return "a boolean"
+	case v.Type == gjson.String:
+		return "a string"
+	case v.Type == gjson.Number:
+		return "a number"
+	}
+	return "null"
+}
