@@ -6,11 +6,14 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/sim"
@@ -315,5 +318,24 @@ func TestAnIncidentOfAProviderThatIsGoneEndsAtTheStart(t *testing.T) {
 	in, err := reopen(t, h.db).Incidents(t.Context(), time.Time{}, 10)
 	if err != nil || len(in) != 1 || in[0].State != record.Resolved {
 		t.Errorf("incidents %+v, %v", in, err)
+	}
+}
+
+func TestAStopDuringTheStartIsNoError(t *testing.T) {
+	cfg, err := config.Load(config.Sources{LookupEnv: func(name string) (string, bool) {
+		v, ok := map[string]string{"BREAKWATER_DB": filepath.Join(t.TempDir(), "start.db"), "BREAKWATER_LISTEN": "127.0.0.1:0"}[name]
+		return v, ok
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(t.Context(), cfg, Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := a.Run(stopped, context.Background()); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -27,7 +27,8 @@ const (
 // the callers inwards, so that everything that happened is written. Ending
 // hurry ends the waiting.
 func (a *App) Run(ctx, hurry context.Context) error {
-	if err := a.restore(ctx); err != nil {
+	starting := context.WithoutCancel(ctx) // a stop that comes during the start is a stop, not an error
+	if err := a.restore(starting); err != nil {
 		return errors.Join(err, a.Close())
 	}
 	ctx, fail := context.WithCancel(ctx)
@@ -42,7 +43,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 		layers = append(layers, startLayer(fail, workers...))
 	}
 	start(a.store.Run)
-	err := a.prepare(ctx)
+	err := a.prepare(starting)
 	if err == nil {
 		start(a.alerts.Run)
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
