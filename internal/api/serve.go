@@ -156,9 +156,12 @@ func (x exchange) whole(answer *router.Answer) {
 	control := http.NewResponseController(x.c.Writer)
 	control.SetWriteDeadline(time.Now().Add(writePatience))
 	defer control.SetWriteDeadline(time.Time{})
-	x.c.Writer.Header().Set("Content-Type", "application/json")
+	h := x.c.Writer.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.c.Writer.WriteHeader(http.StatusOK)
 	x.c.Writer.Write(body) // a caller that went away is in the trace already
+	x.c.Writer.Flush()     // what is learned from the answer must not keep its caller waiting
 }
 
 // stream passes an answer on, event by event.

@@ -123,10 +123,9 @@ func (s *Server) recover(c *gin.Context) {
 		s.Log.Error("a handler panicked", "path", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
 		if c.Writer.Written() {
 			panic(http.ErrAbortHandler) // half an answer must not look whole
-		} else {
-			sendError(c, &router.Error{Status: 500, Type: "server_error", Code: "internal_error",
-				Message: "Breakwater failed to handle the request; its log says where"})
 		}
+		sendError(c, &router.Error{Status: 500, Type: "server_error", Code: "internal_error",
+			Message: "Breakwater failed to handle the request; its log says where"})
 		c.Abort()
 	}()
 	c.Next()

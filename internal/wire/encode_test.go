@@ -125,7 +125,7 @@ func TestOpenAIReasoningModelsAreKnownByName(t *testing.T) {
 		"gpt-10": true, "ft:gpt-5:org": true, "gpt-4o": false, "gpt-4.1": false, "gpt-3.5-turbo": false, "ft:gpt-4o:org": false,
 		"omni-moderation": false, "o": false, "chatgpt-4o-latest": false, "gpt-": false, "gpt-oss-20b": false, "": false,
 	} {
-		if got := openAIReasons(model); got != want {
+		if got := openAIModelOf(model).reasons(); got != want {
 			t.Errorf("%s: got %v", model, got)
 		}
 	}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"time"
 
 	"breakwater/internal/llm"
 
@@ -153,12 +152,7 @@ func annotation(c llm.Citation) openAIAnnotation {
 	return openAIAnnotation{"url_citation", openAICitation{c.Start, c.End, c.URL, c.Title}}
 }
 
-// OpenAIChatAnswer writes a whole answer as a chat.completion object. model is
-// named as the one that answered.
-func OpenAIChatAnswer(requestID, model string, created time.Time, a Answer) []byte {
-	return openAIAnswer(Meta{RequestID: requestID, Model: model, Created: created}, a)
-}
-
+// openAIAnswer writes a whole answer as a chat.completion object.
 func openAIAnswer(m Meta, a Answer) []byte {
 	body := openAIAnswerBody{
 		ID: OpenAIChatID(m.RequestID), Object: "chat.completion", Created: m.Created.Unix(), Model: m.Model,

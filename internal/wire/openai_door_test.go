@@ -21,8 +21,8 @@ func TestOpenAIDoorWritesAnswers(t *testing.T) {
 	var out bytes.Buffer
 	show := func(name string, b []byte) { fmt.Fprintf(&out, "--- %s\n%s\n", name, b) }
 
-	show("whole", OpenAIChatAnswer("01ABC", "claude-sonnet-4-5", created, Answer{Choices: []Choice{{Parts: []llm.Part{{Kind: llm.Text, Text: "Hi \"you\"\n<é>"}}, Finish: llm.FinishLength}}, Usage: usage}))
-	show("whole, nothing told", OpenAIChatAnswer("01ABC", "llama3", created, Answer{}))
+	show("whole", openAIAnswer(Meta{RequestID: "01ABC", Model: "claude-sonnet-4-5", Created: created}, Answer{Choices: []Choice{{Parts: []llm.Part{{Kind: llm.Text, Text: "Hi \"you\"\n<é>"}}, Finish: llm.FinishLength}}, Usage: usage}))
+	show("whole, nothing told", openAIAnswer(Meta{RequestID: "01ABC", Model: "llama3", Created: created}, Answer{}))
 
 	stream := func(include bool, chunks ...llm.Chunk) []byte {
 		s := NewOpenAIChatStream("01ABC", "llama3", created, include)
@@ -214,7 +214,7 @@ func TestOpenAIDoorIsReadByOpenAICodec(t *testing.T) {
 	if err != nil || a.Text() != "Hey" || a.Finish() != llm.FinishLength || a.Usage == nil || *a.Usage != usage || a.ID != "chatcmpl-01ABC" || a.Model != "m" {
 		t.Errorf("stream: got %+v, %v", a, err)
 	}
-	chunks, err := codec.Whole(OpenAIChatAnswer("01ABC", "m", created, a), req)
+	chunks, err := codec.Whole(openAIAnswer(Meta{RequestID: "01ABC", Model: "m", Created: created}, a), req)
 	c, _ := Gather(&listed{chunks: chunks})
 	if err != nil || c.Text() != "Hey" || c.Finish() != llm.FinishLength || c.Usage == nil || *c.Usage != usage {
 		t.Errorf("whole: got %+v, %v", c, err)

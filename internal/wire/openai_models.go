@@ -57,9 +57,6 @@ func (m openAIModel) reasons() bool {
 	return m.series || m.version >= 500 && !strings.HasPrefix(m.name, "gpt-5-chat")
 }
 
-// openAIReasons says whether a model is one of OpenAI's reasoning models.
-func openAIReasons(model string) bool { return openAIModelOf(model).reasons() }
-
 // samples says whether the model takes sampling settings and gives log
 // probabilities. From gpt-5.1 on a reasoning model does, as long as it is told
 // not to reason, see
