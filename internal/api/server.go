@@ -133,8 +133,8 @@ func (s *Server) recover(c *gin.Context) {
 
 func (s *Server) unknownPath(c *gin.Context, status int, code, what string) {
 	sendError(c, &router.Error{Status: status, Type: "invalid_request_error", Code: code,
-		Message: what + " " + c.Request.URL.Path + "; the API is POST /v1/chat/completions, POST /v1/route, " +
-			"GET /v1/models, GET /v1/health and GET /v1/local"})
+		Message: what + " " + c.Request.URL.Path + "; the API is POST /v1/chat/completions, /v1/responses, /v1/messages, " +
+			"/v1beta/models/{model}:generateContent, /api/chat and /v1/route, and GET /v1/models, /v1/health and /v1/local"})
 }
 
 // readBody reads a request's body whole.
