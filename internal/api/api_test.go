@@ -41,6 +41,13 @@ func (u *upstream) Send(_ context.Context, _ llm.Target, req *llm.Request) (*llm
 	return &llm.Reply{Stream: &hello{cut: u.cut}, Dialect: llm.OllamaChat}, nil
 }
 
+func (u *upstream) Lacks(model string, req *llm.Request) []string {
+	codec, _ := wire.CodecFor(llm.OllamaChat)
+	return codec.Lacks(model, req)
+}
+
+func (u *upstream) Streams(*llm.Request) bool { return true }
+
 func (u *upstream) Ping(context.Context) (provider.Status, error) {
 	return provider.Status{Version: "1", Models: []string{"llama3", "org/tiny"}}, nil
 }
@@ -82,10 +89,9 @@ type door struct {
 func newDoor(t *testing.T, change func(*Options)) *door {
 	t.Helper()
 	d := &door{upstream: &upstream{}, recorder: &recorder{}}
-	codec, _ := wire.CodecFor(llm.OllamaChat)
 	r, err := router.New(router.Config{
 		Chain: []llm.Provider{llm.Local},
-		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, Dialect: llm.OllamaChat, DefaultModel: "llama3", Lacks: codec.Lacks,
+		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, DefaultModel: "llama3",
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: d.recorder, Observer: d.recorder, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 1_500_000, true },

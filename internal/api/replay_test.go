@@ -112,7 +112,7 @@ func played(t *testing.T, r recording) *httptest.Server {
 	rec := &recorder{}
 	rt, err := router.New(router.Config{
 		Chain: []llm.Provider{p},
-		Endpoints: []router.Endpoint{{Provider: p, Upstream: client, Dialect: provider.DialectOf(p), DefaultModel: "m",
+		Endpoints: []router.Endpoint{{Provider: p, Upstream: client, DefaultModel: "m",
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: rec, Observer: rec, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 0, true },

@@ -13,7 +13,6 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
-	"breakwater/internal/wire"
 	"breakwater/web"
 )
 
@@ -52,12 +51,9 @@ func endpoints(upstreams []*upstream) []router.Endpoint {
 	for _, u := range upstreams {
 		t := u.provider.Timeouts
 		e := router.Endpoint{
-			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client, Dialect: provider.DialectOf(u.provider.Name),
+			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client,
 			DefaultModel: u.provider.DefaultModel, Models: u.endpoint.Models,
 			Timeouts: router.Timeouts{FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer},
-		}
-		if codec, ok := wire.CodecFor(e.Dialect); ok {
-			e.Lacks = codec.Lacks
 		}
 		switch {
 		case !u.provider.Enabled:

@@ -18,9 +18,9 @@ import (
 )
 
 // classify says what an answer that is no success means. The body's meaning is
-// the dialect's (wire.Codec.Failure); the headers are the same everywhere.
-func classify(codec wire.Codec, status int, header http.Header, body []byte, now time.Time) *llm.Failure {
-	f := codec.Failure(status, body)
+// the provider's (wire.Codec.Failure); the headers are the same everywhere.
+func classify(failure func(int, []byte) *llm.Failure, status int, header http.Header, body []byte, now time.Time) *llm.Failure {
+	f := failure(status, body)
 	if wait := retryAfter(header, now); wait > 0 {
 		f.RetryAfter = wait
 	}

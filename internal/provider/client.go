@@ -21,7 +21,7 @@ type Client struct {
 	base     *url.URL
 	keys     []Key
 	hop      string
-	codec    wire.Codec
+	failure  func(status int, body []byte) *llm.Failure // the same in every dialect of the provider
 	http     *http.Client
 }
 
@@ -42,7 +42,7 @@ func New(cfg Config) (*Client, error) {
 		base:     base,
 		keys:     cfg.Keys,
 		hop:      cfg.Hop,
-		codec:    codec,
+		failure:  codec.Failure,
 		http: &http.Client{
 			Transport: transport(timeout),
 			// A redirect would carry the key to who knows where.
@@ -63,6 +63,20 @@ func DialectOf(p llm.Provider) llm.Dialect {
 	}
 	return llm.OpenAIChat
 }
+
+// codec speaks the dialect in which the upstream is asked req.
+func (c *Client) codec(*llm.Request) wire.Codec {
+	codec, _ := wire.CodecFor(DialectOf(c.provider))
+	return codec
+}
+
+// Lacks names what req asks for and this model cannot do, see wire.Codec.
+func (c *Client) Lacks(model string, req *llm.Request) []string {
+	return c.codec(req).Lacks(model, req)
+}
+
+// Streams says whether the answer to req comes in pieces.
+func (c *Client) Streams(req *llm.Request) bool { return c.codec(req).Streams(req) }
 
 // transport makes a pool of connections. It bounds connecting only: how long
 // an answer may take is the caller's business.
@@ -87,19 +101,20 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // *llm.Failure: also the one that ctx was cancelled with as its cause.
 // Otherwise a ctx that ended is told by its own error.
 func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm.Reply, error) {
-	encoded, err := c.codec.Encode(t.Model, req)
+	codec := c.codec(req)
+	encoded, err := codec.Encode(t.Model, req)
 	if err != nil {
 		return nil, &llm.Failure{Class: llm.BadRequest, Message: err.Error(), Err: err}
 	}
-	streams := c.codec.Streams(req)
-	r, err := c.request(ctx, http.MethodPost, c.answerURL(t.Model, streams), encoded.Body, req.Via)
+	streams := codec.Streams(req)
+	r, err := c.request(ctx, http.MethodPost, c.answerURL(codec.Dialect, t.Model, streams), encoded.Body, req.Via)
 	if err != nil {
 		return nil, err
 	}
 	if streams && c.provider != llm.Local {
 		r.Header.Set("Accept", "text/event-stream")
 	}
-	if req.Dialect == c.codec.Dialect {
+	if req.Dialect == codec.Dialect {
 		for name, values := range req.Header {
 			if r.Header.Get(name) == "" || name == "Anthropic-Version" {
 				r.Header[name] = values
@@ -110,7 +125,7 @@ func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm
 	if err != nil {
 		return nil, err
 	}
-	reply := &llm.Reply{Dialect: c.codec.Dialect, Header: passedOn(resp.Header), RequestID: requestID(resp.Header)}
+	reply := &llm.Reply{Dialect: codec.Dialect, Header: passedOn(resp.Header), RequestID: requestID(resp.Header)}
 	if len(encoded.Adjusted) > 0 {
 		reply.Header.Set(AdjustedHeader, strings.Join(encoded.Adjusted, ", "))
 	}
@@ -119,22 +134,22 @@ func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm
 		interrupted: func() error { return interrupted(ctx) },
 	}
 	if streams {
-		s.next = c.codec.Stream(resp.Body, req).Next
+		s.next = codec.Stream(resp.Body, req).Next
 	} else {
-		s.next = s.whole(req)
+		s.next = s.whole(codec, req)
 	}
 	reply.Stream = s
 	return reply, nil
 }
 
-// answerURL is where a model answers.
-func (c *Client) answerURL(model string, streams bool) *url.URL {
-	switch c.provider {
-	case llm.Claude:
+// answerURL is where a model answers in a dialect.
+func (c *Client) answerURL(d llm.Dialect, model string, streams bool) *url.URL {
+	switch d {
+	case llm.AnthropicMessages:
 		return c.base.JoinPath("v1/messages")
-	case llm.Local:
+	case llm.OllamaChat:
 		return c.base.JoinPath("api/chat")
-	case llm.Gemini:
+	case llm.GeminiGenerate:
 		model = "models/" + url.PathEscape(strings.TrimPrefix(model, "models/"))
 		if !streams {
 			return c.base.JoinPath("v1beta", model+":generateContent")
@@ -215,7 +230,7 @@ func (c *Client) do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		body = nil // the status alone says enough
 	}
-	return nil, c.clean(classify(c.codec, resp.StatusCode, resp.Header, body, time.Now()))
+	return nil, c.clean(classify(c.failure, resp.StatusCode, resp.Header, body, time.Now()))
 }
 
 // interrupted says how ctx ended: by a failure, such as a deadline of the

@@ -122,7 +122,7 @@ func TestBaseURLsMayHaveAPathAndASlash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.answerURL("m", false).String(); got != want {
+		if got := c.answerURL(llm.AnthropicMessages, "m", false).String(); got != want {
 			t.Errorf("%s: got %s, want %s", base, got, want)
 		}
 	}
@@ -174,7 +174,7 @@ func TestRecordedAnswersArriveWhole(t *testing.T) {
 				continue
 			}
 			req := hello(x.Response.Lines != nil)
-			req.Dialect, req.IncludeUsage = c.codec.Dialect, true
+			req.Dialect, req.IncludeUsage = DialectOf(p), true
 			if p == llm.OpenAI {
 				req.Body = []byte(`{"model":"m"}`)
 			}

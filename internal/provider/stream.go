@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/wire"
 )
 
 // lingering is how long after an answer's end the end of its body is waited
@@ -78,7 +79,7 @@ func (s *stream) Close() error {
 }
 
 // whole reads an answer that comes in one piece.
-func (s *stream) whole(req *llm.Request) func() (llm.Chunk, error) {
+func (s *stream) whole(codec wire.Codec, req *llm.Request) func() (llm.Chunk, error) {
 	var chunks []llm.Chunk
 	read := false
 	return func() (llm.Chunk, error) {
@@ -91,7 +92,7 @@ func (s *stream) whole(req *llm.Request) func() (llm.Chunk, error) {
 			case len(body) > DefaultMaxBody:
 				return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
 			}
-			if chunks, err = s.client.codec.Whole(body, req); err != nil {
+			if chunks, err = codec.Whole(body, req); err != nil {
 				return llm.Chunk{}, err
 			}
 		}

@@ -55,9 +55,8 @@ func newAttempt(c candidate, p *permit, canary bool, call *Call) *attempt {
 		Attempt: record.Attempt{Target: c.target, Start: now.Sub(call.Accepted), Probe: p.probe, Canary: canary},
 	}
 	a.patience = c.endpoint.Timeouts.FirstToken
-	// Ollama is always asked to stream, so that its answers come in pieces. A
-	// probe that hangs must not keep a target that is well again from everybody.
-	if !call.Request.Stream && c.endpoint.Dialect != llm.OllamaChat && !p.probe {
+	// A probe that hangs must not keep a target that is well again from everybody.
+	if !c.endpoint.Upstream.Streams(call.Request) && !p.probe {
 		a.patience = c.endpoint.Timeouts.Answer
 	}
 	return a

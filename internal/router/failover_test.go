@@ -84,6 +84,7 @@ func TestSilenceBeforeTheFirstContentFailsOver(t *testing.T) {
 
 func TestPreambleWithoutContentIsHeldBackAndBounded(t *testing.T) {
 	h := newHouse(t)
+	h.gemini.dialect = llm.OpenAIChat // the caller's, who gets the preamble too
 	h.gemini.script = []act{{preface: 3}, {preface: 10_000}}
 	text, err := h.ask(t.Context(), chat("gemini", true))
 	mustSay(t, text, err, "hello from gemini")
@@ -97,7 +98,6 @@ func TestPreambleWithoutContentIsHeldBackAndBounded(t *testing.T) {
 func TestAModelThatThinksIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
-		h.claude.dialect = llm.AnthropicMessages
 		h.claude.script = []act{{preface: 500, think: time.Second}, {preface: 100, think: 10 * time.Second}}
 		text, err := h.ask(t.Context(), chat("claude", true))
 		mustSay(t, text, err, "hello from claude")

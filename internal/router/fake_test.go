@@ -1,7 +1,6 @@
 package router
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -29,7 +28,7 @@ type act struct {
 
 // fake is an upstream that does as its script says, then answers well.
 type fake struct {
-	dialect llm.Dialect // default OpenAIChat
+	dialect llm.Dialect
 	mu      sync.Mutex
 	name    string
 	script  []act
@@ -84,8 +83,17 @@ func (f *fake) Send(ctx context.Context, target llm.Target, req *llm.Request) (*
 	if a.fail != nil {
 		return nil, a.fail
 	}
-	return &llm.Reply{Stream: &fakeStream{ctx: ctx, act: a, name: f.name}, Dialect: cmp.Or(f.dialect, llm.OpenAIChat), RequestID: "up-" + f.name}, nil
+	return &llm.Reply{Stream: &fakeStream{ctx: ctx, act: a, name: f.name}, Dialect: f.dialect, RequestID: "up-" + f.name}, nil
 }
+
+func (f *fake) Lacks(_ string, req *llm.Request) []string {
+	if req.Dialect == f.dialect {
+		return nil
+	}
+	return req.Beyond
+}
+
+func (f *fake) Streams(req *llm.Request) bool { return req.Stream || f.dialect == llm.OllamaChat }
 
 func (f *fake) Ping(context.Context) (provider.Status, error) {
 	f.mu.Lock()
@@ -186,15 +194,15 @@ type house struct {
 
 func newHouse(t testing.TB, change ...func(*Config)) *house {
 	t.Helper()
-	h := &house{log: &log{}, gemini: &fake{name: "gemini"}, claude: &fake{name: "claude"},
-		openai: &fake{name: "openai"}, local: &fake{name: "local", models: []string{"llama3", "org/tiny:1b"}}}
+	h := &house{log: &log{}, gemini: &fake{name: "gemini", dialect: llm.GeminiGenerate}, claude: &fake{name: "claude", dialect: llm.AnthropicMessages},
+		openai: &fake{name: "openai", dialect: llm.OpenAIChat}, local: &fake{name: "local", dialect: llm.OllamaChat, models: []string{"llama3", "org/tiny:1b"}}}
 	timeouts := Timeouts{FirstToken: 60 * time.Second, Silence: 30 * time.Second, Answer: 600 * time.Second}
 	c := Config{
 		Endpoints: []Endpoint{
-			{Provider: llm.Gemini, Upstream: h.gemini, Dialect: llm.GeminiGenerate, DefaultModel: "gemini-2.5-flash", Timeouts: timeouts},
-			{Provider: llm.Claude, Upstream: h.claude, Dialect: llm.AnthropicMessages, DefaultModel: "claude-sonnet-4-5", Timeouts: timeouts},
-			{Provider: llm.OpenAI, Upstream: h.openai, Dialect: llm.OpenAIChat, DefaultModel: "gpt-4o", Timeouts: timeouts},
-			{Provider: llm.Local, Upstream: h.local, Dialect: llm.OllamaChat, DefaultModel: "llama3", Timeouts: timeouts},
+			{Provider: llm.Gemini, Upstream: h.gemini, DefaultModel: "gemini-2.5-flash", Timeouts: timeouts},
+			{Provider: llm.Claude, Upstream: h.claude, DefaultModel: "claude-sonnet-4-5", Timeouts: timeouts},
+			{Provider: llm.OpenAI, Upstream: h.openai, DefaultModel: "gpt-4o", Timeouts: timeouts},
+			{Provider: llm.Local, Upstream: h.local, DefaultModel: "llama3", Timeouts: timeouts},
 		},
 		Recorder: h.log, Observer: h.log, IDs: record.NewIDs(1, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(_ llm.Target, u llm.Usage) (record.NanoUSD, bool) {

@@ -54,13 +54,7 @@ func (r *HybridRouter) plan(model string) (*plan, bool) {
 
 // lacks names what the request asks for and the candidate cannot do.
 func (c candidate) lacks(req *llm.Request) []string {
-	if c.endpoint.Lacks != nil {
-		return c.endpoint.Lacks(c.target.Model, req)
-	}
-	if c.endpoint.Dialect != req.Dialect {
-		return req.Beyond
-	}
-	return nil
+	return c.endpoint.Upstream.Lacks(c.target.Model, req)
 }
 
 // judge says why a request cannot go to a candidate; "" when nothing but its

@@ -23,6 +23,10 @@ type Upstream interface {
 	// Send starts one attempt. Its error is a *llm.Failure, or the context's
 	// when the caller went away.
 	Send(context.Context, llm.Target, *llm.Request) (*llm.Reply, error)
+	// Lacks names what req asks for and this model cannot do here.
+	Lacks(model string, req *llm.Request) []string
+	// Streams says whether the answer to req comes in pieces.
+	Streams(req *llm.Request) bool
 	// Ping asks a free endpoint whether the provider answers.
 	Ping(context.Context) (provider.Status, error)
 }
@@ -50,13 +54,9 @@ type Observer interface {
 
 // Endpoint is one place where a provider is reached.
 type Endpoint struct {
-	Provider llm.Provider
-	Name     string // "" where the provider has only one
-	Upstream Upstream
-	Dialect  llm.Dialect // what it speaks; a request of the same dialect passes through
-	// Lacks names what a request asks for and a model here cannot do; nil for
-	// what only another dialect could say.
-	Lacks        func(model string, req *llm.Request) []string
+	Provider     llm.Provider
+	Name         string // "" where the provider has only one
+	Upstream     Upstream
 	DefaultModel string
 	Models       []string // configured ones; a model outside is tried all the same when a caller names it
 	// Unusable says why nothing may be sent here, VerdictNoUsableKey or
