@@ -13,7 +13,7 @@ func rooms() []string {
 	return []string{
 		"migrations", "internal/llm", "internal/record", "internal/price", "internal/redact", "internal/wire", "internal/tokens",
 		"internal/sim", "internal/provider", "internal/store", "internal/router", "internal/monitor",
-		"internal/anomaly", "internal/alerts", "internal/api", "web", "internal/config", "internal/app", "cmd/breakwater",
+		"internal/anomaly", "internal/alerts", "internal/api", "web", "internal/config", "internal/app", "cmd/breakwater", "cmd/bench",
 	}
 }
 
