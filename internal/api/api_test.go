@@ -26,14 +26,19 @@ import (
 
 // upstream answers every request with "hello", or does what its fault says.
 type upstream struct {
-	fault error
-	cut   bool
-	panic bool
+	fault  error
+	cut    bool
+	panic  bool
+	silent bool // until the caller's time is up
 }
 
-func (u *upstream) Send(_ context.Context, _ llm.Target, req *llm.Request) (*llm.Reply, error) {
+func (u *upstream) Send(ctx context.Context, _ llm.Target, req *llm.Request) (*llm.Reply, error) {
 	if u.panic {
 		panic("broken")
+	}
+	if u.silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	if u.fault != nil {
 		return nil, u.fault
@@ -339,6 +344,24 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 	}{{"GET", "/v2", 404}, {"GET", "/v1/chat/completions", 405}, {"GET", "/readyz", 503}} {
 		if status, body, _ := d.send(t, c.method, c.path, ""); status != c.status || body == "" {
 			t.Errorf("%s %s: HTTP %d %s", c.method, c.path, status, body)
+		}
+	}
+}
+
+func TestACallerSetsItsOwnLimit(t *testing.T) {
+	d := newDoor(t, nil)
+	d.upstream.silent = true
+	const chat = `{"model":"local","messages":[{"role":"user","content":"hi"}]}`
+	for path, body := range map[string]string{"/v1/chat/completions": chat, "/v1/route": `{"prompt":"hi","preferred_model":"local"}`} {
+		status, got, h := d.send(t, "POST", path, body, HeaderTimeout, "20")
+		if status != 504 || gjson.Get(got, "error.code").String() != "deadline_exceeded" || h.Get(HeaderRequestID) == "" {
+			t.Errorf("%s: HTTP %d %s", path, status, got)
+		}
+		for _, wrong := range []string{"0", "-1", "1.5", "10s", "86400001"} {
+			status, got, _ := d.send(t, "POST", path, body, HeaderTimeout, wrong)
+			if status != 400 || gjson.Get(got, "error.param").String() != HeaderTimeout {
+				t.Errorf("%s: a limit of %s gave HTTP %d %s", path, wrong, status, got)
+			}
 		}
 	}
 }

@@ -52,7 +52,13 @@ func (s *Server) route(c *gin.Context) {
 		sendError(c, s.Router.Refuse(call, e))
 		return
 	}
-	routed, err := s.Router.Route(c.Request.Context(), call)
+	ctx, cancel, e := deadline(c.Request, call.Accepted)
+	if e != nil {
+		sendError(c, s.Router.Refuse(call, e))
+		return
+	}
+	defer cancel()
+	routed, err := s.Router.Route(ctx, call)
 	if err != nil {
 		exchange{s, c, doorOf(llm.OpenAIChat), call}.fail(err)
 		return

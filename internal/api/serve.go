@@ -47,7 +47,13 @@ func (s *Server) serve(c *gin.Context, door wire.Door, complete func(*llm.Reques
 		return
 	}
 	x.call.Request = req
-	answer, err := s.Router.Do(c.Request.Context(), x.call)
+	ctx, cancel, e := deadline(c.Request, x.call.Accepted)
+	if e != nil {
+		x.fail(s.Router.Refuse(x.call, e))
+		return
+	}
+	defer cancel()
+	answer, err := s.Router.Do(ctx, x.call)
 	if err != nil {
 		x.fail(err)
 		return

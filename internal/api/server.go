@@ -36,7 +36,6 @@ const (
 // passed to a provider, and have no effect yet.
 func ReservedHeaders() []string {
 	return []string{
-		"X-Breakwater-Timeout",   // milliseconds that the caller will wait
 		"X-Breakwater-Priority",  // urgent, normal or batch
 		"X-Breakwater-Strategy",  // how candidates are ordered
 		"X-Breakwater-Residency", // where the data may go

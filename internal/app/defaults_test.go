@@ -19,6 +19,9 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 	for name, pair := range map[string][2]any{
 		"breaker.failure_threshold": {cfg.Breaker.FailureThreshold, router.DefaultFailureThreshold},
 		"breaker.recovery_timeout":  {cfg.Breaker.RecoveryTimeout, router.DefaultRecoveryTimeout},
+		"retries.max":               {cfg.Retries.Max, router.DefaultRetries},
+		"retries.backoff":           {cfg.Retries.Backoff, router.DefaultBackoff},
+		"retries.patience":          {cfg.Retries.Patience, router.DefaultPatience},
 		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
 		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
 		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},

@@ -27,6 +27,11 @@ func build(v *values) *Config {
 			FailureThreshold: v.count("breaker.failure_threshold", 1, 1000),
 			RecoveryTimeout:  v.duration("breaker.recovery_timeout"),
 		},
+		Retries: Retries{
+			Max:      v.count("retries.max", 0, 10),
+			Backoff:  v.duration("retries.backoff"),
+			Patience: v.duration("retries.patience"),
+		},
 		BodyBytes: v.size("limits.body_bytes"),
 		Anomaly: Anomaly{
 			Enabled:    v.on("anomaly.enabled"),

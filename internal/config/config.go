@@ -35,6 +35,7 @@ type Config struct {
 	Aliases   map[string]string // a caller's word to "provider" or "provider/model"
 	Routes    []Route
 	Breaker   Breaker
+	Retries   Retries
 	Budgets   []Budget
 	Channels  []Channel
 	BodyBytes int64 // the largest request body
@@ -109,6 +110,13 @@ type Route struct {
 type Breaker struct {
 	FailureThreshold int // failed requests in a row
 	RecoveryTimeout  time.Duration
+}
+
+// Retries says when a target is asked again before the next one is.
+type Retries struct {
+	Max      int           // how often in one request; 0 for never
+	Backoff  time.Duration // the longest pause before the first; doubles with each
+	Patience time.Duration // the longest Retry-After that is waited out
 }
 
 // Period is the span of a budget, in UTC.

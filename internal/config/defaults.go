@@ -51,6 +51,13 @@ const (
 	// that nobody waits for a person.
 	DefaultRecoveryTimeout = "60s"
 
+	// DefaultRetries is what the official SDKs do.
+	DefaultRetries = "2"
+	// DefaultBackoff is half of theirs: somebody else could answer meanwhile.
+	DefaultBackoff = "250ms"
+	// DefaultPatience is how long the model that was asked for is worth waiting for.
+	DefaultPatience = "3s"
+
 	// DefaultBodyBytes holds a long conversation with a few images in base64;
 	// Anthropic accepts as much (https://docs.claude.com/en/api/overview).
 	DefaultBodyBytes = "32MiB"

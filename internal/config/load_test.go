@@ -97,6 +97,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Chain:     llm.Providers(),
 		Aliases:   map[string]string{},
 		Breaker:   Breaker{3, minute},
+		Retries:   Retries{2, 250 * time.Millisecond, 3 * time.Second},
 		BodyBytes: 32 << 20,
 		Anomaly:   Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		Queue:     60_000,

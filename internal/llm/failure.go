@@ -26,13 +26,14 @@ const (
 	Garbage       FailureClass = "garbage"        // a 200 with a broken or empty body
 	StreamCut     FailureClass = "stream_cut"     // the answer stopped after content had reached the caller
 	Cancelled     FailureClass = "cancelled"      // the caller went away
+	Deadline      FailureClass = "deadline"       // the time that the caller gave was up
 )
 
 // FailureClasses lists all classes.
 func FailureClasses() []FailureClass {
 	return []FailureClass{
 		Network, Timeout, Server, RateLimit, Quota, Auth, ContextLength,
-		BadRequest, ContentFilter, NoSuchModel, Garbage, StreamCut, Cancelled,
+		BadRequest, ContentFilter, NoSuchModel, Garbage, StreamCut, Cancelled, Deadline,
 	}
 }
 
@@ -50,7 +51,7 @@ func (c FailureClass) CountsAgainstTarget() bool {
 // After content has reached the caller none may, whatever the class.
 func (c FailureClass) TryNext() bool {
 	switch c {
-	case BadRequest, ContentFilter, ContextLength, StreamCut, Cancelled:
+	case BadRequest, ContentFilter, ContextLength, StreamCut, Cancelled, Deadline:
 		return false
 	}
 	return true
@@ -61,7 +62,7 @@ func (c FailureClass) TryNext() bool {
 // they go to the caller and are never stored or logged.
 func (c FailureClass) TellsOnlyOfTarget() bool {
 	switch c {
-	case BadRequest, ContentFilter, ContextLength, Cancelled:
+	case BadRequest, ContentFilter, ContextLength, Cancelled, Deadline:
 		return false
 	}
 	return true

@@ -19,7 +19,7 @@ func TestOnlyTheProvidersOwnTroubleCountsAgainstIt(t *testing.T) {
 }
 
 func TestARequestAtFaultGoesToNobodyElse(t *testing.T) {
-	for _, c := range []FailureClass{BadRequest, ContentFilter, ContextLength, StreamCut, Cancelled} {
+	for _, c := range []FailureClass{BadRequest, ContentFilter, ContextLength, StreamCut, Cancelled, Deadline} {
 		if c.TryNext() {
 			t.Errorf("%s would be tried again elsewhere", c)
 		}

@@ -65,7 +65,7 @@ func newAttempt(c candidate, p *permit, canary bool, call *Call) *attempt {
 // start sends the request and reads up to the first content, or, for a caller
 // who gets the answer in one piece, to its end: as long as nothing has reached
 // the caller, the next candidate can still answer. After a failure the attempt is
-// over and settled.
+// over, but its permit not settled.
 func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request) *llm.Failure {
 	defer func() {
 		if v := recover(); v != nil { // a permit that is never settled would wedge its breaker
@@ -94,6 +94,15 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request) *
 	}
 	r.end(a, f)
 	return f
+}
+
+// settle tells the breaker that the target failed.
+func (a *attempt) settle(f *llm.Failure) {
+	if f.Class == llm.Cancelled {
+		a.permit.neutral()
+		return
+	}
+	a.permit.failLate(f, a.request)
 }
 
 // readAll holds the rest of the answer.
@@ -177,7 +186,7 @@ func (a *attempt) next() (llm.Chunk, error) {
 		return chunk, err
 	}
 	f := a.failure(err)
-	if f.Class != llm.Timeout && f.Class != llm.Cancelled {
+	if f.Class != llm.Timeout && f.Class != llm.Cancelled && f.Class != llm.Deadline {
 		f = f.In(llm.StreamCut) // whatever ended it: the caller has half an answer
 	}
 	return llm.Chunk{}, f
@@ -205,8 +214,8 @@ func (a *attempt) failure(err error) *llm.Failure {
 	return &llm.Failure{Class: llm.Network, Message: "the connection broke", Err: err}
 }
 
-// end closes the attempt, settles its breaker exactly once and writes its
-// figures down. f is nil for an answer that was served.
+// end closes the attempt and writes its figures down. f is nil for an answer
+// that was served, which settles the permit; after a failure settle does.
 func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	a.cancel(nil)
 	if a.reply != nil {
@@ -230,10 +239,8 @@ func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 		a.Message = f.Message
 	}
 	if f.Class == llm.Cancelled {
-		a.permit.neutral()
 		return
 	}
-	a.permit.failLate(f, a.request)
 	r.log.Warn("attempt failed", "request", a.request.String(), "target", a.target.String(), "class", string(f.Class),
 		"status", f.Status, "code", f.Code, "upstream_request", a.UpstreamID, "message", a.Message)
 }

@@ -136,8 +136,10 @@ func (b *breaker) snapshot() BreakerState {
 type permit struct {
 	b     *breaker
 	probe bool
-	once  sync.Once
-	done  func(error)
+	// suspect says that the last request that the breaker counted failed.
+	suspect bool
+	once    sync.Once
+	done    func(error)
 }
 
 // allow asks for leave. Without it, the verdict says why.
@@ -152,7 +154,7 @@ func (b *breaker) allow() (*permit, record.Verdict) {
 	}
 	b.used.Store(time.Now().UnixNano())
 	b.busy.Add(1)
-	return &permit{b: b, probe: probe, done: done}, ""
+	return &permit{b: b, probe: probe, suspect: b.cb.Counts().ConsecutiveFailures > 0, done: done}, ""
 }
 
 func (p *permit) succeed() { p.settle(nil) }

@@ -68,17 +68,21 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 			if permit == nil {
 				continue
 			}
-			a := newAttempt(c, permit, canary, call)
-			f := r.start(ctx, a, *call.Request)
+			a, failed, f := r.try(ctx, c, permit, canary, call, lastResort || i == len(p.candidates)-1)
+			for _, before := range failed {
+				trace.Attempts = append(trace.Attempts, before.Attempt)
+			}
 			if f == nil {
 				p.outcome[i].Verdict = record.VerdictServed
 				return r.commit(trace, p, i, a, call), nil
 			}
-			trace.Attempts = append(trace.Attempts, a.Attempt)
 			p.failed(i, f)
 			failures = append(failures, f)
 			if f.Class == llm.Cancelled {
 				return nil, r.refuse(trace, abandoned())
+			}
+			if f.Class == llm.Deadline {
+				return nil, r.refuse(trace, late(p))
 			}
 			if !f.Class.TryNext() {
 				return nil, r.refuse(trace, refusal(c.target, f))
@@ -197,6 +201,7 @@ func (a *Answer) finish(err error) {
 	} else {
 		f, _ := llm.AsFailure(err)
 		a.router.end(a.attempt, f)
+		a.attempt.settle(f)
 		trace.Outcome, trace.Status = record.Failed, 502
 		if f.Class == llm.Cancelled {
 			trace.Outcome, trace.Status = record.Abandoned, StatusAbandoned

@@ -45,6 +45,12 @@ func abandoned() *Error {
 		Message: "the caller went away before the answer was complete"}
 }
 
+// late is the error of a caller whose own time was up.
+func late(p *plan) *Error {
+	return &Error{Status: 504, Type: "server_error", Code: "deadline_exceeded",
+		Message: "no answer began in the time that the caller gave: " + p.words()}
+}
+
 // refusal passes on a provider's refusal of the request itself.
 func refusal(target llm.Target, f *llm.Failure) *Error {
 	e := &Error{Status: 400, Type: "invalid_request_error", Code: f.Code,

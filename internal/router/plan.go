@@ -137,10 +137,8 @@ func verdictWords(c record.Candidate) string {
 // exhausted is the error of a request that no candidate answered. failures
 // holds one entry for each candidate that was tried.
 func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Failure) *Error {
-	var lines []string
 	allOpen := true
 	for i, c := range p.outcome {
-		lines = append(lines, fmt.Sprintf("%s %s", c.Target, verdictWords(c)))
 		allOpen = allOpen && (c.Verdict == record.VerdictBreakerOpen || p.candidates[i].endpoint.Unusable != "")
 	}
 	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available", Attempts: len(failures)}
@@ -159,12 +157,24 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 	case allOpen && !r.nextProbe(p).IsZero():
 		e.Code = "all_breakers_open"
 	}
-	e.Message = "no provider could answer: " + strings.Join(lines, "; ")
+	e.Message = "no provider could answer: " + p.words()
 	if probe := r.nextProbe(p); !probe.IsZero() && e.Status == 503 {
 		e.RetryAfter = max(time.Until(probe), time.Second)
 		e.Message += fmt.Sprintf("; the next probe is at %s", probe.Format("15:04:05 MST"))
 	}
 	return e
+}
+
+// words tells what became of each candidate that was considered.
+func (p *plan) words() string {
+	var lines []string
+	for _, c := range p.outcome {
+		if c.Verdict == record.VerdictNotNeeded {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s %s", c.Target, verdictWords(c)))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // lacks names a field that the request asks for and no usable candidate can

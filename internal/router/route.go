@@ -92,6 +92,10 @@ func (a *Answer) Broken(err error) *Error {
 		e.Request, e.Attempts = a.ID, a.Attempts
 		return e
 	}
+	if f.Class == llm.Deadline {
+		return &Error{Status: 504, Type: "server_error", Code: "deadline_exceeded", Request: a.ID, Attempts: a.Attempts,
+			Message: "the time that the caller gave was up in the middle of the answer"}
+	}
 	return &Error{Status: 502, Type: "server_error", Code: "stream_cut", Request: a.ID, Attempts: a.Attempts,
 		Message: fmt.Sprintf("%s stopped in the middle of the answer: %s", a.Target.Provider.Title(), f.Error())}
 }

@@ -83,6 +83,7 @@ type Config struct {
 	FailureThreshold int           // default DefaultFailureThreshold
 	RecoveryTimeout  time.Duration // default DefaultRecoveryTimeout
 	CanaryInterval   time.Duration // default DefaultCanaryInterval
+	Retries          Retries       // the zero value never asks again
 	Recorder         Recorder
 	Observer         Observer
 	IDs              *record.IDs
@@ -107,6 +108,7 @@ type HybridRouter struct {
 	routes    map[string]Route
 	threshold int
 	recovery  time.Duration
+	retries   Retries
 	recorder  Recorder
 	observer  Observer
 	ids       *record.IDs
@@ -143,6 +145,7 @@ func New(c Config) (*HybridRouter, error) {
 		routes:    make(map[string]Route),
 		threshold: c.FailureThreshold,
 		recovery:  c.RecoveryTimeout,
+		retries:   c.Retries,
 		recorder:  c.Recorder,
 		observer:  c.Observer,
 		ids:       c.IDs,

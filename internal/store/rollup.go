@@ -40,7 +40,7 @@ type Rollup struct {
 	Failed    int64 // a target's: failures that count against it; the callers': requests without an answer
 	Throttled int64 // rate limit or quota; none for the callers
 	Other     int64 // failures that say nothing of the target's health; the callers': refused requests
-	Cancelled int64 // the caller went away
+	Cancelled int64 // the caller went away, or its own time was up
 
 	Usage   llm.Usage
 	Cost    record.NanoUSD
@@ -81,7 +81,7 @@ func (r *Rollup) countAttempt(a record.Attempt) {
 		r.Failed++
 	case a.Class == llm.RateLimit || a.Class == llm.Quota:
 		r.Throttled++
-	case a.Class == llm.Cancelled:
+	case a.Class == llm.Cancelled || a.Class == llm.Deadline:
 		r.Cancelled++
 	default:
 		r.Other++

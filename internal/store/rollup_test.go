@@ -60,7 +60,7 @@ func recomputed(traces []record.Trace, span time.Duration) map[rollupOf]*store.R
 				r.Failed++
 			case llm.RateLimit, llm.Quota:
 				r.Throttled++
-			case llm.Cancelled:
+			case llm.Cancelled, llm.Deadline:
 				r.Cancelled++
 			default:
 				r.Other++
