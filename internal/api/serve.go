@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -187,6 +188,14 @@ func (x exchange) stream(answer *router.Answer) {
 	for {
 		chunk, err := answer.Next()
 		buffer = buffer[:0]
+		if h := answer.Handover(); h != nil {
+			if same { // the writer has not seen what went through as it was
+				writer.Chunk(nil, llm.Chunk{Thinking: h.Thinking})
+				writer.Chunk(nil, llm.Chunk{Text: h.Text})
+				same, reframed = false, false
+			}
+			buffer = comment(endEvent(buffer, last, writer.ContentType()), writer.ContentType(), h)
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			if !same || reframed {
@@ -213,6 +222,16 @@ func (x exchange) stream(answer *router.Answer) {
 			return
 		}
 	}
+}
+
+// comment tells of a handover, for those who read a stream by eye: the headers
+// are gone. It is a line of the event that follows, since some clients take a
+// comment that stands alone for an empty event.
+func comment(dst []byte, contentType string, h *router.Handover) []byte {
+	if !strings.HasPrefix(contentType, "text/event-stream") {
+		return dst
+	}
+	return fmt.Appendf(dst, ": %s broke off, %s goes on\n", headerSafe(h.From.String()), headerSafe(h.To.String()))
 }
 
 // endEvent ends the last event, of whose bytes the upstream sent too few, so

@@ -114,7 +114,7 @@ func (a *App) build(ctx context.Context) error {
 	a.router, err = router.New(router.Config{
 		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
 		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout,
-		Retries: router.Retries(a.cfg.Retries), CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
 		Price: func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) {
 			cost, known := prices.Cost(t, u)
 			if !known && u != (llm.Usage{}) {

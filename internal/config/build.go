@@ -32,6 +32,7 @@ func build(v *values) *Config {
 			Backoff:  v.duration("retries.backoff"),
 			Patience: v.duration("retries.patience"),
 		},
+		Recovery:  v.text("recovery"),
 		BodyBytes: v.size("limits.body_bytes"),
 		Anomaly: Anomaly{
 			Enabled:    v.on("anomaly.enabled"),

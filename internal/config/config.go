@@ -36,6 +36,7 @@ type Config struct {
 	Routes    []Route
 	Breaker   Breaker
 	Retries   Retries
+	Recovery  string // of a stream that breaks off: "continue", "buffer" or "error"
 	Budgets   []Budget
 	Channels  []Channel
 	BodyBytes int64 // the largest request body

@@ -58,6 +58,9 @@ const (
 	// DefaultPatience is how long the model that was asked for is worth waiting for.
 	DefaultPatience = "3s"
 
+	// DefaultRecovery spares callers what they would do themselves: ask again.
+	DefaultRecovery = "continue"
+
 	// DefaultBodyBytes holds a long conversation with a few images in base64;
 	// Anthropic accepts as much (https://docs.claude.com/en/api/overview).
 	DefaultBodyBytes = "32MiB"

@@ -98,6 +98,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Aliases:   map[string]string{},
 		Breaker:   Breaker{3, minute},
 		Retries:   Retries{2, 250 * time.Millisecond, 3 * time.Second},
+		Recovery:  "continue",
 		BodyBytes: 32 << 20,
 		Anomaly:   Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		Queue:     60_000,

@@ -76,6 +76,7 @@ func Options() []Option {
 		{Path: "retries.max", Kind: Count, Default: DefaultRetries, Help: "How often a target that is overloaded or broken is asked again within a request before the next one is; 0 for never. A lost connection is tried once more at most."},
 		{Path: "retries.backoff", Kind: Duration, Default: DefaultBackoff, Help: "The longest pause before the first retry; it doubles with each, and is drawn at random up to that."},
 		{Path: "retries.patience", Kind: Duration, Default: DefaultPatience, Help: "The longest Retry-After that is waited out at the same target; a longer one means the next at once."},
+		{Path: "recovery", Kind: Text, Choices: []string{"continue", "buffer", "error"}, Default: DefaultRecovery, Help: "What becomes of a stream that breaks off in the middle: continue has the next candidate go on from the text that was sent; buffer holds every stream until it is whole; error ends it with an error."},
 		{Path: "budgets[].name", Kind: Text, Help: "The budget's name on the page; by default the provider's."},
 		{Path: "budgets[].provider", Kind: Text, Choices: append(words(), "all"), Default: "all", Help: "Whose spending counts: a provider, or all."},
 		{Path: "budgets[].period", Kind: Text, Choices: []string{"day", "month"}, Help: "The span in UTC that the amount is for: day or month."},

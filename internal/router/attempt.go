@@ -81,7 +81,7 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request) *
 		if a.Probe {
 			a.permit.succeed()
 		}
-		if !req.Stream {
+		if !req.Stream || r.onCut == RecoverBuffer {
 			err = a.readAll()
 		}
 	}

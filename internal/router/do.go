@@ -37,12 +37,19 @@ type Answer struct {
 	Attempts int
 	Reason   string
 
-	router  *HybridRouter
-	plan    *plan
-	served  int // index of the target in the plan
-	attempt *attempt
-	trace   *record.Trace
-	ended   error // what Next gives from now on
+	router   *HybridRouter
+	caller   context.Context // the request's own, for those who go on with its answer
+	call     *Call
+	plan     *plan
+	served   int // index of the target in the plan
+	attempt  *attempt
+	settled  bool // the attempt is over and in the trace
+	trace    *record.Trace
+	said     *said // nil where the answer cannot be continued
+	seam     *seam // nil before a handover
+	before   llm.Usage
+	handover *Handover
+	ended    error // what Next gives from now on
 }
 
 // Do routes a request: it tries the candidates in order until one gives its
@@ -74,7 +81,7 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 			}
 			if f == nil {
 				p.outcome[i].Verdict = record.VerdictServed
-				return r.commit(trace, p, i, a, call), nil
+				return r.commit(ctx, trace, p, i, a, call), nil
 			}
 			p.failed(i, f)
 			failures = append(failures, f)
@@ -149,18 +156,22 @@ func (r *HybridRouter) finish(trace *record.Trace) {
 }
 
 // commit makes the answer of a candidate that gave its first content.
-func (r *HybridRouter) commit(trace *record.Trace, p *plan, i int, a *attempt, call *Call) *Answer {
+func (r *HybridRouter) commit(ctx context.Context, trace *record.Trace, p *plan, i int, a *attempt, call *Call) *Answer {
 	trace.TTFT = time.Since(trace.Accepted)
 	trace.Reason = p.reason(i)
 	if i > 0 {
 		r.log.Info("failover", "request", call.ID.String(), "from", p.candidates[0].target.String(),
 			"to", a.target.String(), "reason", trace.Reason)
 	}
-	return &Answer{
+	answer := &Answer{
 		ID: call.ID, Target: a.target, Dialect: a.reply.Dialect, Header: a.reply.Header,
 		Attempts: len(trace.Attempts) + 1, Reason: trace.Reason,
-		router: r, plan: p, served: i, attempt: a, trace: trace,
+		router: r, caller: ctx, call: call, plan: p, served: i, attempt: a, trace: trace,
 	}
+	if r.continuable(call.Request) {
+		answer.said = &said{}
+	}
+	return answer
 }
 
 // Next gives the answer's next chunk.
@@ -168,12 +179,20 @@ func (a *Answer) Next() (llm.Chunk, error) {
 	if a.ended != nil {
 		return llm.Chunk{}, a.ended
 	}
-	chunk, err := a.attempt.next()
+	chunk, err := a.pull()
 	if err == nil {
 		if chunk.Usage != nil {
 			a.attempt.Usage = *chunk.Usage
+			total := chunk.Usage.Add(a.before)
+			chunk.Usage = &total
+		}
+		if a.said != nil {
+			a.said.note(chunk)
 		}
 		return chunk, nil
+	}
+	if f, ok := llm.AsFailure(err); ok && a.goOn(f) {
+		return a.Next()
 	}
 	a.finish(err)
 	return llm.Chunk{}, a.ended
@@ -188,7 +207,7 @@ func (a *Answer) Close() error {
 }
 
 // Usage gives the tokens that the target has counted so far.
-func (a *Answer) Usage() llm.Usage { return a.attempt.Usage }
+func (a *Answer) Usage() llm.Usage { return a.attempt.Usage.Add(a.before) }
 
 // finish settles the attempt and records the trace.
 func (a *Answer) finish(err error) {
@@ -200,15 +219,19 @@ func (a *Answer) finish(err error) {
 		trace.Served = a.Target
 	} else {
 		f, _ := llm.AsFailure(err)
-		a.router.end(a.attempt, f)
-		a.attempt.settle(f)
+		if !a.settled {
+			a.router.end(a.attempt, f)
+			a.attempt.settle(f)
+		}
 		trace.Outcome, trace.Status = record.Failed, 502
 		if f.Class == llm.Cancelled {
 			trace.Outcome, trace.Status = record.Abandoned, StatusAbandoned
 		}
 		a.plan.failed(a.served, f)
 	}
-	trace.Usage = a.attempt.Usage
-	trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
+	trace.Usage = a.Usage()
+	if !a.settled {
+		trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
+	}
 	a.router.finish(trace)
 }

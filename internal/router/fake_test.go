@@ -29,6 +29,7 @@ type act struct {
 // fake is an upstream that does as its script says, then answers well.
 type fake struct {
 	dialect llm.Dialect
+	prefill bool // goes on with the beginning of its own answer
 	mu      sync.Mutex
 	name    string
 	script  []act
@@ -89,6 +90,9 @@ func (f *fake) Send(ctx context.Context, target llm.Target, req *llm.Request) (*
 func (f *fake) Lacks(_ string, req *llm.Request) []string {
 	if req.Dialect == f.dialect {
 		return nil
+	}
+	if last := req.Messages[len(req.Messages)-1]; last.Role == llm.Assistant && !f.prefill {
+		return append(req.Beyond, "messages.prefill")
 	}
 	return req.Beyond
 }

@@ -84,6 +84,7 @@ type Config struct {
 	RecoveryTimeout  time.Duration // default DefaultRecoveryTimeout
 	CanaryInterval   time.Duration // default DefaultCanaryInterval
 	Retries          Retries       // the zero value never asks again
+	Recovery         Recovery      // default RecoverError
 	Recorder         Recorder
 	Observer         Observer
 	IDs              *record.IDs
@@ -109,6 +110,7 @@ type HybridRouter struct {
 	threshold int
 	recovery  time.Duration
 	retries   Retries
+	onCut     Recovery
 	recorder  Recorder
 	observer  Observer
 	ids       *record.IDs
@@ -146,6 +148,7 @@ func New(c Config) (*HybridRouter, error) {
 		threshold: c.FailureThreshold,
 		recovery:  c.RecoveryTimeout,
 		retries:   c.Retries,
+		onCut:     c.Recovery,
 		recorder:  c.Recorder,
 		observer:  c.Observer,
 		ids:       c.IDs,

@@ -56,6 +56,7 @@ func (w *geminiWriter) ContentType() string {
 // Chunk appends text and thinking at once. Finish reason and usage wait for
 // End, since providers tell them in any order.
 func (w *geminiWriter) Chunk(dst []byte, c llm.Chunk) []byte {
+	w.raw = false // after a handover the rest is ours
 	if c.Usage != nil {
 		w.usage = c.Usage
 	}
