@@ -27,6 +27,7 @@ const (
 	finishSequence // a stop sequence
 	finishLength
 	finishFilter
+	finishCalls // it ends in calls of tools
 )
 
 // answer is what a provider says to a call.
@@ -34,31 +35,60 @@ type answer struct {
 	id          string // random characters, 32 of them; dialects cut and prefix it
 	made        time.Time
 	model       string // as the provider names it in its answers
-	tokens      []string
+	thinking    []string
+	tokens      []string // of the text
+	calls       []spoken
+	vectors     [][]float64 // all there is, where they were asked for
 	finish      finish
 	sequence    string // the stop sequence that ended it
 	first, pace time.Duration
 }
 
-func (a answer) text() string { return strings.Join(a.tokens, "") }
+func (a answer) text() string    { return strings.Join(a.tokens, "") }
+func (a answer) thought() string { return strings.Join(a.thinking, "") }
 
-// compose makes the answer to a call out of a reply.
-func compose(reply string, c call, f Fault, ids *rand.Rand) answer {
-	a := answer{id: random(ids, 32), made: time.Now().UTC(), model: dated(c.model), finish: finishStop}
-	end := len(reply)
+// spent gives the number of tokens of the answer without its thinking.
+func (a answer) spent() int {
+	n := len(a.tokens)
+	for _, s := range a.calls {
+		n += len(s.pieces)
+	}
+	return n
+}
+
+// output gives the number of tokens of the whole answer.
+func (a answer) output() int { return len(a.thinking) + a.spent() }
+
+// spoken is one call of a tool on its way: with its id, and cut to the limit.
+type spoken struct {
+	invocation
+	id     string   // random characters, 24 of them; dialects prefix and cut it
+	pieces []string // of the arguments
+	cut    bool     // the limit left them unfinished
+}
+
+// compose makes the answer to a call out of a plan: cut to tokens, to the stop
+// sequences and to the limit.
+func compose(p plan, c call, f Fault, ids *rand.Rand) answer {
+	a := answer{id: random(ids, 32), made: time.Now().UTC(), model: dated(c.model), finish: finishStop, vectors: p.vectors}
+	end := len(p.text)
 	for _, stop := range c.stop {
-		if i := strings.Index(reply[:end], stop); i >= 0 && stop != "" {
+		if i := strings.Index(p.text[:end], stop); i >= 0 && stop != "" {
 			end, a.finish, a.sequence = i, finishSequence, stop
 		}
 	}
-	a.tokens = tokens(reply[:end])
-	if c.maxTokens > 0 && len(a.tokens) > c.maxTokens {
-		a.tokens, a.finish, a.sequence = a.tokens[:c.maxTokens], finishLength, ""
+	if a.finish == finishStop && len(p.calls) > 0 {
+		a.finish = finishCalls
 	}
+	limit, reason := c.maxTokens, finishLength
+	if f.Kind == ContentFilter && f.After > 0 && (limit == 0 || f.After < limit) {
+		limit, reason = f.After, finishFilter
+	}
+	a.say(p, end, limit, reason, ids)
 	switch f.Kind {
 	case ContentFilter:
 		if f.After > 0 {
-			a.tokens, a.finish = a.tokens[:min(f.After, len(a.tokens))], finishFilter
+			a.finish = finishFilter
 		}
 	case Cut, Stall, ErrorInStream, NoEnd:
 		a.finish = unfinished
@@ -66,8 +96,39 @@ func compose(reply string, c call, f Fault, ids *rand.Rand) answer {
 	return a
 }
 
-// tokens cuts a text into tokens.
-func tokens(text string) []string {
+// say cuts a plan into tokens, as many as the limit allows: 0 is no limit.
+func (a *answer) say(p plan, end, limit int, reason finish, ids *rand.Rand) {
+	left := limit
+	take := func(list []string) (taken []string, cut bool) {
+		if limit == 0 || len(list) <= left {
+			left -= len(list)
+			return list, false
+		}
+		taken, left = list[:left], 0
+		a.finish, a.sequence = reason, ""
+		return taken, true
+	}
+	cut := false
+	if a.thinking, cut = take(pieces(p.thinking)); cut {
+		return
+	}
+	if a.tokens, cut = take(pieces(p.text[:end])); cut || a.finish == finishSequence {
+		return
+	}
+	for _, i := range p.calls {
+		s := spoken{invocation: i, id: random(ids, 24)}
+		if s.pieces, s.cut = take(pieces(i.args)); len(s.pieces) > 0 {
+			s.args = strings.Join(s.pieces, "")
+			a.calls = append(a.calls, s)
+		}
+		if s.cut {
+			return
+		}
+	}
+}
+
+// pieces cuts a text into tokens.
+func pieces(text string) []string {
 	var list []string
 	for text != "" {
 		end := 0
@@ -115,36 +176,6 @@ func random(ids *rand.Rand, n int) string {
 		b[i] = alphabet[ids.IntN(len(alphabet))]
 	}
 	return string(b)
-}
-
-// contentText reads a message's content in the shape that OpenAI and
-// Anthropic share: a string, or parts of which those with text count. It says
-// no for any other shape.
-func contentText(raw json.RawMessage) (string, bool) {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text, true
-	}
-	var parts []struct{ Text string }
-	if json.Unmarshal(raw, &parts) != nil {
-		return "", false
-	}
-	for _, p := range parts {
-		text += p.Text
-	}
-	return text, true
-}
-
-// unknownField names a field of an object that is not among the known, the
-// first by name, or "".
-func unknownField(object map[string]json.RawMessage, known string) string {
-	first := ""
-	for name := range object {
-		if !strings.Contains(" "+known+" ", " "+name+" ") && (first == "" || name < first) {
-			first = name
-		}
-	}
-	return first
 }
 
 // quote writes a value as JSON without escaping what only HTML needs escaped.

@@ -35,7 +35,7 @@ func openAIParams() openaisdk.ChatCompletionNewParams {
 }
 
 func TestOfficialOpenAIClient(t *testing.T) {
-	s := start(t, llm.OpenAI, Options{Models: []string{"gpt-4o"}, Reply: Echo, Key: "sk-test"})
+	s := start(t, llm.OpenAI, Options{Models: []string{"gpt-4o"}, Reply: echo, Key: "sk-test"})
 	client := openAIClient(s)
 	ctx := t.Context()
 
@@ -92,7 +92,7 @@ func TestOfficialOpenAIClientSeesFaults(t *testing.T) {
 }
 
 func TestOfficialOllamaClient(t *testing.T) {
-	s := start(t, llm.Local, Options{Models: []string{"llama3"}, Reply: Echo})
+	s := start(t, llm.Local, Options{Models: []string{"llama3"}, Reply: echo})
 	base, err := url.Parse(s.BaseURL())
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func (x exchange) fail() bool {
 func (x exchange) answer(a answer, first, pace time.Duration) {
 	a.first, a.pace = first, pace
 	if !x.call.stream {
-		if pause(x.r.Context(), first+time.Duration(max(len(a.tokens)-1, 0))*pace) {
+		if pause(x.r.Context(), first+time.Duration(max(a.output()-1, 0))*pace) {
 			x.whole(a)
 		}
 		return
@@ -122,7 +122,8 @@ func (x exchange) contentType() string {
 	if x.call.stream {
 		return x.dialect.stream(x.call, answer{}).contentType
 	}
-	return x.dialect.whole(x.call, answer{}).header.Get("Content-Type")
+	// A request for vectors gets one: an answer without any is none.
+	return x.dialect.whole(x.call, answer{vectors: make([][]float64, 1)}).header.Get("Content-Type")
 }
 
 // send sends a response in one piece.

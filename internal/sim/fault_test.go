@@ -147,7 +147,7 @@ func TestHangSendsNothing(t *testing.T) {
 
 func TestStallSendsAPartAndHolds(t *testing.T) {
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
-		s := start(t, kind, Options{Reply: Echo})
+		s := start(t, kind, Options{Reply: echo})
 		s.Set(Fault{Kind: Stall, After: 3})
 		const part = "one two thre"
 		g := ask{stream: stream, prompt: "one two three four"}.sendUntil(t, s, func(g got) bool {
@@ -167,7 +167,7 @@ func TestStallSendsAPartAndHolds(t *testing.T) {
 func TestBrokenAnswersKeepWhatWasSentAndDoNotEnd(t *testing.T) {
 	const prompt = "one two three four five six"
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
-		s := start(t, kind, Options{Reply: Echo})
+		s := start(t, kind, Options{Reply: echo})
 		for _, c := range []struct {
 			fault    Fault
 			text     string // of a stream
@@ -197,7 +197,7 @@ func TestBrokenAnswersKeepWhatWasSentAndDoNotEnd(t *testing.T) {
 func TestContentFilterEndsAnAnswer(t *testing.T) {
 	finishes := map[llm.Provider]string{llm.OpenAI: "content_filter", llm.Claude: "refusal", llm.Gemini: "SAFETY", llm.Local: "stop"}
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
-		s := start(t, kind, Options{Reply: Echo})
+		s := start(t, kind, Options{Reply: echo})
 		s.Set(Fault{Kind: ContentFilter, After: 1})
 		g := ask{stream: stream, prompt: "one two"}.send(t, s)
 		want := "one "
@@ -213,7 +213,7 @@ func TestContentFilterEndsAnAnswer(t *testing.T) {
 func TestPaceAndSlowness(t *testing.T) {
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
 		synctest.Test(t, func(t *testing.T) {
-			p := New(kind, Options{Reply: Echo, FirstToken: 200 * time.Millisecond, PerToken: 20 * time.Millisecond})
+			p := New(kind, Options{Reply: echo, FirstToken: 200 * time.Millisecond, PerToken: 20 * time.Millisecond})
 			for _, c := range []struct {
 				fault Fault
 				took  time.Duration

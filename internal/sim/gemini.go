@@ -1,27 +1,17 @@
 package sim
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // gemini speaks generateContent
 // (https://ai.google.dev/api/generate-content).
 type gemini struct{}
 
-const (
-	geminiFields = "cachedContent contents generationConfig labels model safetySettings serviceTier store systemInstruction " +
-		"toolConfig tools"
-	geminiConfigFields = "_responseJsonSchema audioTimestamp candidateCount enableEnhancedCivicAnswers frequencyPenalty " +
-		"imageConfig logprobs maxOutputTokens mediaResolution presencePenalty responseJsonSchema responseLogprobs " +
-		"responseMimeType responseModalities responseSchema routingConfig seed speechConfig stopSequences temperature " +
-		"thinkingConfig topK topP"
-	geminiJSON = "application/json; charset=UTF-8"
-)
+const geminiJSON = "application/json; charset=UTF-8"
 
 // geminiPath takes a path such as /v1beta/models/gemini-2.5-flash:generateContent
 // apart. The method is empty for a model by itself, both for the list.
@@ -39,7 +29,11 @@ func geminiPath(path string) (model, method string, ok bool) {
 
 func (gemini) chat(r *http.Request) bool {
 	_, method, _ := geminiPath(r.URL.Path)
-	return r.Method == http.MethodPost && (method == "generateContent" || method == "streamGenerateContent")
+	switch method {
+	case "generateContent", "streamGenerateContent", "embedContent", "batchEmbedContents":
+		return r.Method == http.MethodPost
+	}
+	return false
 }
 
 func (gemini) header(h http.Header) {
@@ -86,123 +80,21 @@ func (gemini) authorize(r *http.Request, key string) *response {
 	return &res
 }
 
-// geminiContent is one turn, or the system instruction.
-type geminiContent struct {
-	Role  string
-	Parts []struct{ Text string }
-}
-
-func (m geminiContent) text() (all string) {
-	for _, p := range m.Parts {
-		all += p.Text
-	}
-	return all
-}
-
-func (gemini) decode(r *http.Request, body []byte) (call, *response) {
-	var q struct {
-		Contents          []geminiContent
-		SystemInstruction geminiContent
-		GenerationConfig  struct {
-			MaxOutputTokens int
-			StopSequences   []string
-			Temperature     float64
-		}
-	}
-	var c call
-	model, method, _ := geminiPath(r.URL.Path)
-	c.model = model
-	c.stream = method == "streamGenerateContent"
-	c.array = c.stream && r.URL.Query().Get("alt") != "sse"
-	bad := func(message string, details ...string) (call, *response) {
-		res := geminiError(400, "INVALID_ARGUMENT", message, details...).as(c)
-		return c, &res
-	}
-	var tree any
-	if err := json.Unmarshal(body, &tree); err != nil {
-		return bad("Invalid JSON payload received. Unexpected token.\n" + string(body[:min(len(body), 40)]) + "\n^")
-	}
-	body = []byte(quote(camelCase(tree))) // the API takes fields in both spellings
-	var fields, config map[string]json.RawMessage
-	unreadable := json.Unmarshal(body, &fields)
-	wrongType := json.Unmarshal(body, &q)
-	_ = json.Unmarshal(fields["generationConfig"], &config) // not an object: wrongType says so
-	unknown := func(name, at string) (call, *response) {
-		text := fmt.Sprintf("Invalid JSON payload received. Unknown name %q%s: Cannot find field.", name, at)
-		return bad(text, `{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"description":`+quote(text)+`}]}`)
-	}
-	if unreadable != nil || wrongType != nil {
-		return bad("Invalid value (payload), the request does not match GenerateContentRequest.")
-	}
-	if name := unknownField(fields, geminiFields); name != "" {
-		return unknown(name, "")
-	}
-	if name := unknownField(config, geminiConfigFields); name != "" {
-		return unknown(name, " at 'generation_config'")
-	}
-	if len(q.Contents) == 0 {
-		return bad("* GenerateContentRequest.contents: contents is not specified\n")
-	}
-	if t := q.GenerationConfig.Temperature; t < 0 || t > 2 {
-		return bad("* GenerateContentRequest.generation_config.temperature: temperature must be in the range [0.0, 2.0].\n")
-	}
-	c.maxTokens, c.stop = q.GenerationConfig.MaxOutputTokens, q.GenerationConfig.StopSequences
-	var texts []string
-	if len(q.SystemInstruction.Parts) > 0 {
-		texts = append(texts, q.SystemInstruction.text())
-	}
-	for i, m := range q.Contents {
-		if !slices.Contains([]string{"", "user", "model", "function"}, m.Role) {
-			return bad("Please use a valid role: user, model.")
-		}
-		if len(m.Parts) == 0 {
-			return bad(fmt.Sprintf("* GenerateContentRequest.contents[%d].parts: contents.parts must not be empty.\n", i))
-		}
-		texts = append(texts, m.text())
-		if m.Role != "model" {
-			c.prompt = m.text()
-		}
-	}
-	c.input = count(texts...)
-	return c, nil
-}
-
-// camelCase rewrites the names of all fields from snake_case, as Google's JSON
-// mapping allows both.
-func camelCase(tree any) any {
-	switch t := tree.(type) {
-	case map[string]any:
-		renamed := make(map[string]any, len(t))
-		for name, value := range t {
-			head, tail := name[:min(1, len(name))], name[min(1, len(name)):]
-			words := strings.Split(tail, "_")
-			for i, w := range words[1:] {
-				if w != "" {
-					words[i+1] = string(unicode.ToUpper(rune(w[0]))) + w[1:]
-				}
-			}
-			renamed[head+strings.Join(words, "")] = camelCase(value)
-		}
-		return renamed
-	case []any:
-		list := make([]any, len(t))
-		for i, value := range t {
-			list[i] = camelCase(value)
-		}
-		return list
-	}
-	return tree
-}
-
-func (gemini) free(r *http.Request, _ []byte, models []string) response {
+func (d gemini) free(r *http.Request, body []byte, models []string) response {
 	entry := func(id string) string {
+		methods := `"generateContent","countTokens"`
+		if embeds(id) {
+			methods = `"embedContent","batchEmbedContents","countTokens"`
+		}
 		return fmt.Sprintf(`{"name":%s,"version":"001","displayName":%s,"description":"A simulated model.",`+
-			`"inputTokenLimit":1048576,"outputTokenLimit":65536,"supportedGenerationMethods":["generateContent","countTokens"],`+
-			`"temperature":1,"topP":0.95,"topK":64,"maxTemperature":2,"thinking":true}`, quote("models/"+id), quote(id))
+			`"inputTokenLimit":1048576,"outputTokenLimit":65536,"supportedGenerationMethods":[%s],`+
+			`"temperature":1,"topP":0.95,"topK":64,"maxTemperature":2,"thinking":true}`, quote("models/"+id), quote(id), methods)
 	}
 	model, method, ok := geminiPath(r.URL.Path)
 	res := response{status: 200, header: contentType(geminiJSON)}
 	switch {
+	case ok && method == "countTokens" && r.Method == http.MethodPost:
+		return d.count(model, body, models)
 	case !ok || method != "" || r.Method != http.MethodGet:
 		return response{status: 404, header: contentType("text/html; charset=UTF-8"), body: "<!DOCTYPE html>\n" +
 			"<html lang=en>\n<title>Error 404 (Not Found)!!1</title>\n<p><b>404.</b> <ins>That’s an error.</ins>\n</html>\n"}
@@ -215,14 +107,19 @@ func (gemini) free(r *http.Request, _ []byte, models []string) response {
 	case slices.Contains(models, model):
 		res.body = indent(entry(model))
 	default:
-		return geminiNoModel(model)
+		return geminiNoModel(model, "")
 	}
 	return res
 }
 
-func geminiNoModel(model string) response {
+// geminiNoModel is the refusal of a model that does not exist, or does not do
+// what was asked: by the method's name, generateContent where it is empty.
+func geminiNoModel(model, method string) response {
+	if method == "" || method == "streamGenerateContent" {
+		method = "generateContent"
+	}
 	return geminiError(404, "NOT_FOUND", "models/"+model+" is not found for API version v1beta, or is not supported for "+
-		"generateContent. Call ModelService.ListModels to see the list of available models and their supported methods.")
+		method+". Call ModelService.ListModels to see the list of available models and their supported methods.")
 }
 
 // as puts an error into a JSON array where the call expects one.
@@ -260,7 +157,7 @@ func geminiRefusal(f Fault, c call) response {
 	case Unauthorized:
 		return geminiBadKey()
 	case NoSuchModel:
-		return geminiNoModel(c.model)
+		return geminiNoModel(c.model, c.method)
 	case ContextLength:
 		return geminiError(400, "INVALID_ARGUMENT", fmt.Sprintf(
 			"The input token count (%d) exceeds the maximum number of tokens allowed (1048576).", 1048576+c.input))
@@ -288,72 +185,4 @@ func geminiRefusal(f Fault, c call) response {
 		return geminiError(504, "DEADLINE_EXCEEDED", "The request timed out. Please try again.")
 	}
 	return geminiError(f.Status, "UNKNOWN", http.StatusText(f.Status))
-}
-
-// geminiChunk is one GenerateContentResponse: the text of one part, the finish
-// reason if it is the last, and the tokens so far.
-func geminiChunk(c call, a answer, text string, finish finish, output int) string {
-	content, reason := `"content":{"role":"model"},`, ""
-	if text != "" {
-		content = `"content":{"parts":[{"text":` + quote(text) + `}],"role":"model"},`
-	}
-	switch finish {
-	case finishStop, finishSequence:
-		reason = `"finishReason":"STOP",`
-	case finishLength:
-		reason = `"finishReason":"MAX_TOKENS",`
-	case finishFilter:
-		reason = `"finishReason":"SAFETY",`
-	}
-	produced := ""
-	if output > 0 {
-		produced = fmt.Sprintf(`"candidatesTokenCount":%d,`, output)
-	}
-	return fmt.Sprintf(`{"candidates":[{%s%s"index":0}],"usageMetadata":{"promptTokenCount":%d,%s"totalTokenCount":%d,`+
-		`"promptTokensDetails":[{"modality":"TEXT","tokenCount":%d}]},"modelVersion":%s,"responseId":%s}`,
-		content, reason, c.input, produced, c.input+output, c.input, quote(a.model), quote(a.id[:min(23, len(a.id))]))
-}
-
-func (gemini) whole(c call, a answer) response {
-	return response{
-		status: 200,
-		header: contentType(geminiJSON),
-		body:   indent(geminiChunk(c, a, a.text(), a.finish, len(a.tokens))),
-	}
-}
-
-// stream puts the finish reason into the last chunk with text, as the API does
-// most of the time; an answer without text ends in a chunk without a part.
-func (gemini) stream(c call, a answer) frames {
-	frame := func(i int, chunk string) string {
-		switch {
-		case !c.array:
-			return "data: " + chunk + "\r\n\r\n"
-		case i == 0:
-			return "[" + chunk
-		}
-		return "\n,\r\n" + chunk
-	}
-	f, end := frames{contentType: "text/event-stream"}, ""
-	if c.array {
-		f.contentType, end = geminiJSON, "\n]\n"
-	}
-	f.failure = func(sent int) string {
-		return frame(sent, `{"error":{"code":503,"message":"The model is overloaded. Please try again later.","status":"UNAVAILABLE"}}`) + end
-	}
-	chunks := a.tokens
-	if len(chunks) == 0 && a.finish != unfinished {
-		chunks = []string{""}
-	}
-	for i, text := range chunks {
-		ends := unfinished
-		if i == len(chunks)-1 {
-			ends = a.finish
-		}
-		f.tokens = append(f.tokens, frame(i, geminiChunk(c, a, text, ends, min(i+1, len(a.tokens)))))
-	}
-	if a.finish != unfinished {
-		f.tail = []string{end}
-	}
-	return f
 }

@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// echo is a Reply that repeats the prompt.
+func echo(prompt string) string { return prompt }
+
 // ask is a chat request in a provider's own format.
 type ask struct {
 	prompt  string

@@ -3,17 +3,18 @@ package sim
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
 // ollama speaks the native API of an Ollama server
 // (https://github.com/ollama/ollama/blob/main/docs/api.md).
-type ollama struct{}
+type ollama struct {
+	generate bool // /api/generate: a prompt, not messages
+}
 
 const (
 	// OllamaVersion is the version that a simulated Ollama says it is.
@@ -25,7 +26,11 @@ const (
 )
 
 func (ollama) chat(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == "/api/chat"
+	switch r.URL.Path {
+	case "/api/chat", "/api/generate", "/api/embed", "/api/embeddings":
+		return r.Method == http.MethodPost
+	}
+	return false
 }
 
 func (ollama) header(http.Header) {}
@@ -44,65 +49,35 @@ func (ollama) authorize(r *http.Request, key string) *response {
 	return &res
 }
 
-func (ollama) decode(_ *http.Request, body []byte) (call, *response) {
-	var q struct {
-		Model    string
-		Messages []struct{ Role, Content string }
-		Stream   *bool
-		Options  struct {
-			NumPredict int `json:"num_predict"`
-			Stop       []string
-		}
-	}
-	err := json.Unmarshal(body, &q)
-	c := call{
-		model:     q.Model,
-		stream:    q.Stream == nil || *q.Stream,
-		maxTokens: max(q.Options.NumPredict, 0), // -1 is no limit
-		stop:      q.Options.Stop,
-	}
-	bad := func(status int, message string) (call, *response) {
-		res := ollamaError(status, message)
-		return c, &res
-	}
+// ollamaCapabilities gives what a model can do.
+func ollamaCapabilities(model string) []string {
 	switch {
-	case len(body) == 0:
-		return bad(400, "missing request body")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return bad(400, "unexpected EOF")
-	case err != nil:
-		return bad(400, err.Error())
-	case q.Model == "":
-		return bad(400, "model is required")
-	case len(q.Messages) == 0: // only loads the model
-		res := response{status: 200, header: contentType(ollamaJSON), body: fmt.Sprintf(
-			`{"model":%s,"created_at":%s,"message":{"role":"assistant","content":""},"done_reason":"load","done":true}`,
-			quote(q.Model), quote(time.Now().UTC()))}
-		return c, &res
+	case embeds(model):
+		return []string{"embedding"}
+	case strings.Contains(model, "text-only"):
+		return []string{"completion"}
 	}
-	var texts []string
-	for _, m := range q.Messages {
-		texts = append(texts, m.Content)
-		if strings.EqualFold(m.Role, "user") {
-			c.prompt = m.Content
-		}
+	return []string{"completion", "tools", "vision", "thinking"}
+}
+
+func ollamaCan(model, capability string) bool {
+	return slices.Contains(ollamaCapabilities(model), capability)
+}
+
+const ollamaDetails = `{"parent_model":"","format":"gguf","family":"llama","families":["llama"],` +
+	`"parameter_size":"8.0B","quantization_level":"Q4_0","context_length":8192,"embedding_length":4096}`
+
+func ollamaList(models []string, more func(model string) string) string {
+	entries := make([]string, len(models))
+	for i, m := range models {
+		name := quote(withTag(m))
+		entries[i] = fmt.Sprintf(`{"name":%s,"model":%s,"size":4661224676,"digest":"%x","details":%s,%s}`,
+			name, name, sha256.Sum256([]byte(name)), ollamaDetails, more(m))
 	}
-	c.input = count(texts...)
-	return c, nil
+	return `{"models":[` + strings.Join(entries, ",") + `]}`
 }
 
 func (ollama) free(r *http.Request, body []byte, models []string) response {
-	const details = `{"parent_model":"","format":"gguf","family":"llama","families":["llama"],` +
-		`"parameter_size":"8.0B","quantization_level":"Q4_0","context_length":8192,"embedding_length":4096}`
-	list := func(more string) string {
-		entries := make([]string, len(models))
-		for i, m := range models {
-			name := quote(withTag(m))
-			entries[i] = fmt.Sprintf(`{"name":%s,"model":%s,"size":4661224676,"digest":"%x","details":%s,%s}`,
-				name, name, sha256.Sum256([]byte(name)), details, more)
-		}
-		return `{"models":[` + strings.Join(entries, ",") + `]}`
-	}
 	ok := response{status: 200, header: contentType(ollamaJSON)}
 	switch r.Method + " " + r.URL.Path {
 	case "GET /", "HEAD /":
@@ -110,9 +85,14 @@ func (ollama) free(r *http.Request, body []byte, models []string) response {
 	case "GET /api/version":
 		ok.body = `{"version":"` + OllamaVersion + `"}`
 	case "GET /api/tags":
-		ok.body = list(`"modified_at":"` + ollamaModifiedAt + `","capabilities":["completion"]`)
+		ok.body = ollamaList(models, func(m string) string {
+			return `"modified_at":"` + ollamaModifiedAt + `","capabilities":` + quote(ollamaCapabilities(m))
+		})
 	case "GET /api/ps":
-		ok.body = list(`"expires_at":` + quote(time.Now().UTC().Add(5*time.Minute)) + `,"size_vram":4661224676,"context_length":8192`)
+		until := quote(time.Now().UTC().Add(5 * time.Minute))
+		ok.body = ollamaList(models, func(string) string {
+			return `"expires_at":` + until + `,"size_vram":4661224676,"context_length":8192`
+		})
 	case "POST /api/show":
 		var q struct{ Model, Name string }
 		_ = json.Unmarshal(body, &q) // an unreadable body names no model
@@ -122,8 +102,8 @@ func (ollama) free(r *http.Request, body []byte, models []string) response {
 		if q.Model == "" || !knows(models, q.Model) {
 			return ollamaError(404, "model '"+q.Model+"' not found")
 		}
-		ok.body = `{"details":` + details + `,"model_info":{"general.architecture":"llama","llama.context_length":8192},` +
-			`"capabilities":["completion"],"modified_at":"` + ollamaModifiedAt + `"}`
+		ok.body = `{"details":` + ollamaDetails + `,"model_info":{"general.architecture":"llama","llama.context_length":8192},` +
+			`"capabilities":` + quote(ollamaCapabilities(q.Model)) + `,"modified_at":"` + ollamaModifiedAt + `"}`
 	default:
 		return response{status: 404, header: contentType("text/plain"), body: "404 page not found"}
 	}
@@ -164,46 +144,4 @@ func (ollama) refuse(f Fault, c call) response {
 		return ollamaError(503, "server busy, please try again.  maximum pending requests exceeded")
 	}
 	return ollamaError(f.Status, http.StatusText(f.Status))
-}
-
-// ollamaLine is one ChatResponse, made so many tokens after the first. The
-// last one, with a finish, has the durations in nanoseconds.
-func ollamaLine(c call, a answer, content string, finish finish, after int) string {
-	last := `,"done":false}`
-	if finish != unfinished {
-		reason := "stop"
-		if finish == finishLength {
-			reason = "length"
-		}
-		eval := time.Duration(len(a.tokens)) * max(a.pace, time.Millisecond)
-		load := min(ollamaLoadTime, a.first/2)
-		prompt := max(a.first-load, time.Millisecond)
-		last = fmt.Sprintf(`,"done_reason":%q,"done":true,"total_duration":%d,"load_duration":%d,"prompt_eval_count":%d,`+
-			`"prompt_eval_duration":%d,"eval_count":%d,"eval_duration":%d}`,
-			reason, load+prompt+eval, load, c.input, prompt, len(a.tokens), eval)
-	}
-	return fmt.Sprintf(`{"model":%s,"created_at":%s,"message":{"role":"assistant","content":%s}%s`,
-		quote(c.model), quote(a.made.Add(a.first+time.Duration(after)*a.pace)), quote(content), last)
-}
-
-func (ollama) whole(c call, a answer) response {
-	return response{
-		status: 200,
-		header: contentType(ollamaJSON),
-		body:   ollamaLine(c, a, a.text(), a.finish, len(a.tokens)),
-	}
-}
-
-func (ollama) stream(c call, a answer) frames {
-	f := frames{
-		contentType: "application/x-ndjson",
-		failure:     func(int) string { return `{"error":"an error was encountered while running the model"}` + "\n" },
-	}
-	for i, token := range a.tokens {
-		f.tokens = append(f.tokens, ollamaLine(c, a, token, unfinished, i)+"\n")
-	}
-	if a.finish != unfinished {
-		f.tail = []string{ollamaLine(c, a, "", a.finish, len(a.tokens)) + "\n"}
-	}
-	return f
 }

@@ -26,7 +26,7 @@ func TestAnswersWithTextUsageAndFinish(t *testing.T) {
 	}
 	const prompt = "one two three four — Ünïcödé <tags> & \"quotes\""
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
-		s := start(t, kind, Options{Reply: Echo})
+		s := start(t, kind, Options{Reply: echo})
 		length := float64((utf8.RuneCountInString(prompt) + 3) / 4)
 		for _, c := range []struct {
 			name   string
@@ -72,7 +72,7 @@ func TestStreamFraming(t *testing.T) {
 }
 
 func TestGeminiStreamsAnArrayWithoutAlt(t *testing.T) {
-	s := start(t, llm.Gemini, Options{Reply: Echo})
+	s := start(t, llm.Gemini, Options{Reply: echo})
 	g := ask{stream: true, array: true, prompt: "a few tokens"}.send(t, s)
 	text, finish := textOf(llm.Gemini, g.body)
 	if g.body[0] != '[' || text != "a few tokens" || finish != "STOP" {
@@ -205,7 +205,7 @@ func TestWrongRequestsGetTheProvidersOwn400(t *testing.T) {
 		{llm.Gemini, `[]`, "does not match"},
 		{llm.Gemini, `{}`, `GenerateContentRequest.contents: contents is not specified\n`},
 		{llm.Gemini, `{"messages":[` + user + `]}`, `Unknown name \"messages\": Cannot find field.`},
-		{llm.Gemini, `{"contents":[],"generation_config":{"max_tokens":1}}`, `Unknown name \"maxTokens\" at 'generation_config'`},
+		{llm.Gemini, `{"contents":[],"generation_config":{"max_tokens":1}}`, `Unknown name \"max_tokens\" at 'generation_config'`},
 		{llm.Gemini, `{"contents":[{"role":"assistant","parts":[{"text":"x"}]}]}`, "Please use a valid role: user, model."},
 		{llm.Gemini, `{"contents":[{"role":"user","parts":[]}]}`, "contents[0].parts: contents.parts must not be empty."},
 		{llm.Gemini, `{"contents":[{"parts":[{"text":"x"}]}],"generationConfig":{"temperature":3}}`, "range [0.0, 2.0]"},

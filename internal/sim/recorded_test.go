@@ -130,6 +130,13 @@ func TestShapesAreThoseOfTheRecordings(t *testing.T) {
 					}
 				}
 			}
+			for name, g := range scripted(t, kind) {
+				for shape := range shapes(g.body) {
+					if path := strings.TrimPrefix(shape, "."); !known[shape] && !argument(path) && !slices.Contains(documented, path) {
+						t.Errorf("%s: no recording has %s", name, path)
+					}
+				}
+			}
 			faults := []Fault{
 				{}, {Kind: NoEnd}, {Kind: Errors}, {Kind: Errors, Status: 503}, {Kind: RateLimited}, {Kind: QuotaExhausted},
 				{Kind: Unauthorized}, {Kind: NoSuchModel}, {Kind: ContextLength}, {Kind: BadRequest}, {Kind: ContentFilter},
@@ -149,4 +156,60 @@ func TestShapesAreThoseOfTheRecordings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// argument says whether a path leads into a call's arguments: their names are
+// the caller's.
+func argument(path string) bool {
+	return strings.Contains(path, ".input.") || strings.Contains(path, ".args.") || strings.Contains(path, ".arguments.")
+}
+
+// scripted plays the script of a provider, whole and streamed, as far as
+// recordings exist to hold it against.
+func scripted(t *testing.T, kind llm.Provider) map[string]got {
+	s := start(t, kind, Options{})
+	answers := map[string]got{}
+	for _, stream := range []bool{false, true} {
+		for name, c := range map[string]struct {
+			prompt string
+			more   obj
+		}{
+			"calls":   {"Let me look.\ncall weather {\"city\":\"Oslo\"}\ncall clock", withTools(kind, "weather", "clock")},
+			"a call":  {"call weather {\"city\":\"Oslo\"}", withTools(kind, "weather")},
+			"a form":  {"Fill it in", withSchema(kind, weather)},
+			"thought": {"think twice\necho so", withThinking(kind)},
+			"both":    {"think twice\ncall weather", merged(withThinking(kind), withTools(kind, "weather"))},
+		} {
+			g := converse(t, s, stream, []any{user(kind, c.prompt)}, c.more)
+			if g.status != 200 {
+				t.Errorf("%s: %d %s", name, g.status, g.body)
+			}
+			answers[fmt.Sprintf("%s, stream %t", name, stream)] = g
+		}
+		if kind == llm.OpenAI {
+			answers[fmt.Sprintf("probabilities, stream %t", stream)] = converse(t, s, stream, []any{user(kind, "Hi")},
+				obj{"n": 2, "logprobs": true, "top_logprobs": 2})
+		}
+	}
+	switch kind {
+	case llm.OpenAI:
+		answers["vectors"] = post(t, s, "/v1/embeddings", obj{"model": "embed", "input": "x"})
+		answers["packed vectors"] = post(t, s, "/v1/embeddings", obj{"model": "embed", "input": "x", "encoding_format": "base64"})
+		answers["no vectors"] = post(t, start(t, kind, Options{Models: []string{"gpt-4o"}}), "/v1/embeddings", obj{"model": "embed", "input": "x"})
+	case llm.Gemini:
+		answers["count"] = post(t, s, "/v1beta/models/m:countTokens", obj{"contents": []any{user(kind, "x")}})
+	case llm.Local:
+		answers["vectors"] = post(t, s, "/api/embed", obj{"model": "embed", "input": "x"})
+		answers["generated"] = post(t, s, "/api/generate", obj{"model": "llama3", "prompt": "x"})
+	}
+	return answers
+}
+
+// merged gives the fields of several objects.
+func merged(objects ...obj) obj {
+	all := obj{}
+	for _, o := range objects {
+		maps.Copy(all, o)
+	}
+	return all
 }

@@ -1,9 +1,48 @@
 // Package sim simulates the four upstreams on loopback: it speaks their real
 // wire formats, as recorded from the real APIs, and misbehaves on request.
 // Tests and the demo stand Breakwater in front of it. It shares no code with
-// the packages that read these formats, so it is a check on them.
+// the packages that read these formats, so it is a check on them: it refuses
+// what the real APIs refuse, in their words. Fields that do not exist, results
+// without their call, schemas outside the subset and signatures that it did
+// not make are such.
 //
-// Shapes, headers, error bodies and framing are those of November 2026.
+// OpenAI is served with Chat Completions, Responses (stored ones too) and
+// embeddings, Anthropic with Messages, Google with generateContent and
+// embedContent, Ollama with chat, generate and embed; each with its lists of
+// models and its way to count tokens. Shapes, headers, error bodies and framing
+// are those of November 2026.
+//
+// # The script
+//
+// What is answered depends on the last message of the user, the prompt, and is
+// the same in every format, whole and streamed. The first that fits is said:
+//
+//   - Results of tools came since the model's last turn, and no line of the
+//     prompt is a command: "The tool NAME said: RESULT" for each, in order, or
+//     "The tool NAME failed: RESULT", with " [image/png, N bytes]" for an image.
+//     JSON loses its spaces.
+//   - Lines "call NAME {json}", where that tool is offered and may be called:
+//     one call for each, the first only where parallel calls are off. The text
+//     before them is said first. Arguments may be left out.
+//   - The tool choice demands a call: one of the named or the first tool, with
+//     the smallest instance of its schema.
+//   - An answer by schema is wanted: its smallest instance, all properties in
+//     their order, "text", 1, 1.5, true, one item in a list, the first of an
+//     enumeration. JSON without a schema is {"answer":"text"}.
+//   - Otherwise a sentence for each thing beside the text, "I see image/png, N
+//     bytes.", "I see an image at URL.", "I read application/pdf, N bytes.", "I
+//     hear audio/wav, N bytes.", and then Options.Reply: by default the text
+//     after a line's "echo ", or a few sentences that name the provider.
+//
+// A line "think TEXT" before all that is thought aloud, where the request asks
+// for it or the model does so by itself: signed by Claude and Gemini, shown by
+// them and by Ollama, counted by all. Models of Gemini's third generation sign
+// their calls in any case and demand the signature back.
+//
+// Models whose name contains "embed" make vectors (see Vector) and nothing
+// else; those of Ollama with "text-only" neither see, think nor call tools. A
+// token is four characters, of arguments too. Several answers are equal, and
+// every token has the same probability.
 package sim
 
 import (
@@ -46,21 +85,6 @@ type Options struct {
 	Seed int64
 }
 
-// Echo is a Reply that repeats the prompt.
-func Echo(prompt string) string { return prompt }
-
-// Speech gives the default Reply of a provider: a few fixed sentences that
-// name it. A prompt that begins with "echo " is repeated without that word.
-func Speech(kind llm.Provider) func(string) string {
-	return func(prompt string) string {
-		if word, rest, _ := strings.Cut(prompt, " "); strings.EqualFold(word, "echo") && rest != "" {
-			return rest
-		}
-		return fmt.Sprintf("This is the simulated %s speaking. A breakwater takes the force out of the waves, "+
-			"so that the harbour behind it stays calm. Whatever was asked, this is the whole answer.", kind.Title())
-	}
-}
-
 // Seen is one request as it arrived.
 type Seen struct {
 	Method string
@@ -70,15 +94,16 @@ type Seen struct {
 	Body   []byte
 	Model  string // of a chat request that could be read
 	Stream bool
-	Chat   bool // false for the free endpoints: versions, lists of models
+	Chat   bool // for an answer of a model, a vector too; false for the free endpoints: versions, lists of models, counts
 }
 
 // Provider is one simulated upstream, an http.Handler. It is safe for
 // concurrent use. Faults that break a connection need a real HTTP server
 // around it: they hijack, or panic with http.ErrAbortHandler.
 type Provider struct {
-	kind llm.Provider
-	opts Options
+	kind   llm.Provider
+	opts   Options
+	memory memory
 
 	mu       sync.Mutex
 	fault    Fault
@@ -102,7 +127,8 @@ func New(kind llm.Provider, opts Options) *Provider {
 	return p
 }
 
-// Requests gives the number of chat requests received, refused ones included.
+// Requests gives the number of requests for an answer or a vector that were
+// received, refused ones included.
 func (p *Provider) Requests() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,22 +142,26 @@ func (p *Provider) Seen() []Seen {
 	return slices.Clone(p.seen)
 }
 
-// newDialect gives the wire format of a provider for one request.
-func newDialect(kind llm.Provider, ids *rand.Rand) dialect {
-	switch kind {
+// newDialect gives the wire format of one request.
+func (p *Provider) newDialect(r *http.Request, ids *rand.Rand) dialect {
+	switch p.kind {
 	case llm.OpenAI:
-		return openAI{requestID: fmt.Sprintf("req_%016x%016x", ids.Uint64(), ids.Uint64())}
+		d := openAI{requestID: fmt.Sprintf("req_%016x%016x", ids.Uint64(), ids.Uint64())}
+		if r.URL.Path == "/v1/responses" || strings.HasPrefix(r.URL.Path, "/v1/responses/") {
+			return responses{d, &p.memory}
+		}
+		return d
 	case llm.Claude:
 		return anthropic{requestID: "req_011C" + random(ids, 20)}
 	case llm.Gemini:
 		return gemini{}
 	}
-	return ollama{}
+	return ollama{generate: r.URL.Path == "/api/generate"}
 }
 
 // dialect is the wire format of one provider.
 type dialect interface {
-	// chat says whether a request is for the chat endpoint.
+	// chat says whether a request is for an answer of a model, a vector too.
 	chat(r *http.Request) bool
 	// header sets what every response of the provider carries.
 	header(h http.Header)
@@ -140,7 +170,7 @@ type dialect interface {
 	// decode reads a chat request as far as it can, and gives the refusal of
 	// one that the real API would not take, or nil.
 	decode(r *http.Request, body []byte) (call, *response)
-	// free answers any endpoint but chat.
+	// free answers any other endpoint.
 	free(r *http.Request, body []byte, models []string) response
 	// refuse gives the response for a fault that refuses.
 	refuse(f Fault, c call) response
@@ -148,18 +178,6 @@ type dialect interface {
 	whole(c call, a answer) response
 	// stream gives the answer in frames.
 	stream(c call, a answer) frames
-}
-
-// call is a chat request, as far as it matters here.
-type call struct {
-	model     string
-	stream    bool
-	prompt    string // the last message of the user
-	input     int    // tokens of the whole prompt
-	maxTokens int    // 0 for no limit
-	stop      []string
-	usage     bool // OpenAI: a closing usage chunk is wanted
-	array     bool // Gemini: a stream as a JSON array, not SSE
 }
 
 // response is a body that is sent in one piece.
@@ -179,6 +197,18 @@ type frames struct {
 	failure func(sent int) string
 }
 
+// token adds the frame of a token.
+func (f *frames) token(frame string) { f.tokens = append(f.tokens, frame) }
+
+// along adds a frame that goes out with what stands before it.
+func (f *frames) along(frame string) {
+	if n := len(f.tokens); n > 0 {
+		f.tokens[n-1] += frame
+	} else {
+		f.head = append(f.head, frame)
+	}
+}
+
 // ServeHTTP answers one request, or fails it as the fault in force says.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
@@ -186,7 +216,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the client went away in the middle of its request
 	}
 	ids := p.nextIDs()
-	d := newDialect(p.kind, ids)
+	d := p.newDialect(r, ids)
 	seen := Seen{
 		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body,
 		Chat: d.chat(r),
@@ -221,7 +251,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !knows(p.opts.Models, c.model):
 		x.send(d.refuse(Fault{Kind: NoSuchModel}, c))
 	default:
-		x.answer(compose(p.opts.Reply(c.prompt), c, fault, ids), first, pace)
+		x.answer(compose(draft(c, p.opts.Reply), c, fault, ids), first, pace)
 	}
 }
 
