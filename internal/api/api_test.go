@@ -21,6 +21,7 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
+	"breakwater/internal/tokens"
 	"breakwater/internal/wire"
 )
 
@@ -89,6 +90,7 @@ type door struct {
 	*httptest.Server
 	upstream *upstream
 	recorder *recorder
+	router   *router.HybridRouter
 }
 
 func newDoor(t *testing.T, change func(*Options)) *door {
@@ -104,9 +106,10 @@ func newDoor(t *testing.T, change func(*Options)) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.router = r
 	o := Options{
 		Router: r, KeyName: "default", Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"},
-		Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler),
+		Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler), Tokens: tokens.NewEstimator(10),
 	}
 	if change != nil {
 		change(&o)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -14,32 +13,79 @@ import (
 // HeaderEstimate marks a count of tokens that is an estimate of ours.
 const HeaderEstimate = "X-Breakwater-Estimate"
 
+// counting is how a dialect asks for a count of tokens.
+type counting struct {
+	dialect llm.Dialect
+	decode  func(body []byte) (*llm.Request, error)
+	write   func(tokens int64) []byte
+}
+
 // countAnthropic serves POST /v1/messages/count_tokens.
 func (s *Server) countAnthropic(c *gin.Context) {
-	s.count(c, wire.DecodeAnthropicCount, "", wire.AnthropicCount)
+	s.count(c, counting{llm.AnthropicMessages, wire.DecodeAnthropicCount, wire.AnthropicCount}, "")
 }
 
 // countGemini serves POST /v1beta/models/{model}:countTokens.
 func (s *Server) countGemini(c *gin.Context, model string) {
-	s.count(c, wire.DecodeGeminiCount, model, wire.GeminiCount)
+	s.count(c, counting{llm.GeminiGenerate, wire.DecodeGeminiCount, wire.GeminiCount}, model)
 }
 
-// count answers with an estimate, and says so.
-func (s *Server) count(c *gin.Context, decode func([]byte) (*llm.Request, error), model string, write func(int64) []byte) {
-	body, e := s.readBody(c)
+// countResponses serves POST /v1/responses/input_tokens.
+func (s *Server) countResponses(c *gin.Context) {
+	t := &talk{kept: s.talks, caller: s.caller()} // a conversation that is kept counts with what came before
+	s.count(c, counting{llm.OpenAIResponses, t.decode, wire.ResponsesCount}, "")
+}
+
+// count answers with what the provider counts that the request would go to
+// first, else with an estimate, and says so. model is the path's; "" where the
+// body names it.
+func (s *Server) count(c *gin.Context, how counting, model string) {
+	req, e := s.decodeCount(c, how, model)
 	if e != nil {
 		sendError(c, e)
 		return
 	}
-	req, err := decode(body)
-	var bad *wire.RequestError
-	if errors.As(err, &bad) {
-		sendError(c, &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_request", Param: bad.Field, Message: bad.Error()})
+	target, count, e := s.Router.Count(c.Request.Context(), req)
+	if e != nil {
+		sendError(c, e)
 		return
 	}
-	if model == "" {
-		model = req.Model
+	h := c.Writer.Header()
+	if count == nil {
+		if target.Model == "" {
+			target.Model = req.Model
+		}
+		h.Set(HeaderEstimate, "true")
+		c.Data(http.StatusOK, jsonType, how.write(s.Tokens.Estimate(target.Model, req)))
+		return
 	}
-	c.Header(HeaderEstimate, "true")
-	c.Data(http.StatusOK, "application/json", write(s.Tokens.Estimate(model, req)))
+	body := how.write(count.Tokens)
+	if count.Dialect == how.dialect {
+		passOn(h, count.Header)
+		body = count.Raw
+	}
+	h.Set(HeaderProvider, string(target.Provider))
+	h.Set(HeaderModel, headerSafe(target.Model))
+	h.Set("Content-Type", "application/json")
+	c.Data(http.StatusOK, "application/json", body)
+}
+
+func (s *Server) decodeCount(c *gin.Context, how counting, model string) (*llm.Request, *router.Error) {
+	via, e := s.hops(c)
+	if e != nil {
+		return nil, e
+	}
+	body, e := s.readBody(c)
+	if e != nil {
+		return nil, e
+	}
+	req, err := how.decode(body)
+	if e := unread(err); e != nil {
+		return nil, e
+	}
+	req.Via, req.Header = via, passable(c.Request.Header)
+	if model != "" {
+		req.Model = model
+	}
+	return req, nil
 }

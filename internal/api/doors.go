@@ -25,15 +25,19 @@ func (s *Server) registerDoors(g *gin.RouterGroup) {
 	for path, d := range map[string]llm.Dialect{
 		"/v1/chat/completions": llm.OpenAIChat,
 		"/v1/completions":      llm.OpenAILegacy,
-		"/v1/responses":        llm.OpenAIResponses,
 		"/v1/messages":         llm.AnthropicMessages,
 		"/api/chat":            llm.OllamaChat,
 		"/api/generate":        llm.OllamaGenerate,
+		"/v1/embeddings":       llm.OpenAIEmbeddings,
+		"/api/embed":           llm.OllamaEmbed,
+		"/api/embeddings":      llm.OllamaEmbeddings,
 	} {
 		door := doorOf(d)
 		g.POST(path, func(c *gin.Context) { s.serve(c, door, nil) })
 	}
+	s.registerResponses(g)
 	g.POST("/v1/messages/count_tokens", s.countAnthropic)
+	g.POST("/v1/responses/input_tokens", s.countResponses)
 	for _, version := range []string{"/v1", "/v1beta"} {
 		g.POST(version+"/models/*call", s.gemini)
 	}
@@ -60,6 +64,10 @@ func (s *Server) gemini(c *gin.Context) {
 			door = wire.GeminiArrayDoor()
 		}
 		s.serve(c, door, name(true))
+	case "embedContent":
+		s.serve(c, doorOf(llm.GeminiEmbed), name(false))
+	case "batchEmbedContents":
+		s.serve(c, doorOf(llm.GeminiBatchEmbed), name(false))
 	case "countTokens":
 		s.countGemini(c, model)
 	default:

@@ -79,9 +79,9 @@ func (s *Server) checkHost(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Add("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", strings.Join([]string{HeaderRequestID, HeaderProvider, HeaderModel, HeaderAttempts, HeaderReason, HeaderAdjusted}, ", "))
+	h.Set("Access-Control-Expose-Headers", strings.Join([]string{HeaderRequestID, HeaderProvider, HeaderModel, HeaderAttempts, HeaderReason, HeaderAdjusted, HeaderEstimate}, ", "))
 	if c.Request.Method == http.MethodOptions && c.GetHeader("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Methods", "GET, POST")
+		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
 		h.Set("Access-Control-Allow-Headers", headerSafe(c.GetHeader("Access-Control-Request-Headers")))
 		h.Set("Access-Control-Max-Age", "600")
 		c.AbortWithStatus(http.StatusNoContent)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/tidwall/gjson"
 
+	"breakwater/internal/llm"
 	"breakwater/internal/router"
 	"breakwater/internal/wire"
 )
@@ -21,7 +23,9 @@ func (s *Server) registerModels(g *gin.RouterGroup) {
 	g.GET("/v1beta/models/*id", s.model)
 	g.GET("/api/tags", func(c *gin.Context) { c.Data(http.StatusOK, jsonType, wire.OllamaTags(s.ollamaModels())) })
 	g.GET("/api/version", func(c *gin.Context) { c.Data(http.StatusOK, jsonType, wire.OllamaVersion(s.Version)) })
-	g.GET("/api/ps", func(c *gin.Context) { c.Data(http.StatusOK, jsonType, wire.OllamaPs(nil)) })
+	g.GET("/api/ps", func(c *gin.Context) {
+		c.Data(http.StatusOK, jsonType, wire.OllamaPs(s.Router.Loaded(c.Request.Context())))
+	})
 	g.POST("/api/show", s.show)
 }
 
@@ -76,10 +80,19 @@ type anthropicModel struct {
 	ID          string    `json:"id"`
 	DisplayName string    `json:"display_name"`
 	CreatedAt   time.Time `json:"created_at"` // 1970: not known
+	MaxInput    int64     `json:"max_input_tokens,omitempty"`
+	MaxOutput   int64     `json:"max_tokens,omitempty"`
 }
 
 func anthropicModelOf(m router.Model) anthropicModel {
-	return anthropicModel{Type: "model", ID: m.ID, DisplayName: m.ID, CreatedAt: time.Unix(0, 0).UTC()}
+	created := m.Detail.Created
+	if created.IsZero() {
+		created = time.Unix(0, 0)
+	}
+	return anthropicModel{
+		Type: "model", ID: m.ID, DisplayName: cmp.Or(m.Detail.Title, m.ID), CreatedAt: created.UTC(),
+		MaxInput: m.Detail.MaxInput, MaxOutput: m.Detail.MaxOutput,
+	}
 }
 
 // anthropicModels gives the whole list as one page.
@@ -103,11 +116,17 @@ func (s *Server) anthropicModels(c *gin.Context) {
 type geminiModel struct {
 	Name        string   `json:"name"`
 	DisplayName string   `json:"displayName"`
+	MaxInput    int64    `json:"inputTokenLimit,omitempty"`
+	MaxOutput   int64    `json:"outputTokenLimit,omitempty"`
 	Methods     []string `json:"supportedGenerationMethods"`
 }
 
 func geminiModelOf(m router.Model) geminiModel {
-	return geminiModel{Name: "models/" + m.ID, DisplayName: m.ID, Methods: []string{"generateContent", "countTokens"}}
+	methods := []string{"generateContent", "countTokens"}
+	if embeds(m) {
+		methods = []string{"embedContent"}
+	}
+	return geminiModel{Name: "models/" + m.ID, DisplayName: cmp.Or(m.Detail.Title, m.ID), MaxInput: m.Detail.MaxInput, MaxOutput: m.Detail.MaxOutput, Methods: methods}
 }
 
 func (s *Server) geminiModels(c *gin.Context) {
@@ -124,9 +143,31 @@ func (s *Server) geminiModels(c *gin.Context) {
 func (s *Server) ollamaModels() []wire.OllamaModel {
 	var all []wire.OllamaModel
 	for _, m := range s.Router.Models() {
-		all = append(all, wire.OllamaModel{Name: m.ID})
+		all = append(all, ollamaModelOf(m))
 	}
 	return all
+}
+
+// embeds says whether a model only embeds, as all of the providers' names tell.
+func embeds(m router.Model) bool { return strings.Contains(m.ID, "embed") }
+
+// ollamaModelOf gives a local model as its server tells of it, and any other
+// with what Ollama's words have for it.
+func ollamaModelOf(m router.Model) wire.OllamaModel {
+	if m.Detail.Local != nil {
+		o := *m.Detail.Local
+		o.Name = m.ID
+		return o
+	}
+	o := wire.OllamaModel{Name: m.ID, ModifiedAt: m.Detail.Created, ContextLength: m.Detail.MaxInput}
+	switch { // clients do not offer tools to a model that tells of none
+	case m.Provider == llm.Local:
+	case embeds(m):
+		o.Capabilities = []string{"embedding"}
+	default:
+		o.Capabilities = []string{"completion", "tools", "vision"}
+	}
+	return o
 }
 
 // show serves POST /api/show.
@@ -142,7 +183,7 @@ func (s *Server) show(c *gin.Context) {
 	}
 	for _, m := range s.Router.Models() {
 		if m.ID == name || m.ID == name+":latest" {
-			c.Data(http.StatusOK, jsonType, wire.OllamaShow(wire.OllamaModel{Name: m.ID}))
+			c.Data(http.StatusOK, jsonType, wire.OllamaShow(ollamaModelOf(m)))
 			return
 		}
 	}
@@ -167,5 +208,9 @@ func modelOf(m router.Model) openAIModel {
 	if owner == "" {
 		owner = "breakwater"
 	}
-	return openAIModel{ID: m.ID, Object: "model", OwnedBy: owner}
+	created := int64(0)
+	if !m.Detail.Created.IsZero() {
+		created = m.Detail.Created.Unix()
+	}
+	return openAIModel{ID: m.ID, Object: "model", Created: created, OwnedBy: owner}
 }

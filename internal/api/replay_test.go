@@ -28,7 +28,11 @@ import (
 type recording struct {
 	Name     string
 	Provider string
-	Request  struct{ Path string }
+	Model    string
+	Request  struct {
+		Path string
+		Body json.RawMessage
+	}
 	Response struct {
 		Status  int
 		Headers map[string]string
@@ -49,8 +53,8 @@ func (r recording) body() []byte {
 	return r.Response.Body
 }
 
-// target says whose recording it is; false for what is not a chat in the
-// provider's own dialect.
+// target says whose recording it is, that of an OpenAI-compatible server being
+// OpenAI's; false for what is not a chat.
 func (r recording) target() (llm.Provider, bool) {
 	path, _, _ := strings.Cut(r.Request.Path, "?")
 	for end, p := range map[string]llm.Provider{
@@ -58,12 +62,13 @@ func (r recording) target() (llm.Provider, bool) {
 		"/chat/completions": llm.OpenAI,
 	} {
 		if strings.HasSuffix(path, end) {
-			return p, p != llm.OpenAI || r.Provider == "openai"
+			return p, true
 		}
 	}
 	return "", false
 }
 
+// recordings are those of chats, the answered and the refused.
 func recordings(t *testing.T) []recording {
 	dir := os.Getenv("BREAKWATER_TESTDATA")
 	if dir == "" {
@@ -83,7 +88,7 @@ func recordings(t *testing.T) []recording {
 		if err := json.Unmarshal(b, &r); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if _, ok := r.target(); ok && r.Response.Status == 200 {
+		if _, ok := r.target(); ok {
 			all = append(all, r)
 		}
 	}
@@ -92,18 +97,29 @@ func recordings(t *testing.T) []recording {
 
 // played is an API before one upstream that gives a recorded answer.
 func played(t *testing.T, r recording) *httptest.Server {
-	t.Helper()
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	p, _ := r.target()
+	return before(t, p, "m", func(w http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
 		kind := map[string]string{"sse": "text/event-stream", "ndjson": "application/x-ndjson"}[r.Response.Stream]
 		if kind == "" {
 			kind = "application/json"
 		}
+		for name, value := range r.Response.Headers {
+			if strings.HasPrefix(strings.ToLower(name), "retry-after") {
+				w.Header().Set(name, value)
+			}
+		}
 		w.Header().Set("Content-Type", kind)
+		w.WriteHeader(r.Response.Status)
 		w.Write(r.body())
-	}))
+	})
+}
+
+// before is an API before one upstream of a provider.
+func before(t *testing.T, p llm.Provider, model string, serve http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	upstream := httptest.NewServer(serve)
 	t.Cleanup(upstream.Close)
-	p, _ := r.target()
 	client, err := provider.New(provider.Config{Provider: p, BaseURL: upstream.URL, Keys: []provider.Key{{Name: "k", Secret: "secret"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +128,7 @@ func played(t *testing.T, r recording) *httptest.Server {
 	rec := &recorder{}
 	rt, err := router.New(router.Config{
 		Chain: []llm.Provider{p},
-		Endpoints: []router.Endpoint{{Provider: p, Upstream: client, DefaultModel: "m",
+		Endpoints: []router.Endpoint{{Provider: p, Upstream: client, DefaultModel: model,
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: rec, Observer: rec, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 0, true },
@@ -246,6 +262,9 @@ func TestRecordedAnswersComeThroughEveryDoor(t *testing.T) {
 	table := map[llm.Provider]map[llm.Dialect]*passed{}
 	defer func() { checkMatrix(t, table) }()
 	for _, r := range recordings(t) {
+		if r.Response.Status != 200 {
+			continue
+		}
 		p, _ := r.target()
 		own := provider.DialectOf(p)
 		stream := r.Response.Lines != nil
@@ -322,7 +341,14 @@ func checkMatrix(t *testing.T, table map[llm.Provider]map[llm.Dialect]*passed) {
 		}
 		b.WriteString("\n")
 	}
-	const file, begin, end = "../../docs/compatibility.md", "<!-- replayed answers -->\n", "<!-- end -->\n"
+	checkTable(t, "answers", b.String())
+}
+
+// checkTable holds a table of docs/compatibility.md to what came through.
+func checkTable(t *testing.T, what, table string) {
+	t.Helper()
+	const file, end = "../../docs/compatibility.md", "<!-- end -->\n"
+	begin := "<!-- replayed " + what + " -->\n"
 	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -330,13 +356,84 @@ func checkMatrix(t *testing.T, table map[llm.Provider]map[llm.Dialect]*passed) {
 	before, rest, _ := strings.Cut(string(page), begin)
 	now, after, ok := strings.Cut(rest, end)
 	if !ok {
-		t.Fatalf("%s has no place for the table", file)
+		t.Fatalf("%s has no place for the table of %s", file, what)
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	} else if now != b.String() {
-		t.Errorf("docs/compatibility.md is not what came through; run: go test ./internal/api -update\n%s", b.String())
+	} else if now != table {
+		t.Errorf("docs/compatibility.md is not what came through; run: go test ./internal/api -update\n%s", table)
+	}
+}
+
+// Every recorded error comes through every door in the door's own shape and in
+// the provider's words. What the provider says of the request keeps its status;
+// what it says of itself or of Breakwater's key becomes a gateway's error. Through
+// its own door a refusal is the same bytes.
+func TestRecordedErrorsComeThroughEveryDoor(t *testing.T) {
+	gateway := map[llm.FailureClass]int{llm.Server: 502, llm.Auth: 502, llm.Quota: 429, llm.RateLimit: 429, llm.NoSuchModel: 404, llm.Timeout: 504}
+	for _, r := range recordings(t) {
+		if r.Response.Status == 200 {
+			continue
+		}
+		p, _ := r.target()
+		codec, _ := wire.CodecFor(provider.DialectOf(p))
+		want := codec.Failure(r.Response.Status, r.body())
+		for _, d := range doorsReplayed() {
+			for _, stream := range []bool{false, true} {
+				status, body := ask(t, played(t, r), d, p, stream)
+				codec, _ := wire.CodecFor(d)
+				got := codec.Failure(status, body)
+				meant := gateway[want.Class]
+				if meant == 0 {
+					meant = r.Response.Status
+				}
+				switch words := want.Message[:min(len(want.Message), 200)]; {
+				case status != meant:
+					t.Errorf("%s (%s) at %s: HTTP %d, not %d: %s", r.Name, want.Class, d, status, meant, body)
+				case got.Code == "" && d != llm.OllamaChat:
+					t.Errorf("%s at %s: not an error in its shape: %s", r.Name, d, body)
+				case !strings.Contains(got.Message, words):
+					t.Errorf("%s (%s) at %s: the provider's words %q are lost: %s", r.Name, want.Class, d, words, body)
+				case d == provider.DialectOf(p) && meant == r.Response.Status && gateway[want.Class] == 0 && !bytes.Equal(body, r.body()):
+					t.Errorf("%s (%s) through its own door is not the same: %s", r.Name, want.Class, body)
+				case stream && bytes.HasPrefix(body, []byte("data:")):
+					t.Errorf("%s at %s: an event where nothing had begun: %s", r.Name, d, body)
+				}
+			}
+		}
+	}
+}
+
+// A recorded stream that fails, and one that is cut wherever, ends at no door
+// as a complete answer does.
+func TestBrokenStreamsLookBrokenAtEveryDoor(t *testing.T) {
+	for i, r := range recordings(t) {
+		if r.Response.Status != 200 || r.Response.Lines == nil {
+			continue
+		}
+		p, _ := r.target()
+		own := provider.DialectOf(p)
+		whole := r.body()
+		cuts := []int{len(whole)}
+		if _, err := read(own, whole, true); err == nil {
+			cuts = []int{len(whole) * (1 + i%5) / 6, len(bytes.TrimRight(whole, "\r\n")) - 2}
+			if own == llm.GeminiGenerate { // the last event alone says that the answer is complete
+				cuts = cuts[:1]
+			}
+		}
+		for _, cut := range cuts {
+			part := string(whole[:cut])
+			broken := r
+			broken.Response.Raw, broken.Response.Lines = &part, nil
+			s := played(t, broken)
+			for _, d := range doorsReplayed() {
+				status, body := ask(t, s, d, p, true)
+				if _, err := read(d, body, true); status == 200 && err == nil {
+					t.Errorf("%s cut at %d of %d looks complete at %s: ...%s", r.Name, cut, len(whole), d, body[max(0, len(body)-200):])
+				}
+			}
+		}
 	}
 }

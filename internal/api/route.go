@@ -60,7 +60,7 @@ func (s *Server) route(c *gin.Context) {
 	defer cancel()
 	routed, err := s.Router.Route(ctx, call)
 	if err != nil {
-		exchange{s, c, doorOf(llm.OpenAIChat), call}.fail(err)
+		exchange{s, c, doorOf(llm.OpenAIChat), call, nil}.fail(err)
 		return
 	}
 	answer := plainAnswer{

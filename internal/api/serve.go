@@ -36,12 +36,18 @@ type exchange struct {
 	c    *gin.Context
 	door wire.Door
 	call *router.Call
+	talk *talk // of /v1/responses; else nil
 }
 
 // serve answers a request at a door. complete fills in what the door's dialect
 // says outside the body, such as Gemini's model in the path; it may be nil.
 func (s *Server) serve(c *gin.Context, door wire.Door, complete func(*llm.Request)) {
-	x := exchange{s, c, door, s.Router.NewCall(&llm.Request{Dialect: door.Dialect}, s.caller())}
+	s.answer(c, door, complete, nil)
+}
+
+// answer serves a request that may belong to a conversation.
+func (s *Server) answer(c *gin.Context, door wire.Door, complete func(*llm.Request), t *talk) {
+	x := exchange{s, c, door, s.Router.NewCall(&llm.Request{Dialect: door.Dialect}, s.caller()), t}
 	req, e := x.decode(complete)
 	if e != nil {
 		x.fail(s.Router.Refuse(x.call, e))
@@ -72,7 +78,7 @@ func (s *Server) serve(c *gin.Context, door wire.Door, complete func(*llm.Reques
 	} else {
 		x.whole(answer)
 	}
-	if used := answer.Usage().Input; used > 0 {
+	if used := answer.Usage().Input; used > 0 && req.Embed == nil && !answer.HandedOver() {
 		s.Tokens.Learn(answer.Target.Model, req, used)
 	}
 }
@@ -87,15 +93,29 @@ func (x exchange) decode(complete func(*llm.Request)) (*llm.Request, *router.Err
 		return nil, e
 	}
 	req, err := x.door.Decode(body)
-	var bad *wire.RequestError
-	if errors.As(err, &bad) {
-		return nil, &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_request", Param: bad.Field, Message: bad.Error()}
+	if e := unread(err); e != nil {
+		return nil, e
 	}
 	req.Via, req.Header = via, passable(x.c.Request.Header)
 	if complete != nil {
 		complete(req)
 	}
 	return req, nil
+}
+
+// unread is the error of a request that cannot be read; nil for no error.
+func unread(err error) *router.Error {
+	var bad *wire.RequestError
+	var refused *router.Error
+	switch {
+	case errors.As(err, &bad):
+		return &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_request", Param: bad.Field, Message: bad.Error()}
+	case errors.As(err, &refused):
+		return refused
+	case err != nil:
+		return &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_request", Message: "the request cannot be read"}
+	}
+	return nil
 }
 
 // passable gives the caller's headers that a provider of the same dialect may
@@ -146,7 +166,10 @@ func passOn(to, from http.Header) {
 }
 
 func (x exchange) meta(answer *router.Answer) wire.Meta {
-	return wire.Meta{RequestID: answer.ID.String(), Model: answer.Target.Model, Created: x.call.Accepted, Request: x.call.Request}
+	return wire.Meta{
+		RequestID: answer.ID.String(), Model: answer.Target.Model, Created: x.call.Accepted, Request: x.call.Request,
+		Kept: x.talk != nil && x.talk.keeps(),
+	}
 }
 
 // whole sends an answer in one piece.
@@ -159,6 +182,9 @@ func (x exchange) whole(answer *router.Answer) {
 	body := whole.Raw
 	if answer.Dialect != x.door.Dialect || body == nil {
 		body = x.door.Answer(x.meta(answer), whole)
+	}
+	if x.talk != nil { // before the caller can go on from it
+		x.talk.answered(body)
 	}
 	control := http.NewResponseController(x.c.Writer)
 	control.SetWriteDeadline(time.Now().Add(writePatience))
@@ -180,20 +206,24 @@ func (x exchange) stream(answer *router.Answer) {
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	control := http.NewResponseController(x.c.Writer)
 	defer control.SetWriteDeadline(time.Time{})
+	var armed time.Time
 	x.c.Writer.WriteHeader(http.StatusOK)
 	same := answer.Dialect == x.door.Dialect
+	keeper, _ := writer.(wire.Keeper)
 	reframer, reframed := writer.(wire.Reframer)
 	reframed = reframed && same && x.door.Reframed
+	answer.Waiting = x.c.Writer.Flush
+	follower, _ := writer.(wire.Follower)
 	var buffer, last []byte
 	for {
 		chunk, err := answer.Next()
 		buffer = buffer[:0]
 		if h := answer.Handover(); h != nil {
-			if same { // the writer has not seen what went through as it was
+			if same && follower == nil { // the writer has not seen what went through as it was
 				writer.Chunk(nil, llm.Chunk{Thinking: h.Thinking})
 				writer.Chunk(nil, llm.Chunk{Text: h.Text})
-				same, reframed = false, false
 			}
+			same, reframed = false, false
 			buffer = comment(endEvent(buffer, last, writer.ContentType()), writer.ContentType(), h)
 		}
 		switch {
@@ -207,16 +237,28 @@ func (x exchange) stream(answer *router.Answer) {
 			buffer = reframer.Reframe(buffer, chunk.Raw)
 		case same && !chunk.Hidden:
 			buffer = append(buffer, chunk.Raw...)
+			if follower != nil {
+				follower.Passed(chunk.Raw)
+			}
 		case !same:
 			buffer = writer.Chunk(buffer, chunk)
 		}
+		if keeper != nil && x.talk != nil && keeper.Response() != nil { // before the caller can go on from it
+			x.talk.answered(keeper.Response())
+			keeper = nil
+		}
 		if len(buffer) > 0 {
-			control.SetWriteDeadline(time.Now().Add(writePatience))
+			if now := time.Now(); now.Sub(armed) > writePatience/10 { // to set it costs as much as to write
+				armed = now
+				control.SetWriteDeadline(now.Add(writePatience))
+			}
 			if _, failed := x.c.Writer.Write(buffer); failed != nil {
 				return // the caller went away; the deferred Close records it
 			}
-			x.c.Writer.Flush()
 			last = append(last[:0], buffer[max(0, len(buffer)-4):]...)
+		}
+		if err != nil || !chunk.More {
+			x.c.Writer.Flush()
 		}
 		if err != nil {
 			return
@@ -262,6 +304,9 @@ func (x exchange) fail(err error) {
 		x.c.Abort()
 		return
 	}
+	if x.talk != nil {
+		x.talk.explain(e)
+	}
 	sendProblem(x.c, x.door, e)
 }
 
@@ -279,9 +324,17 @@ func sendProblem(c *gin.Context, door wire.Door, e *router.Error) {
 	if e.Request != 0 {
 		describe(h, e.Request, "", "", e.Attempts, "")
 	}
+	passOn(h, e.Header)
 	if e.RetryAfter > 0 {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+		if h.Get("Retry-After-Ms") != "" { // SDKs believe it first
+			h.Set("Retry-After-Ms", strconv.FormatInt(e.RetryAfter.Milliseconds(), 10))
+		}
 	}
-	c.Data(e.Status, "application/json; charset=utf-8", door.Problem(problem(e)))
+	body := e.Body
+	if body == nil || door.Reframed {
+		body = door.Problem(problem(e))
+	}
+	c.Data(e.Status, "application/json; charset=utf-8", body)
 }

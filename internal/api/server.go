@@ -3,10 +3,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -27,7 +27,7 @@ const (
 	HeaderRequestID = "X-Breakwater-Request-Id" // 13 characters; sorts by time
 	HeaderProvider  = "X-Breakwater-Provider"   // the provider that served
 	HeaderModel     = "X-Breakwater-Model"      // the model that served, which after a failover is not the one asked for
-	HeaderAttempts  = "X-Breakwater-Attempts"   // how many targets were called
+	HeaderAttempts  = "X-Breakwater-Attempts"   // how many calls of targets were made, retries included
 	HeaderReason    = "X-Breakwater-Reason"     // why this route, in words
 	HeaderAdjusted  = provider.AdjustedHeader   // settings that the target could not take as they were said; absent where there are none
 )
@@ -46,6 +46,8 @@ func ReservedHeaders() []string {
 const (
 	// DefaultBodyLimit takes a prompt of millions of tokens or a few images.
 	DefaultBodyLimit = 32 << 20
+	// believedLength is how much memory a Content-Length alone is given, in bytes.
+	believedLength = 1 << 20
 	// bodyPatience bounds how long a caller may take to send its body.
 	bodyPatience = 2 * time.Minute
 )
@@ -61,6 +63,8 @@ type Options struct {
 	BodyLimit int64        // bytes; default DefaultBodyLimit
 	Hop       string       // this instance's own token in HeaderHop
 	Hosts     Hosts        // who may be asked, and from where
+	Keep      Keep         // of the conversations of /v1/responses
+	Stored    []Stored     // upstreams that keep such conversations themselves
 	Metrics   http.Handler // serves /metrics
 	Tokens    *tokens.Estimator
 	Version   string       // of Breakwater, as GET /api/version tells it
@@ -71,6 +75,7 @@ type Options struct {
 // Server is the HTTP API.
 type Server struct {
 	Options
+	talks *conversations
 }
 
 // New makes the API.
@@ -78,7 +83,7 @@ func New(o Options) *Server {
 	if o.BodyLimit == 0 {
 		o.BodyLimit = DefaultBodyLimit
 	}
-	return &Server{o}
+	return &Server{o, newConversations(o.Keep)}
 }
 
 // Engine makes the gin engine that carries the API, behind its guard. Further
@@ -141,12 +146,14 @@ func (s *Server) readBody(c *gin.Context) ([]byte, *router.Error) {
 	control := http.NewResponseController(c.Writer)
 	control.SetReadDeadline(time.Now().Add(bodyPatience)) // not every writer can; then the body has no deadline
 	defer control.SetReadDeadline(time.Time{})
-	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, s.BodyLimit))
+	var body bytes.Buffer
+	body.Grow(int(min(max(c.Request.ContentLength, 0), believedLength)) + bytes.MinRead)
+	_, err := body.ReadFrom(http.MaxBytesReader(c.Writer, c.Request.Body, s.BodyLimit))
 	e := &router.Error{Status: 400, Type: "invalid_request_error", Code: "incomplete_body"}
 	var large *http.MaxBytesError
 	switch {
 	case err == nil:
-		return body, nil
+		return body.Bytes(), nil
 	case errors.As(err, &large):
 		e.Status, e.Code = http.StatusRequestEntityTooLarge, "body_too_large"
 		e.Message = "the body is larger than " + strconv.FormatInt(s.BodyLimit, 10) + " bytes; raise limits.body_bytes to take it"

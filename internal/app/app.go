@@ -114,7 +114,8 @@ func (a *App) build(ctx context.Context) error {
 	a.router, err = router.New(router.Config{
 		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
 		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout,
-		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), CanaryInterval: a.cfg.Anomaly.Canary,
+		Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
 		Price: func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) {
 			cost, known := prices.Cost(t, u)
 			if !known && u != (llm.Usage{}) {
@@ -163,7 +164,7 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	}
 	server := api.New(api.Options{
 		Router: a.router, Key: a.cfg.APIKey.Reveal(), KeyName: "default", BodyLimit: a.cfg.BodyBytes, Hop: hop,
-		Hosts:   hosts(a.cfg),
+		Hosts: hosts(a.cfg), Keep: api.Keep{For: a.cfg.Responses.Keep, Bytes: a.cfg.Responses.Bytes}, Stored: stored(a.upstreams),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Ready:   a.ready, Log: a.log, Tokens: tokens.NewEstimator(tokens.DefaultModels), Version: a.opts.Version,
 	})

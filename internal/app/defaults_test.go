@@ -22,6 +22,7 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"retries.max":               {cfg.Retries.Max, router.DefaultRetries},
 		"retries.backoff":           {cfg.Retries.Backoff, router.DefaultBackoff},
 		"retries.patience":          {cfg.Retries.Patience, router.DefaultPatience},
+		"recovery":                  {router.Recovery(cfg.Recovery), router.RecoverContinue},
 		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
 		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
 		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},

@@ -24,13 +24,16 @@ func (a *App) heard(e monitor.Event) {
 
 func (a *App) traced(t *record.Trace) {
 	a.impacts.note(t)
+	// All of an embedding comes at once, and what it takes depends on its input
+	// alone, as a first token does.
+	firstTells := t.Stream || t.Door.Embeds()
 	for _, attempt := range t.Attempts {
 		end := t.Accepted.Add(attempt.Start + attempt.Took)
 		if a.watcher != nil {
 			a.watcher.Observe(anomaly.Sample{
 				Target: attempt.Target, At: end, Class: attempt.Class, TTFT: attempt.TTFT, Took: attempt.Took,
 				InputTokens: attempt.Usage.Input - attempt.Usage.CacheRead, OutputTokens: attempt.Usage.Output,
-				Stream: t.Stream || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
+				Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
 			})
 		}
 		s := alerts.Signal{At: end, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}

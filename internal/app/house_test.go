@@ -67,7 +67,11 @@ type houseOptions struct {
 	file string
 	keep string        // path of the database, to start on one that exists
 	pace time.Duration // the simulated providers' time to the first token
-	app  Options
+	word time.Duration // and between two tokens
+	// between gives an address in front of a simulated provider, for a test
+	// that looks at what goes over the wire; nil for none.
+	between func(p llm.Provider, s *sim.Server) string
+	app     Options
 }
 
 // startHouse starts a Breakwater whose four providers are simulated. env and
@@ -79,7 +83,13 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 		h.db = filepath.Join(t.TempDir(), "test.db")
 	}
 	for _, p := range llm.Providers() {
-		so := sim.Options{Models: []string{demoModel(p), "echo-" + string(p)}, Seed: 1, FirstToken: o.pace}
+		so := sim.Options{Models: []string{demoModel(p), "echo-" + string(p)}, Seed: 1, FirstToken: o.pace, PerToken: o.word}
+		switch p {
+		case llm.OpenAI:
+			so.Models = append(so.Models, "embed-openai", "gpt-audio", "o3")
+		case llm.Gemini, llm.Local:
+			so.Models = append(so.Models, "embed-"+string(p))
+		}
 		if p != llm.Local {
 			so.Key = secretKey
 		}
@@ -95,11 +105,15 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.slack.Close)
+	between := o.between
+	if between == nil {
+		between = func(_ llm.Provider, s *sim.Server) string { return s.BaseURL() }
+	}
 	env := map[string]string{
 		"BREAKWATER_DB": h.db, "BREAKWATER_LISTEN": "127.0.0.1:0",
 		"GEMINI_API_KEY": secretKey, "ANTHROPIC_API_KEY": secretKey, "OPENAI_API_KEY": secretKey,
-		"GEMINI_BASE_URL": h.sims[llm.Gemini].BaseURL(), "ANTHROPIC_BASE_URL": h.sims[llm.Claude].BaseURL(),
-		"OPENAI_BASE_URL": h.sims[llm.OpenAI].BaseURL(), "OLLAMA_HOST": h.sims[llm.Local].BaseURL(),
+		"GEMINI_BASE_URL": between(llm.Gemini, h.sims[llm.Gemini]), "ANTHROPIC_BASE_URL": between(llm.Claude, h.sims[llm.Claude]),
+		"OPENAI_BASE_URL": between(llm.OpenAI, h.sims[llm.OpenAI]), "OLLAMA_HOST": between(llm.Local, h.sims[llm.Local]),
 		"SLACK_BOT_TOKEN": "xoxb-test-SECRET-token", "SLACK_CHANNEL": "#ops", "SLACK_API_URL": h.slack.APIURL(),
 		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1",
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"breakwater/internal/alerts"
+	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
@@ -29,7 +30,7 @@ func newUpstreams(cfg *config.Config, hop string) ([]*upstream, error) {
 	var all []*upstream
 	for _, p := range cfg.Providers {
 		for _, e := range p.Endpoints {
-			pc := provider.Config{Provider: p.Name, BaseURL: e.BaseURL, ConnectTimeout: p.Timeouts.Connect, Hop: hop}
+			pc := provider.Config{Provider: p.Name, BaseURL: e.BaseURL, ConnectTimeout: p.Timeouts.Connect, Hop: hop, Responses: e.Responses}
 			for _, k := range e.Keys {
 				pc.Keys = append(pc.Keys, provider.Key{Name: k.Name, Secret: k.Secret.Reveal()})
 			}
@@ -62,6 +63,17 @@ func endpoints(upstreams []*upstream) []router.Endpoint {
 			e.Unusable, e.Detail = record.VerdictNoUsableKey, u.endpoint.Missing
 		}
 		all = append(all, e)
+	}
+	return all
+}
+
+// stored lists who keeps answers of /v1/responses itself.
+func stored(upstreams []*upstream) []api.Stored {
+	var all []api.Stored
+	for _, u := range upstreams {
+		if u.usable() && u.client.KeepsAnswers() {
+			all = append(all, u.client)
+		}
 	}
 	return all
 }

@@ -34,6 +34,7 @@ func build(v *values) *Config {
 		},
 		Recovery:  v.text("recovery"),
 		BodyBytes: v.size("limits.body_bytes"),
+		Responses: Responses{Bytes: v.size("responses.keep_bytes")},
 		Anomaly: Anomaly{
 			Enabled:    v.on("anomaly.enabled"),
 			Hold:       v.duration("anomaly.hold"),
@@ -46,6 +47,9 @@ func build(v *values) *Config {
 		if err := c.Log.Level.UnmarshalText([]byte(level)); err != nil {
 			v.fail("log.level", "is not a level of log/slog")
 		}
+	}
+	if text := v.text("responses.keep"); text != "0" && text != "0s" {
+		c.Responses.Keep = v.duration("responses.keep")
 	}
 	v.timeouts("timeouts.")
 	v.address(c)
@@ -157,6 +161,16 @@ func (v *values) endpoint(c *Config, p Provider, path string) Endpoint {
 	}
 	if p.Name == llm.Local {
 		return e
+	}
+	if p.Name == llm.OpenAI {
+		host := ""
+		if u != nil {
+			host = u.Hostname()
+		}
+		e.Responses = host == "api.openai.com" || strings.HasSuffix(host, ".api.openai.com") // or of a region
+		if v.text(path+".responses") != "" {
+			e.Responses = v.on(path + ".responses")
+		}
 	}
 	e.Keys, e.Missing = v.keys(c, p, e.Name, path)
 	return e

@@ -40,11 +40,18 @@ type Config struct {
 	Budgets   []Budget
 	Channels  []Channel
 	BodyBytes int64 // the largest request body
+	Responses Responses
 	Anomaly   Anomaly
 	Queue     int // traces that may wait for the store
 
 	missing   []string
 	effective []Value
+}
+
+// Responses says what is kept of the conversations of /v1/responses.
+type Responses struct {
+	Keep  time.Duration // after the last use; 0 for nothing
+	Bytes int64         // in memory, at most
 }
 
 // Log says what is logged.
@@ -79,7 +86,9 @@ type Endpoint struct {
 	BaseURL string   // without a slash at the end; OpenAI's includes the version
 	Region  string   // for people
 	Models  []string // those it serves beside the provider's default
-	Keys    []APIKey // in the order of use; none for the local provider
+	// Responses says that an endpoint of OpenAI's has /responses.
+	Responses bool
+	Keys      []APIKey // in the order of use; none for the local provider
 	// Missing says what to do before the endpoint can be used, such as "set
 	// OPENAI_API_KEY"; "" for one that can.
 	Missing string

@@ -51,6 +51,11 @@ const (
 	// that nobody waits for a person.
 	DefaultRecoveryTimeout = "60s"
 
+	// DefaultResponsesKeep stores no prompts and answers unless the operator wants it.
+	DefaultResponsesKeep = "0"
+	// DefaultResponsesBytes holds about a thousand long conversations of an agent.
+	DefaultResponsesBytes = "64MiB"
+
 	// DefaultRetries is what the official SDKs do.
 	DefaultRetries = "2"
 	// DefaultBackoff is half of theirs: somebody else could answer meanwhile.

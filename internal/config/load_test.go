@@ -91,7 +91,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Providers: []Provider{
 			{llm.Gemini, true, DefaultGeminiModel, []Endpoint{{BaseURL: DefaultGeminiURL, Missing: "set GEMINI_API_KEY"}}, common},
 			{llm.Claude, true, DefaultClaudeModel, []Endpoint{{BaseURL: DefaultClaudeURL, Missing: "set ANTHROPIC_API_KEY"}}, common},
-			{llm.OpenAI, true, "gpt-4o", []Endpoint{{BaseURL: DefaultOpenAIURL, Missing: "set OPENAI_API_KEY"}}, common},
+			{llm.OpenAI, true, "gpt-4o", []Endpoint{{BaseURL: DefaultOpenAIURL, Responses: true, Missing: "set OPENAI_API_KEY"}}, common},
 			{llm.Local, true, "llama3", []Endpoint{{BaseURL: "http://localhost:11434"}}, local},
 		},
 		Chain:     llm.Providers(),
@@ -100,6 +100,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Retries:   Retries{2, 250 * time.Millisecond, 3 * time.Second},
 		Recovery:  "continue",
 		BodyBytes: 32 << 20,
+		Responses: Responses{Bytes: 64 << 20},
 		Anomaly:   Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		Queue:     60_000,
 		missing: []string{
@@ -236,6 +237,24 @@ func TestEnvironmentSetsTheFirstItemOfAListAndKeepsTheRest(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestOnlyOpenAIsOwnAddressIsTakenToHaveResponses(t *testing.T) {
+	for _, test := range []struct {
+		url, said string
+		want      bool
+	}{
+		{"", "", true}, {"https://eu.api.openai.com/v1", "", true}, {"http://localhost:8000/v1", "", false},
+		{"https://api.openai.com.example/v1", "", false}, {"http://localhost:8000/v1", "true", true}, {"", "false", false},
+	} {
+		c := mustLoad(t, setting{env: map[string]string{"OPENAI_BASE_URL": test.url, "OPENAI_RESPONSES": test.said, "BREAKWATER_RESPONSES_KEEP": "1h"}})
+		if got := c.Provider(llm.OpenAI).Endpoints[0].Responses; got != test.want {
+			t.Errorf("%s %s: got %v", test.url, test.said, got)
+		}
+		if c.Responses.Keep != time.Hour {
+			t.Errorf("kept for %v", c.Responses.Keep)
+		}
 	}
 }
 

@@ -87,6 +87,8 @@ func Options() []Option {
 		{Path: "alerts.channels[].channel", Env: []string{"SLACK_CHANNEL"}, Kind: Text, Help: "The Slack channel's id, or its name in quotes: \"#alerts\"."},
 		{Path: "alerts.channels[].webhook_url", Env: []string{"SLACK_WEBHOOK_URL"}, Kind: Key, Help: "A Slack incoming webhook, instead of bot_token and channel: messages cannot be updated then."},
 		{Path: "alerts.channels[].api_url", Env: []string{"SLACK_API_URL"}, Kind: URL, Default: DefaultSlackURL, Help: "Slack's Web API, for bot_token."},
+		{Path: "responses.keep", Env: []string{"BREAKWATER_RESPONSES_KEEP"}, Kind: Duration, Default: DefaultResponsesKeep, Help: "How long answers of /v1/responses and what they answer are kept in memory after they were last used, so that previous_response_id works with every provider; 0 keeps nothing."},
+		{Path: "responses.keep_bytes", Kind: Size, Default: DefaultResponsesBytes, Help: "How much memory they may take; what was not used for the longest time goes first."},
 		{Path: "limits.body_bytes", Kind: Size, Default: DefaultBodyBytes, Help: "The largest request body that is accepted."},
 		{Path: "anomaly.enabled", Kind: Switch, Default: "true", Help: "Whether latency and errors are compared with their own past, and a target that is unlike itself is held."},
 		{Path: "anomaly.hold", Kind: Duration, Default: DefaultHold, Help: "How long a first hold keeps traffic away; each that follows soon lasts twice as long."},
@@ -107,6 +109,10 @@ func providerOptions(p llm.Provider) []Option {
 		{Path: at + "endpoints[].base_url", Env: b.urlEnv, Kind: URL, Default: b.url, Help: b.urlHelp},
 		{Path: at + "endpoints[].region", Kind: Text, Help: "Where it stands, in the provider's word or yours; for people."},
 		{Path: at + "endpoints[].models", Kind: List, Help: "Models that it serves beside the default one. Others are tried when a caller names them with the provider."},
+	}
+	if p == llm.OpenAI {
+		options = append(options, Option{Path: at + "endpoints[].responses", Env: []string{"OPENAI_RESPONSES"}, Kind: Switch,
+			Help: "Whether it has /responses, so that callers of /v1/responses are passed on as they are; otherwise they are translated. By default true at OpenAI's own address, and false elsewhere."})
 	}
 	if p != llm.Local {
 		options = append(options,

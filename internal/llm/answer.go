@@ -8,13 +8,14 @@ import (
 
 // Usage counts the tokens of an answer.
 type Usage struct {
-	Input      int64 // all input tokens, cached ones included
-	CacheRead  int64 // of Input: read from the provider's prompt cache
-	CacheWrite int64 // of Input: written to the provider's prompt cache
-	Output     int64 // all output tokens, reasoning included
-	Reasoning  int64 // of Output: spent on reasoning
-	AudioIn    int64 // of Input: audio
-	AudioOut   int64 // of Output: audio
+	Input        int64 // all input tokens, cached ones included
+	CacheRead    int64 // of Input: read from the provider's prompt cache
+	CacheWrite   int64 // of Input: written to the provider's prompt cache
+	CacheWrite1h int64 // of CacheWrite: kept for an hour, which costs more
+	Output       int64 // all output tokens, reasoning included
+	Reasoning    int64 // of Output: spent on reasoning
+	AudioIn      int64 // of Input: audio
+	AudioOut     int64 // of Output: audio
 }
 
 // Add gives the sum of two usages.
@@ -22,6 +23,7 @@ func (u Usage) Add(v Usage) Usage {
 	u.Input += v.Input
 	u.CacheRead += v.CacheRead
 	u.CacheWrite += v.CacheWrite
+	u.CacheWrite1h += v.CacheWrite1h
 	u.Output += v.Output
 	u.Reasoning += v.Reasoning
 	u.AudioIn += v.AudioIn
@@ -53,6 +55,7 @@ type Chunk struct {
 	Call     *CallDelta
 	Cite     *Citation
 	Logprobs json.RawMessage // of the choice's tokens, in OpenAI's shape
+	Vector   *Vector         // one of an embedding request's
 
 	// Signature is what the provider SignedBy attached to the part that this
 	// chunk belongs to; see Part. With Redacted it is the whole of a thinking part.
@@ -72,6 +75,9 @@ type Chunk struct {
 	// Hidden says that the chunk exists because Breakwater asked for it, not
 	// the caller: it is read, but not passed on.
 	Hidden bool
+	// More says that another chunk is at hand: it comes without waiting, so
+	// that both may go to the caller at once.
+	More bool
 	// Raw holds the exact bytes from the upstream, framing included: a whole
 	// body, or one event or line of a stream. A caller of the same dialect
 	// gets them as they are.
@@ -81,7 +87,7 @@ type Chunk struct {
 // HasContent says whether the chunk commits a route: it carries something
 // that the caller would see as part of the answer, be it reasoning.
 func (c Chunk) HasContent() bool {
-	return c.Text != "" || c.Thinking != "" || c.Refusal != "" || c.Call != nil || c.Opaque || c.Finish != ""
+	return c.Text != "" || c.Thinking != "" || c.Refusal != "" || c.Call != nil || c.Vector != nil || c.Opaque || c.Finish != ""
 }
 
 // CallDelta is a piece of a tool call. The first piece of a call has ID and

@@ -158,6 +158,7 @@ type Request struct {
 	Dialect  Dialect // the dialect it came in
 	Model    string  // in a caller's request what was asked; in an attempt the target's model
 	Messages []Message
+	Embed    *Embed // set for an embedding request, which has no Messages
 
 	Tools      []Tool
 	ToolChoice *ToolChoice

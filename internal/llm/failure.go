@@ -3,6 +3,7 @@ package llm
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -77,7 +78,13 @@ type Failure struct {
 	Message    string        // the provider's own words, shortened
 	RetryAfter time.Duration // how long the provider asks to wait; 0 where it does not say
 	RequestID  string        // the upstream's own id of the request
-	Err        error         // the cause, where there is one beneath
+	// Header holds the upstream's rate limits, waits and request ids. It is set
+	// where the upstream was asked in the caller's own dialect, which alone knows them.
+	Header http.Header
+	// Body is the upstream's own, where it refused the request itself and was
+	// asked in the caller's own dialect: its SDK may read more in it than these words.
+	Body []byte
+	Err  error // the cause, where there is one beneath
 }
 
 // Error gives class, status, code and message in one line.

@@ -1,5 +1,5 @@
 // Package price says what an answer costs: list prices of the providers' chat
-// models, exact in integers. A model that the table does not name has no
+// and embedding models, exact in integers. A model that the table does not name has no
 // price; nothing is guessed from a prefix of its name.
 package price
 
@@ -19,7 +19,11 @@ type Rates struct {
 	Input      int64
 	CacheRead  int64 // input read from the prompt cache; Input where the provider names no other price
 	CacheWrite int64 // input written to the prompt cache for 5 minutes; Input where the provider names no other price
-	Output     int64 // reasoning included
+	// CacheWrite1h is input written to the prompt cache for an hour: twice Input at
+	// Anthropic, see https://platform.claude.com/docs/en/about-claude/pricing
+	// (2026-11); the others sell none, and it is CacheWrite.
+	CacheWrite1h int64
+	Output       int64 // reasoning included
 }
 
 // Tier is what a request costs from a date on, above a length.
@@ -99,17 +103,19 @@ func (t *Table) CostAt(target llm.Target, usage llm.Usage, when time.Time) (reco
 	input := max(usage.Input, 0)
 	read := min(max(usage.CacheRead, 0), input)
 	write := min(max(usage.CacheWrite, 0), input-read)
+	hour := min(max(usage.CacheWrite1h, 0), write)
 	rates := m.at(input, when)
 	var s sum
 	s.add(input-read-write, rates.Input)
 	s.add(read, rates.CacheRead)
-	s.add(write, rates.CacheWrite)
+	s.add(write-hour, rates.CacheWrite)
+	s.add(hour, rates.CacheWrite1h)
 	s.add(max(usage.Output, 0), rates.Output)
 	return s.perMillion(), true
 }
 
-// sum adds products of 63-bit numbers in 128 bits: four of them cannot
-// overflow it.
+// sum adds products of 63-bit numbers in 128 bits: the five of an answer, whose
+// parts of the input are no more than the input, cannot overflow it.
 type sum struct{ hi, lo uint64 }
 
 func (s *sum) add(tokens, rate int64) {

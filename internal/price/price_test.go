@@ -35,11 +35,17 @@ func TestCostOfKnownModels(t *testing.T) {
 		{llm.Claude, "claude-3-5-sonnet-20241022", usage, november, 10_500_000},
 		{llm.Claude, "claude-3-5-sonnet-latest", usage, november, 10_500_000},
 		{llm.Claude, "claude-3-5-sonnet-latest", llm.Usage{Input: 1000, CacheRead: 500, CacheWrite: 400}, november, 1_950_000},
+		{llm.Claude, "claude-opus-5", llm.Usage{Input: 1000, CacheRead: 500, CacheWrite: 400, CacheWrite1h: 300}, november, 4_375_000}, // 0.5 + 0.25 + 0.625 + 3
+		{llm.Claude, "claude-opus-5", llm.Usage{Input: 1000, CacheWrite: 400, CacheWrite1h: 900}, november, 7_000_000},                 // no more than was written
+		{llm.Claude, "claude-sonnet-4-5", llm.Usage{Input: 200_001, CacheWrite: 100_000, CacheWrite1h: 100_000}, november, 1_800_006_000},
+		{llm.OpenAI, "gpt-4o", llm.Usage{Input: 1000, CacheWrite: 400, CacheWrite1h: 400}, november, 2_500_000},
 		{llm.Claude, "claude-sonnet-5", usage, before, 7_000_000}, // introductory: $2 and $10
 		{llm.Claude, "claude-sonnet-5", usage, before.Add(time.Second), 10_500_000},
 		{llm.Gemini, "gemini-2.5-pro", llm.Usage{Input: 200_000}, november, 250_000_000},
 		{llm.Gemini, "gemini-2.5-pro", llm.Usage{Input: 200_001, Output: 1}, november, 500_017_500}, // all at the tier's price
 		{llm.Gemini, "gemini-3.6-flash", usage, november, 5_250_000},
+		{llm.OpenAI, "text-embedding-3-small", llm.Usage{Input: 1000}, november, 20_000}, // $0.02
+		{llm.Gemini, "gemini-embedding-001", llm.Usage{Input: 1000}, november, 150_000},  // $0.15
 		{llm.Local, "whatever:7b", usage, november, 0},
 	} {
 		target := llm.Target{Provider: tt.provider, Endpoint: "eu", Model: tt.model}
@@ -80,7 +86,7 @@ func TestDefaultTableIsWhole(t *testing.T) {
 				t.Errorf("%s: lookup %v, context %d", m.ID, ok, m.Context)
 			}
 			for _, tier := range m.Tiers {
-				if r := tier.Rates; r.Input <= 0 || r.CacheRead <= 0 || r.CacheRead > r.Input || r.CacheWrite < r.Input || r.Output < r.Input {
+				if r := tier.Rates; r.Input <= 0 || r.CacheRead <= 0 || r.CacheRead > r.Input || r.CacheWrite < r.Input || r.Output < r.Input && r.Output != 0 { // 0: of embeddings
 					t.Errorf("%s: implausible rates %+v", m.ID, r)
 				}
 			}
@@ -125,6 +131,7 @@ func TestCostIsExactMonotoneAndAdditive(t *testing.T) {
 		u := llm.Usage{Input: count.Draw(t, "input"), Output: count.Draw(t, "output")}
 		u.CacheRead = rapid.Int64Range(0, u.Input).Draw(t, "read")
 		u.CacheWrite = rapid.Int64Range(0, u.Input-u.CacheRead).Draw(t, "write")
+		u.CacheWrite1h = rapid.Int64Range(0, u.CacheWrite).Draw(t, "write for an hour")
 		return u
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -142,7 +149,8 @@ func TestCostIsExactMonotoneAndAdditive(t *testing.T) {
 		r := m.at(a.Input, november)
 		exact := new(big.Int)
 		for _, part := range [][2]int64{
-			{a.Input - a.CacheRead - a.CacheWrite, r.Input}, {a.CacheRead, r.CacheRead}, {a.CacheWrite, r.CacheWrite}, {a.Output, r.Output},
+			{a.Input - a.CacheRead - a.CacheWrite, r.Input}, {a.CacheRead, r.CacheRead}, {a.CacheWrite - a.CacheWrite1h, r.CacheWrite},
+			{a.CacheWrite1h, r.CacheWrite1h}, {a.Output, r.Output},
 		} {
 			exact.Add(exact, new(big.Int).Mul(big.NewInt(part[0]), big.NewInt(part[1])))
 		}

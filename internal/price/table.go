@@ -88,6 +88,9 @@ func (t *Table) add(row []string) error {
 	if err != nil {
 		return err
 	}
+	if p == llm.Claude {
+		tier.Rates.CacheWrite1h = 2 * tier.Rates.Input
+	}
 	m := t.models[p][id]
 	for _, other := range m.Tiers {
 		if other.From.Equal(tier.From) && other.Above == tier.Above {
@@ -122,7 +125,7 @@ func parseTier(cells []string) (t Tier, err error) {
 		}
 		rates[i] = int64(n)
 	}
-	t.Rates = Rates{Input: rates[0], CacheRead: rates[1], CacheWrite: rates[2], Output: rates[3]}
+	t.Rates = Rates{Input: rates[0], CacheRead: rates[1], CacheWrite: rates[2], CacheWrite1h: rates[2], Output: rates[3]}
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"breakwater/internal/llm"
 	"breakwater/internal/redact"
 	"breakwater/internal/wire"
+
+	"github.com/tidwall/gjson"
 )
 
 // classify says what an answer that is no success means. The body's meaning is
@@ -27,7 +30,67 @@ func classify(failure func(int, []byte) *llm.Failure, status int, header http.He
 	if id := requestID(header); id != "" {
 		f.RequestID = id
 	}
+	f.Header = limits(header)
+	if o := gjson.ParseBytes(body); !f.Class.TellsOnlyOfTarget() && gjson.ValidBytes(body) && o.IsObject() && o.Get("error").Exists() {
+		f.Body = body
+	}
 	return f
+}
+
+// requestIDs are the headers that name a request, the surest first.
+func requestIDs() []string {
+	return []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Cf-Ray"}
+}
+
+// limits keeps of an error's headers those that its caller's SDK looks at: rate
+// limits, waits and request ids, see
+// https://developers.openai.com/api/docs/guides/rate-limits and
+// https://platform.claude.com/docs/en/api/rate-limits (2026-11).
+func limits(from http.Header) http.Header {
+	to := http.Header{}
+	for name, values := range from {
+		if strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Anthropic-Ratelimit-") ||
+			name == "Retry-After" || name == "Retry-After-Ms" || name == "X-Should-Retry" || slices.Contains(requestIDs(), name) {
+			to[name] = values
+		}
+	}
+	return to
+}
+
+// tellCaller fits a failure to the caller of req, whom the upstream was asked
+// for in dialect d. Only one who speaks it gets the upstream's headers, and only
+// such a caller's own headers went there: an account of OpenAI's that they
+// choose and that Breakwater's key does not belong to is this caller's fault.
+func tellCaller(err error, req *llm.Request, d llm.Dialect) error {
+	f, ok := llm.AsFailure(err)
+	switch {
+	case !ok:
+		return err
+	case req.Dialect != d:
+		f.Header, f.Body = nil, nil
+	case f.Class == llm.Auth:
+		if header := wrongAccount(f, req.Header); header != "" {
+			f.Class = llm.BadRequest
+			f.Message = "the caller's header " + header + " names an account that Breakwater's key does not belong to: " + f.Message
+		}
+	}
+	return err
+}
+
+// wrongAccount gives the header that a refusal of OpenAI's speaks of, if the
+// caller sent it. The codes are those that callers report, such as in
+// https://github.com/openai/codex/issues/1000 (2026-11); the documentation
+// names none.
+func wrongAccount(f *llm.Failure, h http.Header) string {
+	message := strings.ToLower(f.Message)
+	for _, header := range []string{"OpenAI-Organization", "OpenAI-Project"} {
+		word := strings.ToLower(strings.TrimPrefix(header, "OpenAI-"))
+		if h.Get(header) != "" && (f.Code == "mismatched_"+word || f.Code == "invalid_"+word ||
+			strings.Contains(message, "no such "+word) || strings.Contains(message, strings.ToLower(header)+" header")) {
+			return header
+		}
+	}
+	return ""
 }
 
 // retryAfter reads how long to wait: retry-after-ms, which OpenAI and Anthropic
@@ -52,7 +115,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 // requestID finds the upstream's own id of the request.
 func requestID(h http.Header) string {
-	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Cf-Ray"} {
+	for _, name := range requestIDs() {
 		if id := h.Get(name); id != "" {
 			return redact.Short(id, 128)
 		}
@@ -88,20 +151,58 @@ func reason(err error) string { return redact.Short(redact.Secrets(err.Error()),
 
 // clean takes the client's own keys out of a failure's text.
 func (c *Client) clean(f *llm.Failure) *llm.Failure {
+	f.Message = c.withoutSecrets(f.Message)
+	f.Code = c.withoutSecrets(f.Code)
+	f.RequestID = c.withoutSecrets(f.RequestID)
+	if c.quotesKey(f.Body) {
+		f.Body = nil
+	}
+	for name, values := range f.Header {
+		f.Header[name] = slices.Clone(values)
+		for i, v := range values {
+			f.Header[name][i] = c.withoutSecrets(v)
+		}
+	}
+	return f
+}
+
+// withoutSecrets takes the client's own keys, and what looks like one, out of a text.
+func (c *Client) withoutSecrets(text string) string {
 	secrets := make([]string, len(c.keys))
 	for i, k := range c.keys {
 		secrets[i] = k.Secret
 	}
-	f.Message = redact.Secrets(f.Message, secrets...)
-	f.Code = redact.Secrets(f.Code, secrets...)
-	f.RequestID = redact.Secrets(f.RequestID, secrets...)
-	return f
+	return redact.Secrets(text, secrets...)
+}
+
+// quotesKey says whether a JSON body has one of the client's own keys in it, or
+// what looks like one, be it in escapes.
+func (c *Client) quotesKey(body []byte) bool {
+	if c.withoutSecrets(string(body)) != string(body) {
+		return true
+	}
+	if !bytes.Contains(body, []byte(`\`)) {
+		return false
+	}
+	var quotes func(v gjson.Result) bool
+	quotes = func(v gjson.Result) (found bool) {
+		if !v.IsObject() && !v.IsArray() {
+			return c.withoutSecrets(v.String()) != v.String()
+		}
+		v.ForEach(func(name, v gjson.Result) bool {
+			found = c.withoutSecrets(name.String()) != name.String() || quotes(v)
+			return !found
+		})
+		return found
+	}
+	return quotes(gjson.ParseBytes(body))
 }
 
 // passedOn gives the upstream's headers that a caller of the same dialect may
 // get: not those of this one connection and body, no cookies, nothing that
-// speaks for the upstream's own address, and nothing that speaks as Breakwater.
-func passedOn(h http.Header) http.Header {
+// speaks for the upstream's own address, nothing that speaks as Breakwater, and
+// none that repeats a key.
+func (c *Client) passedOn(h http.Header) http.Header {
 	kept := h.Clone()
 	for _, list := range h.Values("Connection") {
 		for name := range strings.SplitSeq(list, ",") {
@@ -112,8 +213,11 @@ func passedOn(h http.Header) http.Header {
 		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"Content-Length", "Content-Encoding", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security",
 	}
-	for name := range kept {
-		if slices.Contains(dropped, name) || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Breakwater-") {
+	quotes := func(value string) bool {
+		return slices.ContainsFunc(c.keys, func(k Key) bool { return strings.Contains(value, k.Secret) })
+	}
+	for name, values := range kept {
+		if slices.ContainsFunc(values, quotes) || slices.Contains(dropped, name) || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Breakwater-") {
 			delete(kept, name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,10 @@ type Client struct {
 	base     *url.URL
 	keys     []Key
 	hop      string
+	answers  bool                                       // it has /responses
 	failure  func(status int, body []byte) *llm.Failure // the same in every dialect of the provider
 	http     *http.Client
+	local    localModels // of an Ollama server
 }
 
 // New makes a client with a pool of connections of its own. The error names
@@ -42,6 +45,7 @@ func New(cfg Config) (*Client, error) {
 		base:     base,
 		keys:     cfg.Keys,
 		hop:      cfg.Hop,
+		answers:  cfg.Responses && cfg.Provider == llm.OpenAI,
 		failure:  codec.Failure,
 		http: &http.Client{
 			Transport: transport(timeout),
@@ -65,14 +69,27 @@ func DialectOf(p llm.Provider) llm.Dialect {
 }
 
 // codec speaks the dialect in which the upstream is asked req.
-func (c *Client) codec(*llm.Request) wire.Codec {
-	codec, _ := wire.CodecFor(DialectOf(c.provider))
+func (c *Client) codec(req *llm.Request) wire.Codec {
+	if req.Embed != nil {
+		return wire.EmbedCodec(c.provider, req.Dialect)
+	}
+	d := DialectOf(c.provider)
+	if c.answers && req.Dialect == llm.OpenAIResponses {
+		d = req.Dialect
+	}
+	codec, _ := wire.CodecFor(d)
 	return codec
 }
 
 // Lacks names what req asks for and this model cannot do, see wire.Codec.
 func (c *Client) Lacks(model string, req *llm.Request) []string {
-	return c.codec(req).Lacks(model, req)
+	lacks := c.codec(req).Lacks(model, req)
+	for _, name := range wire.OllamaIncapable(c.local.capabilities(model), req) {
+		if !slices.Contains(lacks, name) {
+			lacks = append(lacks, name)
+		}
+	}
+	return lacks
 }
 
 // Streams says whether the answer to req comes in pieces.
@@ -102,9 +119,13 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Otherwise a ctx that ended is told by its own error.
 func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm.Reply, error) {
 	codec := c.codec(req)
+	req, thoughtless := wire.WithoutThinking(c.local.capabilities(t.Model), req)
 	encoded, err := codec.Encode(t.Model, req)
 	if err != nil {
 		return nil, &llm.Failure{Class: llm.BadRequest, Message: err.Error(), Err: err}
+	}
+	if thoughtless {
+		encoded.Adjusted = append(encoded.Adjusted, "reasoning_effort")
 	}
 	streams := codec.Streams(req)
 	r, err := c.request(ctx, http.MethodPost, c.answerURL(codec.Dialect, t.Model, streams), encoded.Body, req.Via)
@@ -115,17 +136,13 @@ func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm
 		r.Header.Set("Accept", "text/event-stream")
 	}
 	if req.Dialect == codec.Dialect {
-		for name, values := range req.Header {
-			if r.Header.Get(name) == "" || name == "Anthropic-Version" {
-				r.Header[name] = values
-			}
-		}
+		passHeaders(r.Header, req.Header)
 	}
 	resp, err := c.do(r)
 	if err != nil {
-		return nil, err
+		return nil, tellCaller(err, req, codec.Dialect)
 	}
-	reply := &llm.Reply{Dialect: codec.Dialect, Header: passedOn(resp.Header), RequestID: requestID(resp.Header)}
+	reply := &llm.Reply{Dialect: codec.Dialect, Header: c.passedOn(resp.Header), RequestID: requestID(resp.Header)}
 	if len(encoded.Adjusted) > 0 {
 		reply.Header.Set(AdjustedHeader, strings.Join(encoded.Adjusted, ", "))
 	}
@@ -142,6 +159,15 @@ func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm
 	return reply, nil
 }
 
+// passHeaders adds a caller's headers to a call in the caller's own dialect.
+func passHeaders(to, from http.Header) {
+	for name, values := range from {
+		if to.Get(name) == "" || name == "Anthropic-Version" {
+			to[name] = values
+		}
+	}
+}
+
 // answerURL is where a model answers in a dialect.
 func (c *Client) answerURL(d llm.Dialect, model string, streams bool) *url.URL {
 	switch d {
@@ -149,6 +175,20 @@ func (c *Client) answerURL(d llm.Dialect, model string, streams bool) *url.URL {
 		return c.base.JoinPath("v1/messages")
 	case llm.OllamaChat:
 		return c.base.JoinPath("api/chat")
+	case llm.OpenAIResponses:
+		return c.base.JoinPath("responses")
+	case llm.OpenAIEmbeddings:
+		return c.base.JoinPath("embeddings")
+	case llm.OllamaEmbed:
+		return c.base.JoinPath("api/embed")
+	case llm.OllamaEmbeddings:
+		return c.base.JoinPath("api/embeddings")
+	case llm.GeminiEmbed, llm.GeminiBatchEmbed:
+		method := ":embedContent"
+		if d == llm.GeminiBatchEmbed {
+			method = ":batchEmbedContents"
+		}
+		return c.base.JoinPath("v1beta/models", url.PathEscape(strings.TrimPrefix(model, "models/"))+method)
 	case llm.GeminiGenerate:
 		model = "models/" + url.PathEscape(strings.TrimPrefix(model, "models/"))
 		if !streams {

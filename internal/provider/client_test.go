@@ -38,6 +38,14 @@ func upstream(t *testing.T, p llm.Provider, h http.HandlerFunc) *Client {
 	return c
 }
 
+// serverOf starts a server whose handler reads the body itself.
+func serverOf(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // client makes a client of the upstream at the address.
 func client(t *testing.T, p llm.Provider, address string) *Client {
 	t.Helper()

@@ -17,9 +17,9 @@ const (
 	// DefaultConnectTimeout bounds connecting and, again, the TLS handshake. An
 	// upstream across the world that is well needs less than a second.
 	DefaultConnectTimeout = 10 * time.Second
-	// DefaultMaxBody bounds a whole answer, in bytes. Images in base64 make the
-	// largest of tens of MB.
-	DefaultMaxBody = 64 << 20
+	// DefaultMaxBody bounds a whole answer, in bytes. The longest are embeddings:
+	// 2,048 vectors of 3,072 numbers, the most that OpenAI gives, are about 80 MB.
+	DefaultMaxBody = 128 << 20
 	// MaxErrorBody bounds what is read of an error's body, in bytes: the longest
 	// that providers send is a few KB.
 	MaxErrorBody = 64 << 10
@@ -53,6 +53,9 @@ type Config struct {
 	BaseURL string
 	// Keys are the provider's keys; the first is used. Ollama needs none.
 	Keys []Key
+	// Responses says that an OpenAI upstream has /responses, which many servers
+	// that speak OpenAI's API lack: callers of that door are passed on to it.
+	Responses bool
 	// ConnectTimeout is DefaultConnectTimeout where it is 0.
 	ConnectTimeout time.Duration
 	// Hop names this Breakwater in HopHeader.

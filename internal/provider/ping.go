@@ -10,10 +10,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/wire"
 
 	"github.com/ollama/ollama/api"
+	"github.com/tidwall/gjson"
 )
 
 // maxPages bounds how often a list of models is continued: a thousand models a
@@ -24,6 +27,19 @@ const maxPages = 10
 type Status struct {
 	Version string   // of an Ollama server; "" elsewhere
 	Models  []string // as callers write them, in the provider's order
+	// Details has what was told of Models beside their names, by name.
+	Details map[string]Detail
+}
+
+// Detail is what a provider tells of a model beside its name. What it does not
+// tell is zero.
+type Detail struct {
+	Title     string    // its name for people
+	Created   time.Time // when it was released
+	MaxInput  int64     // tokens
+	MaxOutput int64     // tokens
+	// Local is what an Ollama server tells of its own model; nil elsewhere.
+	Local *wire.OllamaModel
 }
 
 // Ping asks the provider for its models, which costs nothing and shows that it
@@ -44,17 +60,49 @@ func (c *Client) Ping(ctx context.Context) (Status, error) {
 // modelList is a page of OpenAI's and Anthropic's lists (data) or Gemini's
 // (models).
 type modelList struct {
-	Data []struct {
-		ID string `json:"id"`
-	} `json:"data"`
-	HasMore bool   `json:"has_more"`
-	LastID  string `json:"last_id"`
+	Data    []json.RawMessage `json:"data"`
+	HasMore bool              `json:"has_more"`
+	LastID  string            `json:"last_id"`
 
-	Models []struct {
-		Name    string   `json:"name"`
-		Methods []string `json:"supportedGenerationMethods"`
-	} `json:"models"`
-	NextPage string `json:"nextPageToken"`
+	Models   []json.RawMessage `json:"models"`
+	NextPage string            `json:"nextPageToken"`
+}
+
+// add adds a model to the status, with its name as callers write it.
+func (s *Status) add(name string, d Detail) {
+	s.Models = append(s.Models, name)
+	if s.Details == nil {
+		s.Details = make(map[string]Detail)
+	}
+	s.Details[name] = d
+}
+
+// add adds the page's models. Servers that only resemble a provider's may tell
+// anything beside the names.
+func (l modelList) add(s *Status) {
+	for _, raw := range l.Data {
+		m := gjson.ParseBytes(raw)
+		d := Detail{
+			Title: m.Get("display_name").String(), Created: m.Get("created_at").Time(),
+			MaxInput: m.Get("max_input_tokens").Int(), MaxOutput: m.Get("max_tokens").Int(),
+		}
+		if created := m.Get("created"); created.Type == gjson.Number {
+			d.Created = time.Unix(created.Int(), 0).UTC()
+		}
+		s.add(m.Get("id").String(), d)
+	}
+	for _, raw := range l.Models {
+		m := gjson.ParseBytes(raw)
+		methods := m.Get("supportedGenerationMethods").Array()
+		if len(methods) > 0 && !slices.ContainsFunc(methods, func(v gjson.Result) bool {
+			return v.String() == "generateContent" || v.String() == "embedContent"
+		}) {
+			continue // for pictures, films and the like
+		}
+		s.add(strings.TrimPrefix(m.Get("name").String(), "models/"), Detail{
+			Title: m.Get("displayName").String(), MaxInput: m.Get("inputTokenLimit").Int(), MaxOutput: m.Get("outputTokenLimit").Int(),
+		})
+	}
 }
 
 // models reads a list, page by page where there are several: more is the
@@ -66,14 +114,7 @@ func (c *Client) models(ctx context.Context, u *url.URL, more string) (Status, e
 		if err != nil {
 			return Status{}, err
 		}
-		for _, m := range list.Data {
-			status.Models = append(status.Models, m.ID)
-		}
-		for _, m := range list.Models {
-			if len(m.Methods) == 0 || slices.Contains(m.Methods, "generateContent") { // not for embeddings only
-				status.Models = append(status.Models, strings.TrimPrefix(m.Name, "models/"))
-			}
-		}
+		list.add(&status)
 		next := list.NextPage
 		if list.HasMore {
 			next = list.LastID
@@ -106,9 +147,14 @@ func (c *Client) page(ctx context.Context, u *url.URL) (list modelList, err erro
 	return list, nil
 }
 
-// pingOllama asks by Ollama's own client for version and models.
+// ollama is Ollama's own client.
+func (c *Client) ollama() *api.Client {
+	return api.NewClient(c.base, &http.Client{Transport: ollamaTransport{c}, CheckRedirect: c.http.CheckRedirect})
+}
+
+// pingOllama asks for version and models.
 func (c *Client) pingOllama(ctx context.Context) (Status, error) {
-	client := api.NewClient(c.base, &http.Client{Transport: ollamaTransport{c}, CheckRedirect: c.http.CheckRedirect})
+	client := c.ollama()
 	version, err := client.Version(ctx)
 	if err != nil {
 		return Status{}, c.ollamaFailed(ctx, err)
@@ -118,8 +164,8 @@ func (c *Client) pingOllama(ctx context.Context) (Status, error) {
 		return Status{}, c.ollamaFailed(ctx, err)
 	}
 	status := Status{Version: version, Models: []string{}}
-	for _, m := range list.Models {
-		status.Models = append(status.Models, m.Name)
+	for _, m := range c.local.refresh(ctx, client, list.Models) {
+		status.add(m.Name, Detail{Local: m})
 	}
 	return status, nil
 }

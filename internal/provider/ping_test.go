@@ -15,19 +15,20 @@ func TestPingListsModelsAsCallersWriteThem(t *testing.T) {
 		"/v1/models":                               `{"object":"list","data":[{"id":"gpt-4o"},{"id":"o3"}]}`,
 		"/v1/models?limit=1000":                    `{"data":[{"id":"claude-a"}],"has_more":true,"last_id":"claude-a"}`,
 		"/v1/models?after_id=claude-a&limit=1000":  `{"data":[{"id":"claude-b"}],"has_more":false,"last_id":"claude-b"}`,
-		"/v1beta/models?pageSize=1000":             `{"models":[{"name":"models/gemini-a","supportedGenerationMethods":["generateContent"]},{"name":"models/embed","supportedGenerationMethods":["embedContent"]}],"nextPageToken":"t"}`,
+		"/v1beta/models?pageSize=1000":             `{"models":[{"name":"models/gemini-a","supportedGenerationMethods":["generateContent"]},{"name":"models/embed","supportedGenerationMethods":["embedContent"]},{"name":"models/film","supportedGenerationMethods":["predictLongRunning"]}],"nextPageToken":"t"}`,
 		"/v1beta/models?pageSize=1000&pageToken=t": `{"models":[{"name":"models/gemini-b"}]}`,
 		"/api/version":                             `{"version":"0.34.3"}`,
 		"/api/tags":                                `{"models":[{"name":"llama3:latest","model":"llama3:latest"}]}`,
+		"/api/show":                                `{"capabilities":["completion"]}`,
 	}
 	for p, want := range map[llm.Provider]Status{
 		llm.OpenAI: {Models: []string{"gpt-4o", "o3"}},
 		llm.Claude: {Models: []string{"claude-a", "claude-b"}},
-		llm.Gemini: {Models: []string{"gemini-a", "gemini-b"}},
+		llm.Gemini: {Models: []string{"gemini-a", "embed", "gemini-b"}},
 		llm.Local:  {Version: "0.34.3", Models: []string{"llama3:latest"}},
 	} {
 		c := upstream(t, p, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodGet || r.Header.Get(HopHeader) != "bw1" {
+			if r.Method != http.MethodGet && r.URL.Path != "/api/show" || r.Header.Get(HopHeader) != "bw1" {
 				t.Errorf("%s: %s %v", p, r.Method, r.Header)
 			}
 			page, ok := pages[r.RequestURI]

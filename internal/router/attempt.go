@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
 )
 
@@ -28,8 +29,9 @@ type Timeouts struct {
 // of the same dialect before the first content commits the route.
 const maxPreamble = 256
 
-// maxAnswer bounds an answer that is held until it is whole, in bytes.
-const maxAnswer = 64 << 20
+// maxAnswer bounds an answer that is held until it is whole, in bytes; see
+// provider.DefaultMaxBody.
+const maxAnswer = provider.DefaultMaxBody
 
 // attempt is one call of an upstream, from its permit to its end.
 type attempt struct {
@@ -42,6 +44,8 @@ type attempt struct {
 	cancel   context.CancelCauseFunc
 	patience time.Duration // from the start to the first piece
 	reply    *llm.Reply
+	silence  *time.Timer // ends the attempt while it waits for the next piece; nil before
+	more     bool        // the next piece is at hand
 	held     []llm.Chunk // read, not yet passed on
 	whole    bool        // held is all there is
 	priced   bool        // the model's price is known
@@ -176,6 +180,7 @@ func (a *attempt) next() (llm.Chunk, error) {
 	if len(a.held) > 0 {
 		chunk := a.held[0]
 		a.held = a.held[1:]
+		chunk.More = len(a.held) > 0 || chunk.More && !a.whole
 		return chunk, nil
 	}
 	if a.whole {
@@ -195,8 +200,17 @@ func (a *attempt) next() (llm.Chunk, error) {
 // pull reads on. The silence deadline runs only while it waits for the
 // upstream, so a caller that reads slowly is not the target's fault.
 func (a *attempt) pull() (llm.Chunk, error) {
-	defer a.within(a.endpoint.Timeouts.Silence, "in mid-answer").Stop()
-	return a.reply.Next()
+	if !a.more {
+		if a.silence == nil {
+			a.silence = a.within(a.endpoint.Timeouts.Silence, "in mid-answer")
+		} else {
+			a.silence.Reset(a.endpoint.Timeouts.Silence)
+		}
+		defer a.silence.Stop()
+	}
+	chunk, err := a.reply.Next()
+	a.more = chunk.More
+	return chunk, err
 }
 
 // failure says what an upstream's error means: a deadline of ours, the

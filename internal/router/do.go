@@ -36,6 +36,9 @@ type Answer struct {
 	Header   http.Header
 	Attempts int
 	Reason   string
+	// Waiting, where set, is called before Next waits for somebody else to go
+	// on with the answer, which may take long.
+	Waiting func()
 
 	router   *HybridRouter
 	caller   context.Context // the request's own, for those who go on with its answer
@@ -49,7 +52,11 @@ type Answer struct {
 	seam     *seam // nil before a handover
 	before   llm.Usage
 	handover *Handover
-	ended    error // what Next gives from now on
+	// How often it changed hands, whom it came back to, whose failure was counted.
+	handovers int
+	again     map[int]bool
+	counted   map[llm.Target]bool
+	ended     error // what Next gives from now on
 }
 
 // Do routes a request: it tries the candidates in order until one gives its
@@ -57,9 +64,9 @@ type Answer struct {
 // already recorded.
 func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace := r.newTrace(call)
-	p, ok := r.plan(call.Request.Model)
-	if !ok {
-		return nil, r.refuse(trace, r.unknownModel(call.Request.Model))
+	p, e := r.plan(call.Request)
+	if e != nil {
+		return nil, r.refuse(trace, e)
 	}
 	trace.Preferred = p.preferred
 	trace.Plan = p.outcome
@@ -191,8 +198,11 @@ func (a *Answer) Next() (llm.Chunk, error) {
 		}
 		return chunk, nil
 	}
-	if f, ok := llm.AsFailure(err); ok && a.goOn(f) {
-		return a.Next()
+	if f, ok := llm.AsFailure(err); ok {
+		if f = a.goOn(f); f == nil {
+			return a.Next()
+		}
+		err = f
 	}
 	a.finish(err)
 	return llm.Chunk{}, a.ended
@@ -221,11 +231,14 @@ func (a *Answer) finish(err error) {
 		f, _ := llm.AsFailure(err)
 		if !a.settled {
 			a.router.end(a.attempt, f)
-			a.attempt.settle(f)
+			a.settle(a.attempt, f)
 		}
 		trace.Outcome, trace.Status = record.Failed, 502
-		if f.Class == llm.Cancelled {
+		switch f.Class {
+		case llm.Cancelled:
 			trace.Outcome, trace.Status = record.Abandoned, StatusAbandoned
+		case llm.Deadline:
+			trace.Status = 504
 		}
 		a.plan.failed(a.served, f)
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 	"unicode/utf8"
 
@@ -24,6 +25,11 @@ type Error struct {
 	RetryAfter time.Duration // 0 where waiting does not help
 	Request    record.ID
 	Attempts   int
+	// Header holds what one provider told the caller in their common dialect:
+	// rate limits, waits and request ids; see llm.Failure.
+	Header http.Header
+	// Body is the refusal of a provider in the caller's own dialect, as it came.
+	Body []byte
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -54,7 +60,8 @@ func late(p *plan) *Error {
 // refusal passes on a provider's refusal of the request itself.
 func refusal(target llm.Target, f *llm.Failure) *Error {
 	e := &Error{Status: 400, Type: "invalid_request_error", Code: f.Code,
-		Message: fmt.Sprintf("%s refused the request: %s", target.Provider.Title(), f.Message)}
+		Message: fmt.Sprintf("%s refused the request: %s", target.Provider.Title(), f.Message),
+		Header:  f.Header, Body: f.Body}
 	if f.Status >= 400 && f.Status < 500 {
 		e.Status = f.Status
 	}

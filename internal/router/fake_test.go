@@ -91,7 +91,7 @@ func (f *fake) Lacks(_ string, req *llm.Request) []string {
 	if req.Dialect == f.dialect {
 		return nil
 	}
-	if last := req.Messages[len(req.Messages)-1]; last.Role == llm.Assistant && !f.prefill {
+	if n := len(req.Messages); n > 0 && req.Messages[n-1].Role == llm.Assistant && !f.prefill {
 		return append(req.Beyond, "messages.prefill")
 	}
 	return req.Beyond

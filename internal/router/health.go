@@ -157,7 +157,7 @@ func (r *HybridRouter) Pinged(p llm.Provider, endpoint string, status provider.S
 		}
 		e.heard("")
 		e.mu.Lock()
-		e.discovered = status.Models
+		e.discovered, e.details = status.Models, status.Details
 		e.mu.Unlock()
 	}
 }
@@ -179,6 +179,7 @@ func pingTrouble(err error) string {
 type Model struct {
 	ID       string
 	Provider llm.Provider
+	Detail   provider.Detail // what the provider's list tells of it
 }
 
 // Models lists what callers may ask for: "auto" and the providers' words, aliases
@@ -207,11 +208,21 @@ func (r *HybridRouter) modelsOf(p llm.Provider) []Model {
 		e.mu.Lock()
 		names := append([]string{string(p), e.DefaultModel}, e.Models...)
 		names = append(names, e.discovered...)
+		details := e.details
 		e.mu.Unlock()
+		detail := func(name string) provider.Detail {
+			if name == string(p) { // the provider's word means its default model
+				name = e.DefaultModel
+			}
+			if d, ok := details[name]; ok {
+				return d
+			}
+			return details[name+":latest"] // as Ollama itself reads a name
+		}
 		for _, name := range names {
 			if !seen[name] {
 				seen[name] = true
-				models = append(models, Model{ID: name, Provider: p})
+				models = append(models, Model{ID: name, Provider: p, Detail: detail(name)})
 			}
 		}
 	}

@@ -2,6 +2,8 @@ package router
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,22 +26,27 @@ type plan struct {
 
 // plan lists the candidates of a request: those of the operator's route for
 // this model, or else the provider that the model's name means and then the
-// chain, each with its default model.
-func (r *HybridRouter) plan(model string) (*plan, bool) {
+// chain, each with its default model. Embeddings have no chain.
+func (r *HybridRouter) plan(req *llm.Request) (*plan, *Error) {
 	var wishes []wish
-	if route, ok := r.routes[model]; ok {
+	if route, ok := r.routes[req.Model]; ok {
 		for _, target := range route.Targets {
 			w, _ := r.resolve(target) // New saw to it that each resolves
 			wishes = append(wishes, w)
 		}
 	} else {
-		first, ok := r.resolve(model)
+		first, ok := r.resolve(req.Model)
 		if !ok {
-			return nil, false
+			return nil, r.unknownModel(req.Model)
 		}
 		wishes = append(wishes, first)
 		for _, p := range r.order(first.provider)[1:] {
 			wishes = append(wishes, wish{provider: p})
+		}
+	}
+	if req.Embed != nil {
+		if wishes = named(wishes); len(wishes) == 0 {
+			return nil, noEmbeddingModel(req.Model)
 		}
 	}
 	p := &plan{preferred: wishes[0].provider}
@@ -49,7 +56,13 @@ func (r *HybridRouter) plan(model string) (*plan, bool) {
 			p.outcome = append(p.outcome, record.Candidate{Target: e.target(w.model), Verdict: record.VerdictNotNeeded})
 		}
 	}
-	return p, true
+	return p, nil
+}
+
+// named keeps the wishes for a model by name. Vectors of different models
+// cannot be compared, so an embedding goes to no model that nobody asked for.
+func named(wishes []wish) []wish {
+	return slices.DeleteFunc(wishes, func(w wish) bool { return w.model == "" })
 }
 
 // lacks names what the request asks for and the candidate cannot do.
@@ -128,6 +141,8 @@ func verdictWords(c record.Candidate) string {
 		return "has no key"
 	case record.VerdictProviderDisabled:
 		return "is disabled"
+	case record.VerdictNoSuchModel:
+		return "has no such model"
 	case record.VerdictCapabilityMissing:
 		return c.Detail
 	}
@@ -141,7 +156,7 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 	for i, c := range p.outcome {
 		allOpen = allOpen && (c.Verdict == record.VerdictBreakerOpen || p.candidates[i].endpoint.Unusable != "")
 	}
-	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available", Attempts: len(failures)}
+	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available"}
 	switch {
 	case len(failures) > 0:
 		e.Status, e.Code = 502, "all_providers_failed"
@@ -149,15 +164,20 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 			e.Status, e.Code = 504, "all_providers_timed_out"
 		} else if all(failures, llm.RateLimit) || all(failures, llm.Quota) {
 			e.Status, e.Type, e.Code = 429, "rate_limit_error", "all_providers_rate_limited"
+		} else if all(failures, llm.NoSuchModel) {
+			e.Status, e.Type, e.Code, e.Param = 404, "invalid_request_error", "model_not_found", "model"
 		}
 		e.RetryAfter = shortestWait(failures)
+		if len(failures) == 1 || e.Status == 429 {
+			e.Header = lastHeader(failures)
+		}
 	case p.lacks(req) != "":
 		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
 		e.Param = p.lacks(req)
 	case allOpen && !r.nextProbe(p).IsZero():
 		e.Code = "all_breakers_open"
 	}
-	e.Message = "no provider could answer: " + p.words()
+	e.Message = "no provider could answer: " + p.words() + providersWords(failures)
 	if probe := r.nextProbe(p); !probe.IsZero() && e.Status == 503 {
 		e.RetryAfter = max(time.Until(probe), time.Second)
 		e.Message += fmt.Sprintf("; the next probe is at %s", probe.Format("15:04:05 MST"))
@@ -210,6 +230,19 @@ func (r *HybridRouter) nextProbe(p *plan) time.Time {
 	return next
 }
 
+// providersWords gives what the only provider that was asked said, in its own
+// words; "" where there were several, or none that it said over HTTP.
+func providersWords(failures []*llm.Failure) string {
+	if len(failures) != 1 || failures[0].Status < 400 {
+		return ""
+	}
+	words := ": " + failures[0].Message
+	if code := failures[0].Code; code != "" {
+		words = ": " + code + words
+	}
+	return words
+}
+
 func all(failures []*llm.Failure, class llm.FailureClass) bool {
 	for _, f := range failures {
 		if f.Class != class {
@@ -217,6 +250,16 @@ func all(failures []*llm.Failure, class llm.FailureClass) bool {
 		}
 	}
 	return len(failures) > 0
+}
+
+// lastHeader gives the headers of the last failure that has some.
+func lastHeader(failures []*llm.Failure) http.Header {
+	for _, f := range slices.Backward(failures) {
+		if len(f.Header) > 0 {
+			return f.Header
+		}
+	}
+	return nil
 }
 
 // shortestWait gives the earliest instant at which a provider asked to be tried again.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
@@ -25,6 +27,9 @@ const (
 	RecoverError Recovery = "error"
 )
 
+// maxHandovers bounds how often one answer changes hands: each time is paid for.
+const maxHandovers = 3
+
 // maxContinued bounds the text, in bytes, that is kept to be gone on from.
 const maxContinued = 1 << 20
 
@@ -42,7 +47,7 @@ func (s *said) note(c llm.Chunk) {
 	}
 	s.text.WriteString(c.Text)
 	s.thinking.WriteString(c.Thinking)
-	s.more = c.Choice != 0 || c.Call != nil || c.Refusal != "" || c.Opaque || c.Cite != nil || c.Finish != "" || c.Logprobs != nil ||
+	s.more = c.Choice != 0 || c.Call != nil || c.Refusal != "" || c.Opaque && c.Thinking == "" || c.Cite != nil || c.Finish != "" || c.Logprobs != nil ||
 		s.text.Len()+s.thinking.Len() > maxContinued
 }
 
@@ -61,6 +66,9 @@ func (a *Answer) Handover() *Handover {
 	a.handover = nil
 	return h
 }
+
+// HandedOver says whether somebody else went on with the answer.
+func (a *Answer) HandedOver() bool { return a.handovers > 0 }
 
 // continuable says whether the answer to a request may be gone on with by
 // somebody else, should it break off: one text in a stream, without a form
@@ -84,43 +92,79 @@ func mendable(f *llm.Failure) bool {
 }
 
 // goOn has another candidate, or as a last resort the same one, continue an
-// answer that broke off. It says whether one does.
-func (a *Answer) goOn(f *llm.Failure) bool {
+// answer that broke off. It gives the failure that the answer ends with, or nil
+// where it goes on.
+func (a *Answer) goOn(f *llm.Failure) *llm.Failure {
 	// The items of a Responses stream have ids, which another's would not fit.
-	if a.said == nil || a.said.more || !mendable(f) || a.Dialect == llm.OpenAIResponses {
-		return false
+	if a.said == nil || a.said.more || !mendable(f) || a.Dialect == llm.OpenAIResponses || a.handovers == maxHandovers {
+		return f
+	}
+	if a.Waiting != nil {
+		a.Waiting()
 	}
 	r, p, broken := a.router, a.plan, a.attempt
 	r.end(broken, f)
-	broken.settle(f)
+	a.settle(broken, f)
 	a.trace.Attempts = append(a.trace.Attempts, broken.Attempt)
 	p.failed(a.served, f)
 	a.settled = true
-	order := make([]int, 0, len(p.candidates))
-	for i := range p.candidates {
-		if p.outcome[i].Verdict == record.VerdictNotNeeded {
-			order = append(order, i)
+	for _, i := range a.successors() {
+		next, rest, failed := a.continueAt(i)
+		if failed != nil && (failed.Class == llm.Cancelled || failed.Class == llm.Deadline) {
+			return failed
 		}
-	}
-	for _, i := range append(order, a.served) {
-		next, rest := a.continueAt(i)
 		if next == nil {
 			continue
 		}
+		a.handovers++
 		a.handover = &Handover{From: a.Target, To: next.target, Thinking: a.said.thinking.String(), Text: a.said.text.String()}
 		a.seam = rest
-		p.outcome[i].Verdict = record.VerdictServed
+		p.outcome[i].Verdict, p.outcome[i].Detail = record.VerdictServed, ""
 		a.trace.Reason = fmt.Sprintf("%s; %s stopped in the middle (%s), so %s went on", a.trace.Reason, broken.target.Provider.Title(), brief(f), next.target.Provider.Title())
 		r.log.Info("handover in mid-answer", "request", a.ID.String(), "from", broken.target.String(), "to", next.target.String())
 		a.before = a.before.Add(llm.Usage{Output: broken.Usage.Output, Reasoning: broken.Usage.Reasoning})
 		a.attempt, a.served, a.Target, a.settled = next, i, next.target, false
-		return true
+		return nil
 	}
-	return false
+	return f
 }
 
-// continueAt has candidate i go on. It gives nil where it cannot.
-func (a *Answer) continueAt(i int) (*attempt, *seam) {
+// successors lists the candidates that may go on: those that were not asked
+// yet, and then the one that broke off, if it never did before.
+func (a *Answer) successors() []int {
+	var order []int
+	for i := range a.plan.candidates {
+		if a.plan.outcome[i].Verdict == record.VerdictNotNeeded {
+			order = append(order, i)
+		}
+	}
+	if a.again[a.served] {
+		return order
+	}
+	if a.again == nil {
+		a.again = make(map[int]bool)
+	}
+	a.again[a.served] = true
+	return append(order, a.served)
+}
+
+// settle settles an attempt's permit. One request counts at most one failure
+// of a target: a prompt that breaks a model must not take it from everybody.
+func (a *Answer) settle(broken *attempt, f *llm.Failure) {
+	if a.counted[broken.target] {
+		broken.permit.neutral()
+		return
+	}
+	if a.counted == nil {
+		a.counted = make(map[llm.Target]bool)
+	}
+	a.counted[broken.target] = true
+	broken.settle(f)
+}
+
+// continueAt has candidate i go on. It gives nil where it cannot, and the
+// failure where it was asked.
+func (a *Answer) continueAt(i int) (*attempt, *seam, *llm.Failure) {
 	r, p := a.router, a.plan
 	c := p.candidates[i]
 	req, s := continuation(a.call.Request, a.said.text.String())
@@ -129,19 +173,19 @@ func (a *Answer) continueAt(i int) (*attempt, *seam) {
 	}
 	permit, canary := r.admit(p, i, req, false)
 	if permit == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	call := *a.call
 	call.Request = req
 	next := newAttempt(c, permit, canary, &call)
 	f := r.start(a.caller, next, *req)
 	if f == nil {
-		return next, s
+		return next, s, nil
 	}
-	next.settle(f)
+	a.settle(next, f)
 	a.trace.Attempts = append(a.trace.Attempts, next.Attempt)
 	p.failed(i, f)
-	return nil, nil
+	return nil, nil, f
 }
 
 // continuation asks a model that takes the beginning of its own answer.
@@ -183,11 +227,11 @@ func lastWords(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
-	tail := text[len(text)-most:]
-	if i := strings.IndexAny(tail, " \n\t"); i >= 0 {
+	tail := strings.ToValidUTF8(text[len(text)-most:], "")
+	if i := strings.IndexAny(strings.TrimRight(tail, " \n\t"), " \n\t"); i >= 0 {
 		return tail[i+1:]
 	}
-	return strings.ToValidUTF8(tail, "")
+	return tail
 }
 
 // seam joins a continuation to what was sent: an overlap is cut out.
@@ -201,7 +245,11 @@ type seam struct {
 
 // join gives what the caller is to see of a chunk; false where it is held back.
 func (s *seam) join(c llm.Chunk) (llm.Chunk, bool) {
-	c.Raw, c.Thinking, c.Signature, c.Redacted = nil, "", "", false // another mind's reasoning comes too late
+	c.More = false                                 // what follows may be held back
+	c.Raw, c.Thinking, c.Redacted = nil, "", false // another mind's reasoning comes too late
+	if c.Call == nil {
+		c.Signature = ""
+	}
 	if s.joined {
 		return c, true
 	}
@@ -232,6 +280,7 @@ func (s *seam) cut() string {
 		return text
 	}
 	trimmed := strings.TrimLeft(text, " \n\t\"«“…")
+	newWord := strings.TrimLeft(text, " \n\t") != text // so the end of what was sent is no beginning of it
 	if i := strings.Index(trimmed, s.tail); i >= 0 {
 		return trimmed[i+len(s.tail):] // perhaps after a few words of its own
 	}
@@ -239,17 +288,23 @@ func (s *seam) cut() string {
 		if from > 0 && !strings.ContainsAny(s.tail[from-1:from], " \n\t") {
 			continue // not the beginning of a word: a chance likeness
 		}
-		overlap := s.tail[from:]
-		if rest, ok := strings.CutPrefix(trimmed, overlap); ok {
-			return rest
+		overlap := strings.TrimRight(s.tail[from:], " \n\t")
+		rest, ok := strings.CutPrefix(trimmed, overlap)
+		if !ok || overlap == "" || newWord && goesOnWord(rest) {
+			continue
 		}
-		if bare := strings.TrimRight(overlap, " \n\t"); bare != "" {
-			if rest, ok := strings.CutPrefix(trimmed, bare); ok { // its white space differs
-				return strings.TrimLeft(rest, " \n\t")
-			}
+		if len(overlap) < len(s.tail[from:]) { // its white space may differ
+			rest = strings.TrimLeft(rest, " \n\t")
 		}
+		return rest
 	}
 	return text
+}
+
+// goesOnWord says whether a text begins within a word.
+func goesOnWord(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
 // rest gives what the seam still holds back when the continuation has ended.

@@ -1,9 +1,11 @@
 package router
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -21,7 +23,7 @@ func TestAStreamThatBreaksOffIsContinuedBySomebodyElse(t *testing.T) {
 			text, err := h.ask(t.Context(), chat("gemini", true))
 			mustSay(t, text, err, "hello from claude") // who repeated "hello ", as it was asked to
 			asked := h.claude.last.Messages
-			if n := len(asked); n != 3 || asked[1].Role != llm.Assistant || asked[1].Text() != "hello" || !strings.HasSuffix(asked[2].Text(), "hello ") {
+			if len(asked) != 3 || asked[1].Role != llm.Assistant || asked[1].Text() != "hello" || !strings.HasSuffix(asked[2].Text(), "hello ") {
 				t.Errorf("%s: the second one was asked %+v", name, asked)
 			}
 			trace := h.log.last(t)
@@ -46,7 +48,7 @@ func TestAModelThatTakesTheBeginningOfItsAnswerIsGivenIt(t *testing.T) {
 	text, err := h.ask(t.Context(), req)
 	mustSay(t, text, err, "hello from geminihello from claude") // a real one would go on
 	asked := h.claude.last
-	if n := len(asked.Messages); n != 2 || asked.Messages[1].Text() != "hello from gemini" || *asked.MaxTokens != 96 {
+	if len(asked.Messages) != 2 || asked.Messages[1].Text() != "hello from gemini" || *asked.MaxTokens != 96 {
 		t.Errorf("it was asked %+v, at most %d tokens", asked.Messages, *asked.MaxTokens)
 	}
 	if *req.MaxTokens != 100 || len(req.Messages) != 1 {
@@ -131,6 +133,9 @@ func TestTheSeamCutsWhatIsRepeated(t *testing.T) {
 		{"I like the ban", "ana", "I like the banana"}, // "an" is no repetition
 		{"The harbour stays", "Of course: \"The harbour stays calm.", "The harbour stays calm."},
 		{"Das Café ", "Café öffnet", "Das Café öffnet"},
+		{"The cat sat on the", " theatre steps.", "The cat sat on the theatre steps."},
+		{"I have a", " apple.", "I have a apple."},
+		{"潮が満ちてくる。", "潮が満ちてくる。船が出る。", "潮が満ちてくる。船が出る。"},
 	} {
 		_, s := instruction(&llm.Request{}, c.sent)
 		got := c.sent
@@ -174,10 +179,8 @@ func TestTheSeamIsInvisible(t *testing.T) {
 			}
 			goesOn = goesOn[n:]
 		}
-		for _, end := range []llm.Chunk{{Finish: llm.FinishStop}} {
-			if joined, ok := s.join(end); ok {
-				got += joined.Text
-			}
+		if joined, ok := s.join(llm.Chunk{Finish: llm.FinishStop}); ok {
+			got += joined.Text
 		}
 		for rest, ok := s.rest(); ok; rest, ok = s.rest() {
 			got += rest.Text
@@ -186,4 +189,103 @@ func TestTheSeamIsInvisible(t *testing.T) {
 			t.Fatalf("sent %q and the rest made %q, want %q", sent, got, text)
 		}
 	})
+}
+
+// A prompt that breaks every model it meets is paid for a few times, not until
+// the breakers open, and takes no target from the others.
+func TestHandoversHaveABound(t *testing.T) {
+	h := newHouse(t, continues, func(c *Config) { c.Chain, c.Endpoints = []llm.Provider{llm.Gemini}, c.Endpoints[:1] })
+	h.gemini.set(&act{cutAt: 1})
+	for range 2 {
+		if _, err := h.ask(t.Context(), chat("gemini", true)); err == nil {
+			t.Error("an answer without an end was complete")
+		}
+	}
+	if got := h.gemini.count(); got != 4 {
+		t.Errorf("two requests were asked %d times, want twice each", got)
+	}
+	if changes := h.log.changes(); len(changes) != 0 || h.Breakers()[0].Failures != 2 {
+		t.Errorf("two requests counted %d failures: %v", h.Breakers()[0].Failures, changes)
+	}
+
+	h = newHouse(t, continues)
+	for _, f := range []*fake{h.gemini, h.claude, h.openai, h.local} {
+		f.set(&act{cutAt: 1})
+	}
+	if _, err := h.ask(t.Context(), chat("gemini", true)); err == nil {
+		t.Error("an answer without an end was complete")
+	}
+	if got := len(h.log.last(t).Attempts); got != 1+maxHandovers {
+		t.Errorf("%d attempts, want %d", got, 1+maxHandovers)
+	}
+}
+
+func TestAHandoverEndsWithItsCaller(t *testing.T) {
+	for name, want := range map[string]struct {
+		class   llm.FailureClass
+		outcome record.Outcome
+		status  int
+	}{"gone": {llm.Cancelled, record.Abandoned, StatusAbandoned}, "out of time": {llm.Deadline, record.Failed, 504}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t, continues)
+			h.gemini.script = []act{{cutAt: 1}}
+			h.claude.set(&act{silent: true})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(time.Second, func() {
+				if want.class == llm.Deadline {
+					cancel(&llm.Failure{Class: llm.Deadline})
+				}
+				cancel(nil)
+			})
+			began := time.Now()
+			h.ask(ctx, chat("gemini", true))
+			trace := h.log.last(t)
+			if time.Since(began) != time.Second || trace.Outcome != want.outcome || trace.Status != want.status || len(trace.Attempts) != 2 || trace.Attempts[1].Class != want.class {
+				t.Errorf("%s: after %v: %+v", name, time.Since(began), trace)
+			}
+			if h.openai.count() != 0 || len(h.log.changes()) != 0 {
+				t.Errorf("%s: others were asked, or breakers moved", name)
+			}
+		})
+	}
+}
+
+// What was sent must reach the caller before the wait for somebody else.
+func TestTheCallerIsToldBeforeAHandoverIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, continues)
+		h.gemini.script = []act{{cutAt: 1}}
+		h.claude.script = []act{{wait: time.Minute}}
+		began := time.Now()
+		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Close()
+		var told time.Duration = -1
+		answer.Waiting = func() { told = time.Since(began) }
+		for err == nil {
+			_, err = answer.Next()
+		}
+		if told != 0 || time.Since(began) != time.Minute || !answer.HandedOver() {
+			t.Errorf("told after %v, done after %v", told, time.Since(began))
+		}
+	})
+}
+
+func TestACallThatGoesOnKeepsItsSignature(t *testing.T) {
+	s := &seam{tail: "words", repeats: true}
+	call := llm.Chunk{Call: &llm.CallDelta{ID: "c", Name: "f", Args: "{}"}, Signature: "sig", SignedBy: llm.Gemini}
+	if _, ok := s.join(llm.Chunk{Text: "words"}); ok {
+		t.Error("the repetition was not held back")
+	}
+	if joined, ok := s.join(call); ok {
+		t.Errorf("text %q came with nothing to say", joined.Text)
+	}
+	if joined, ok := s.rest(); !ok || joined.Call == nil || joined.Signature != "sig" {
+		t.Errorf("the call came as %+v", joined)
+	}
+	if joined, ok := s.join(llm.Chunk{Thinking: "hm", Signature: "sig"}); ok && (joined.Thinking != "" || joined.Signature != "") {
+		t.Errorf("another mind's reasoning came through: %+v", joined)
+	}
 }

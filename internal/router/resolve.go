@@ -18,7 +18,9 @@ type wish struct {
 // family tells a provider by the shape of its models' names.
 func family(model string) (llm.Provider, bool) {
 	switch {
-	case strings.HasPrefix(model, "gpt-"), strings.HasPrefix(model, "chatgpt-"),
+	case strings.HasPrefix(model, "text-embedding-00"), strings.HasPrefix(model, "embedding-00"): // Google's older embedding models
+		return llm.Gemini, true
+	case strings.HasPrefix(model, "gpt-"), strings.HasPrefix(model, "chatgpt-"), strings.HasPrefix(model, "text-embedding-"),
 		len(model) > 1 && model[0] == 'o' && model[1] >= '0' && model[1] <= '9':
 		return llm.OpenAI, true
 	case strings.HasPrefix(model, "claude-"):
@@ -100,5 +102,14 @@ func (r *HybridRouter) unknownModel(model string) *Error {
 		Status: 404, Type: "invalid_request_error", Code: "model_not_found", Param: "model",
 		Message: fmt.Sprintf("no provider here serves a model %q; ask for \"auto\", one of %s, \"provider/model\", "+
 			"or a model that GET /v1/models lists", clip(model), strings.Join(words, ", ")),
+	}
+}
+
+// noEmbeddingModel explains why an embedding needs a model's name.
+func noEmbeddingModel(asked string) *Error {
+	return &Error{
+		Status: 400, Type: "invalid_request_error", Code: "invalid_request", Param: "model",
+		Message: fmt.Sprintf("%q does not say which model shall embed; name one, such as \"openai/text-embedding-3-small\": "+
+			"vectors of different models cannot be compared, so none is chosen for you", clip(asked)),
 	}
 }

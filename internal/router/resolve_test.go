@@ -33,15 +33,20 @@ func TestModelNamesResolveInTheDocumentedOrder(t *testing.T) {
 		"o4-mini":                "openai/o4-mini",
 		"claude-3-5-sonnet-2024": "claude/claude-3-5-sonnet-2024",
 		"gemini-3-pro":           "gemini/gemini-3-pro",
+		"gemini-embedding-001":   "gemini/gemini-embedding-001",
+		"text-embedding-3-small": "openai/text-embedding-3-small",
+		"text-embedding-ada-002": "openai/text-embedding-ada-002",
+		"text-embedding-004":     "gemini/text-embedding-004",
+		"embedding-001":          "gemini/embedding-001",
 		"support-bot":            "claude/claude-opus-4-5",
 	} {
-		p, ok := h.plan(model)
-		if !ok || p.candidates[0].target.String() != want {
+		p, e := h.plan(&llm.Request{Model: model})
+		if e != nil || p.candidates[0].target.String() != want {
 			t.Errorf("%s: got %+v, want %s", model, p, want)
 		}
 	}
 	for _, model := range []string{"", "llama-9", "mistral/large", "opus", "openai/"} {
-		if p, ok := h.plan(model); ok {
+		if p, e := h.plan(&llm.Request{Model: model}); e == nil {
 			t.Errorf("%q resolved to %v", model, p.candidates[0].target)
 		}
 	}
@@ -49,7 +54,7 @@ func TestModelNamesResolveInTheDocumentedOrder(t *testing.T) {
 
 func TestTheChainFollowsTheChoiceWithDefaultModels(t *testing.T) {
 	h := newHouse(t)
-	p, _ := h.plan("o4-mini")
+	p, _ := h.plan(&llm.Request{Model: "o4-mini"})
 	var got []string
 	for _, c := range p.candidates {
 		got = append(got, c.target.String())
@@ -224,7 +229,7 @@ func TestASlashInALocalNameIsNotAProviderThatIsNotSetUp(t *testing.T) {
 	for model, want := range map[string]string{
 		"openai/gpt-oss:20b": "local/openai/gpt-oss:20b", "mistral": "local/mistral", "openai/gpt-4o": "openai/gpt-4o",
 	} {
-		if p, ok := h.plan(model); !ok || p.candidates[0].target.String() != want {
+		if p, e := h.plan(&llm.Request{Model: model}); e != nil || p.candidates[0].target.String() != want {
 			t.Errorf("%s: got %+v, want %s", model, p, want)
 		}
 	}

@@ -86,18 +86,18 @@ func (r *HybridRouter) Route(ctx context.Context, call *Call) (Routed, error) {
 
 // Broken gives what the caller of an answer that broke off is told.
 func (a *Answer) Broken(err error) *Error {
+	e := &Error{Status: 502, Type: "server_error", Code: "stream_cut"}
 	f, _ := llm.AsFailure(err)
-	if f == nil || f.Class == llm.Cancelled {
-		e := abandoned()
-		e.Request, e.Attempts = a.ID, a.Attempts
-		return e
+	switch {
+	case f == nil || f.Class == llm.Cancelled:
+		e = abandoned()
+	case f.Class == llm.Deadline:
+		e.Status, e.Code, e.Message = 504, "deadline_exceeded", "the time that the caller gave was up in the middle of the answer"
+	default:
+		e.Message = fmt.Sprintf("%s stopped in the middle of the answer: %s", a.Target.Provider.Title(), f.Error())
 	}
-	if f.Class == llm.Deadline {
-		return &Error{Status: 504, Type: "server_error", Code: "deadline_exceeded", Request: a.ID, Attempts: a.Attempts,
-			Message: "the time that the caller gave was up in the middle of the answer"}
-	}
-	return &Error{Status: 502, Type: "server_error", Code: "stream_cut", Request: a.ID, Attempts: a.Attempts,
-		Message: fmt.Sprintf("%s stopped in the middle of the answer: %s", a.Target.Provider.Title(), f.Error())}
+	e.Request, e.Attempts = a.ID, max(a.Attempts, len(a.trace.Attempts))
+	return e
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

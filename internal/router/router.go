@@ -126,7 +126,8 @@ type HybridRouter struct {
 type endpoint struct {
 	Endpoint
 	mu         sync.Mutex
-	discovered []string // models, as of the last ping that answered
+	discovered []string                   // models, as of the last ping that answered
+	details    map[string]provider.Detail // of those
 	contact    contact
 }
 

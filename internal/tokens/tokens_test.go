@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +63,36 @@ func TestRatioIsLearnedForEachModel(t *testing.T) {
 	req.Tools = []llm.Tool{{Name: "f"}}
 	if n := e.Estimate("new-model", req); n < after {
 		t.Errorf("with tools, of which nothing is learned: %d, want at least %d", n, after)
+	}
+}
+
+func TestAKnownModelIsStillFollowed(t *testing.T) {
+	e := NewEstimator(DefaultModels)
+	req := ask(strings.Repeat("the quick brown fox jumps over the lazy dog ", 100))
+	counted := e.Estimate("m", req)
+	off := func(actual int64) float64 { return math.Abs(float64(e.Estimate("m", req)-actual)) / float64(actual) }
+	for _, c := range []struct {
+		factor  float64
+		answers int
+	}{{1.5, 100}, {0.8, 10000}, {1.2, 10000}} {
+		actual := int64(float64(counted) * c.factor)
+		for range c.answers {
+			e.Learn("m", req, actual)
+		}
+		if off(actual) > 0.02 {
+			t.Errorf("after %d answers of %d tokens the estimate is %d", c.answers, actual, e.Estimate("m", req))
+		}
+	}
+	looked := 0
+	for range 8000 {
+		before := e.clock
+		e.Learn("m", req, counted)
+		if e.clock > before {
+			looked++
+		}
+	}
+	if looked < 700 || looked > 1300 {
+		t.Errorf("%d of 8000 answers were learned from", looked)
 	}
 }
 

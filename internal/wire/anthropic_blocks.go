@@ -11,18 +11,11 @@ import (
 
 // The messages of a caller in Anthropic's dialect and their content blocks.
 
-func (d *anthropicDecoder) conversation(v gjson.Result) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType("messages", v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, m gjson.Result) bool {
-		failed = d.message(fmt.Sprintf("messages[%d]", i), m)
-		i++
-		return failed == nil
+func (d *anthropicDecoder) conversation(v gjson.Result) *RequestError {
+	return eachElement(v, "messages", func(path string, v gjson.Result) *RequestError {
+		d.messages = true
+		return d.message(path, v)
 	})
-	d.messages = i > 0
-	return failed
 }
 
 // message takes one message. Each tool result in a user's becomes a message of
@@ -85,20 +78,16 @@ func (d *anthropicDecoder) content(path, role string, v gjson.Result) (parts []l
 	if !v.IsArray() {
 		return nil, wrongType(path, v, "a string or a list of content blocks")
 	}
-	i := 0
-	v.ForEach(func(_, b gjson.Result) bool {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		i++
+	failed = eachElement(v, path, func(at string, b gjson.Result) (err *RequestError) {
 		kind := b.Get("type")
 		switch {
 		case !b.IsObject():
-			failed = wrongType(at, b, "an object")
+			return wrongType(at, b, "an object")
 		case kind.Type != gjson.String || kind.Str == "":
-			failed = &RequestError{at + ".type", `is required: a string such as "text"`}
-		default:
-			parts, failed = d.block(parts, at+".", kind.Str, role, b)
+			return &RequestError{at + ".type", `is required: a string such as "text"`}
 		}
-		return failed == nil
+		parts, err = d.block(parts, at+".", kind.Str, role, b)
+		return err
 	})
 	return parts, failed
 }
@@ -137,6 +126,13 @@ func (d *anthropicDecoder) block(parts []llm.Part, path, kind, role string, b gj
 		d.told(path, b, "thinking", "signature")
 	case kind == "redacted_thinking" && role == "assistant":
 		return d.redacted(parts, path, b)
+	case kind == "tool_reference" && role == "tool":
+		// What a client's own tool search found, such as Claude Code's. The tool
+		// stands among the tools, where other targets see it at once, see
+		// https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool (2026-11).
+		name, err := d.need(path, "tool_name", b)
+		d.aside(path, kind)
+		return append(parts, llm.Part{Kind: llm.Text, Text: "The tool " + name + " can be called."}), err
 	case kind == "tool_use", kind == "tool_result":
 		return parts, &RequestError{path + "type", fmt.Sprintf("%q cannot be in a message of the %s", kind, role)}
 	default: // server_tool_use and its results, search_result, container_upload, compaction, ...

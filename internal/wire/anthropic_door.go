@@ -30,10 +30,17 @@ func AnthropicCount(tokens int64) []byte {
 type anthropicUsageBody struct {
 	Input   int64                   `json:"input_tokens"`
 	Written int64                   `json:"cache_creation_input_tokens"`
+	Kept    *anthropicKept          `json:"cache_creation,omitempty"`
 	Read    int64                   `json:"cache_read_input_tokens"`
 	Output  int64                   `json:"output_tokens"`
 	Details *anthropicOutputDetails `json:"output_tokens_details,omitempty"`
 	Tier    string                  `json:"service_tier,omitempty"`
+}
+
+// anthropicKept parts what was written to the cache by its lifetime.
+type anthropicKept struct {
+	Minutes int64 `json:"ephemeral_5m_input_tokens"`
+	Hour    int64 `json:"ephemeral_1h_input_tokens"`
 }
 
 type anthropicOutputDetails struct {
@@ -50,6 +57,9 @@ func anthropicUsageOf(u *llm.Usage, tier string) anthropicUsageBody {
 	}
 	if u != nil {
 		b.Input, b.Written, b.Read, b.Output = max(0, u.Input-u.CacheRead-u.CacheWrite), u.CacheWrite, u.CacheRead, u.Output
+		if u.CacheWrite > 0 {
+			b.Kept = &anthropicKept{u.CacheWrite - u.CacheWrite1h, u.CacheWrite1h}
+		}
 		if u.Reasoning > 0 {
 			b.Details = &anthropicOutputDetails{u.Reasoning}
 		}
@@ -141,7 +151,7 @@ func anthropicAnswer(m Meta, a Answer) []byte {
 				body.Content = append(body.Content, anthropicText(p.Text))
 			}
 		case llm.Call:
-			body.Content = append(body.Content, anthropicBlock{Type: "tool_use", ID: p.Call.ID, Name: p.Call.Name, Input: anthropicInput(p.Call.Args)})
+			body.Content = append(body.Content, anthropicBlock{Type: "tool_use", ID: p.Call.ID, Name: p.Call.Name, Input: callInput(p.Call)})
 		case llm.Thinking:
 			body.Content = append(body.Content, anthropicSealed(p))
 		}
@@ -230,21 +240,31 @@ func (c *citer) text(blocks []anthropicBlock, text string) []anthropicBlock {
 }
 
 // anthropicProblem writes an error, see
-// https://platform.claude.com/docs/en/api/errors (2026-11).
+// https://platform.claude.com/docs/en/api/errors (2026-11). Where a
+// conversation that Anthropic keeps cannot be carried on, its code makes the
+// SDK's tool runner and Claude Code send the whole conversation instead, see
+// https://platform.claude.com/docs/en/build-with-claude/message-threads (2026-11).
 func anthropicProblem(p Problem) []byte {
-	type inner struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
+	type details struct {
+		Code string `json:"error_code"`
 	}
-	message := p.Message
-	if p.Param != "" && !strings.Contains(message, p.Param) {
-		message = p.Param + ": " + message
+	type inner struct {
+		Type    string   `json:"type"`
+		Message string   `json:"message"`
+		Details *details `json:"details,omitempty"`
+	}
+	problem := inner{Type: anthropicErrorType(p.Status), Message: p.Message}
+	if p.Param != "" && !strings.Contains(p.Message, p.Param) {
+		problem.Message = p.Param + ": " + p.Message
+	}
+	if p.Code == "capability_missing" && p.Param == "thread" {
+		problem.Details = &details{"thread_unsupported_request"}
 	}
 	return marshal(struct {
 		Type      string `json:"type"`
 		Error     inner  `json:"error"`
 		RequestID string `json:"request_id,omitempty"`
-	}{"error", inner{anthropicErrorType(p.Status), message}, p.RequestID})
+	}{"error", problem, p.RequestID})
 }
 
 // anthropicErrorType is the type that Anthropic gives errors of an HTTP status.

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/llm"
+
+	"github.com/tidwall/gjson"
 )
 
 // meant writes an answer without what differs between two tellings of it.
@@ -176,8 +179,8 @@ func TestAnthropicStreamsOfABrokenAnswerDoNotLookComplete(t *testing.T) {
 		t.Errorf("got %s", body)
 	}
 	w = AnthropicDoor().Stream(Meta{RequestID: "r1", Model: "m"})
-	for _, d := range []llm.CallDelta{{Index: 0, ID: "a", Name: "a"}, {Index: 1, ID: "b", Name: "b"}, {Index: 0, Args: "{}"}} {
-		body = w.Chunk(nil, llm.Chunk{Call: &d})
+	for _, d := range []llm.CallDelta{{Index: 0, ID: "a", Name: "a"}, {Index: 0, Args: "{}"}} {
+		body = w.Chunk(nil, llm.Chunk{Text: "b", Call: &d})
 	}
 	if body = w.End(body); strings.Contains(string(body), "message_stop") {
 		t.Errorf("a call that lost its arguments ends with %s", body)
@@ -193,6 +196,68 @@ func TestAnthropicErrorsHaveTheirType(t *testing.T) {
 		got := string(AnthropicDoor().Problem(Problem{Status: status, Param: "max_tokens", Message: "is required"}))
 		if got != `{"type":"error","error":{"type":"`+want+`","message":"max_tokens: is required"}}` {
 			t.Errorf("%d: got %s", status, got)
+		}
+	}
+}
+
+// Behind events that passed through, the writer goes on in the block that is
+// open, or in the next one.
+func TestTheAnthropicWriterGoesOnBehindWhatPassed(t *testing.T) {
+	event := func(kind, rest string) string {
+		return "event: " + kind + "\ndata: {\"type\":\"" + kind + "\"" + rest + "}\n\n"
+	}
+	start := event("message_start", `,"message":{"id":"m","content":[]}`)
+	text := func(index string) string {
+		return event("content_block_start", `,"index":`+index+`,"content_block":{"type":"text","text":""}`) +
+			event("content_block_delta", `,"index":`+index+`,"delta":{"type":"text_delta","text":"a"}`)
+	}
+	stop := func(index string) string { return event("content_block_stop", `,"index":`+index) }
+	thinking := event("content_block_start", `,"index":0,"content_block":{"type":"thinking","thinking":""}`) +
+		event("content_block_delta", `,"index":0,"delta":{"type":"thinking_delta","thinking":"hm"}`)
+	for name, c := range map[string]struct{ passed, want string }{
+		"in an open block":     {start + text("0"), "content_block_delta 0, content_block_stop 0"},
+		"behind a closed one":  {start + text("0") + stop("0"), "content_block_start 1, content_block_delta 1, content_block_stop 1"},
+		"in the second":        {start + text("0") + stop("0") + text("1"), "content_block_delta 1, content_block_stop 1"},
+		"behind open thinking": {start + thinking, "content_block_delta 0, content_block_stop 0, content_block_start 1, content_block_delta 1, content_block_stop 1"},
+	} {
+		w := AnthropicDoor().Stream(Meta{RequestID: "r", Model: "m", Request: &llm.Request{Dialect: llm.AnthropicMessages, Stream: true}})
+		for r := NewSSEReader(strings.NewReader(c.passed), DefaultMaxEvent); ; {
+			e, err := r.Next()
+			if err != nil {
+				break
+			}
+			w.(Follower).Passed(e.Raw)
+		}
+		out := w.Chunk(nil, llm.Chunk{Text: "b"})
+		out = w.End(w.Chunk(out, llm.Chunk{Finish: llm.FinishStop}))
+		var got []string
+		for r := NewSSEReader(bytes.NewReader(out), DefaultMaxEvent); ; {
+			e, err := r.Next()
+			if err != nil {
+				break
+			}
+			if index := gjson.GetBytes(e.Data, "index"); index.Exists() {
+				got = append(got, e.Name+" "+index.Raw)
+			}
+		}
+		if strings.Join(got, ", ") != c.want || strings.Contains(string(out), "message_start") {
+			t.Errorf("%s: %v, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestNumbersOfTokensStayNumbers(t *testing.T) {
+	a, err := gather(llm.OpenAIChat, `data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}`+"\n\n"+
+		`data: {"choices":[],"usage":{"prompt_tokens":1e308,"completion_tokens":-5,"completion_tokens_details":{"reasoning_tokens":320}}}`+"\n\ndata: [DONE]\n\n",
+		&llm.Request{Stream: true, IncludeUsage: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []llm.Dialect{llm.OpenAIChat, llm.OpenAIResponses, llm.AnthropicMessages, llm.GeminiGenerate, llm.OllamaChat} {
+		door, _ := DoorFor(d)
+		body := door.Answer(Meta{RequestID: "r", Model: "m", Created: time.Unix(1, 0), Request: &llm.Request{Dialect: d}}, a)
+		if strings.Contains(string(body), ":-") {
+			t.Errorf("%s tells a negative number: %s", d, body)
 		}
 	}
 }

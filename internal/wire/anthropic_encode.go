@@ -131,23 +131,16 @@ func spliceAnthropic(model string, req *llm.Request) (Encoded, error) {
 // safeCallIDs replaces ids that another provider made and Anthropic refuses,
 // alike in calls and results.
 func safeCallIDs(body []byte) ([]byte, error) {
-	var err error
-	for i, m := range gjson.GetBytes(body, "messages").Array() {
-		for j, b := range m.Get("content").Array() {
-			for _, field := range []string{"id", "tool_use_id"} {
-				id := b.Get(field).String()
-				kind := b.Get("type").String()
-				if id == "" || kind != "tool_use" && kind != "tool_result" || anthropicCallID(id) == id {
-					continue
-				}
-				path := fmt.Sprintf("messages.%d.content.%d.%s", i, j, field)
-				if body, err = sjson.SetBytes(body, path, anthropicCallID(id)); err != nil {
-					return nil, err
-				}
+	return editMessages(body, func(m gjson.Result) (message []byte, err error) {
+		message = []byte(m.Raw)
+		for i, b := range m.Get("content").Array() {
+			field := map[string]string{"tool_use": "id", "tool_result": "tool_use_id"}[b.Get("type").String()]
+			if id := b.Get(field).String(); err == nil && field != "" && id != "" && anthropicCallID(id) != id {
+				message, err = sjson.SetBytes(message, fmt.Sprintf("content.%d.%s", i, field), anthropicCallID(id))
 			}
 		}
-	}
-	return body, nil
+		return message, err
+	})
 }
 
 // begunElsewhere says whether Claude is to go on with an assistant's turn that

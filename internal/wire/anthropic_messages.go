@@ -218,7 +218,7 @@ func anthropicBlocks(m llm.Message) (blocks []anthropicBlock) {
 		case p.Kind == llm.Image || p.Kind == llm.Document:
 			b = anthropicMedia(p)
 		case p.Kind == llm.Call:
-			b = anthropicBlock{Type: "tool_use", ID: anthropicCallID(p.Call.ID), Name: p.Call.Name, Input: anthropicInput(p.Call.Args)}
+			b = anthropicBlock{Type: "tool_use", ID: anthropicCallID(p.Call.ID), Name: p.Call.Name, Input: callInput(p.Call)}
 		case p.Kind == llm.Result:
 			b = anthropicResult(p.Result)
 		case p.Kind == llm.Thinking && p.SignedBy == llm.Claude && p.Signature != "":
@@ -293,17 +293,4 @@ func anthropicCallID(id string) string {
 		return id
 	}
 	return madeUpCallID(id, 0)
-}
-
-// anthropicInput gives a call's arguments as an object, and broken ones in the
-// way of https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
-// (2026-11).
-func anthropicInput(args json.RawMessage) json.RawMessage {
-	if len(args) == 0 {
-		return json.RawMessage(`{}`)
-	}
-	if _, ok := object(args); ok {
-		return args
-	}
-	return marshal(map[string]string{"INVALID_JSON": string(args)})
 }

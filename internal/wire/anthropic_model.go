@@ -101,13 +101,18 @@ func (c claude) effort(asked string) string {
 	return best
 }
 
-// forcible says whether tool_choice may demand a call.
+// forcible says whether tool_choice may demand a call: not of Opus 5.5 and
+// Fable 5.1, see
+// https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5#forced-tool-use-is-not-supported
+// (2026-11). An id that names neither family nor version is believed.
 func (c claude) forcible() bool {
 	switch c.family {
 	case "fable", "mythos":
 		return c.version < 501 || c.version == 9900
 	case "haiku":
 		return true
+	case "":
+		return c.version < 505 || c.version == 9900
 	}
 	return c.version < 505
 }

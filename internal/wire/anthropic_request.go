@@ -141,7 +141,7 @@ func (d *anthropicDecoder) field(name string, v gjson.Result) (err *RequestError
 func (d *anthropicDecoder) settings(name string, v gjson.Result) (err *RequestError) {
 	switch name {
 	case "tools":
-		err = d.tools(v)
+		err = eachElement(v, name, d.tool)
 	case "tool_choice":
 		err = d.toolChoice(v)
 	case "thinking":
@@ -240,10 +240,11 @@ func (d *anthropicDecoder) thought(v gjson.Result) *RequestError {
 	d.thinking = t
 	known := true
 	switch v.Get("type").String() {
-	case "enabled":
+	case "enabled": // which only models know that show their thinking unless told otherwise
 		if !v.Get("budget_tokens").Exists() {
 			return &RequestError{"thinking.budget_tokens", "is required"}
 		}
+		t.Show = new(true)
 	case "adaptive":
 		t.Adaptive = true
 	case "disabled", "between_tools":
@@ -330,47 +331,25 @@ func (d *anthropicDecoder) think() {
 	d.req.Thought = t
 }
 
-func (d *anthropicDecoder) tools(v gjson.Result) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType("tools", v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, tool gjson.Result) bool {
-		failed = d.tool(fmt.Sprintf("tools[%d].", i), tool)
-		i++
-		return failed == nil
-	})
-	return failed
-}
-
 // tool takes a caller's own tool. Those that Anthropic runs or has trained its
 // models on, such as web_search_20250305, are only named, see
 // https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-reference (2026-11).
 func (d *anthropicDecoder) tool(path string, v gjson.Result) *RequestError {
 	if !v.IsObject() {
-		return wrongType(strings.TrimSuffix(path, "."), v, "an object")
+		return wrongType(path, v, "an object")
 	}
+	path += "."
 	if kind := v.Get("type").String(); kind != "" && kind != "custom" {
 		d.beyond(path, kind)
 		return nil
 	}
 	var t llm.Tool
 	err := eachField(v, path, func(name string, v gjson.Result) (err *RequestError) {
+		if known, err := toolField(&t, "input_schema", name, path+name, v); known {
+			return err
+		}
 		switch {
-		case v.Type == gjson.Null, name == "type":
-		case name == "name":
-			t.Name, err = text(path+name, v)
-		case name == "description":
-			t.Description, err = text(path+name, v)
-		case name == "input_schema":
-			if !v.IsObject() {
-				return wrongType(path+name, v, "an object")
-			}
-			t.Schema = []byte(v.Raw)
-		case name == "strict":
-			var strict bool
-			strict, err = boolean(path+name, v)
-			t.Strict = &strict
+		case name == "type":
 		case name == "cache_control":
 			t.Cache, err = d.cacheControl(path, v)
 		case name == "eager_input_streaming", v.Type == gjson.False, emptyList(v), v.Raw == `["direct"]`:

@@ -85,7 +85,6 @@ func TestAnthropicFieldsThatOthersCannotCarryAreNamed(t *testing.T) {
 		block(`{"type":"search_result","source":"x","title":"y","content":[]}`):                                            "messages[0].content[0].search_result",
 		block(`{"type":"document","source":{"type":"text","data":"x"},"citations":{"enabled":true}}`):                      "messages[0].content[0].citations",
 		block(`{"type":"image","source":{"type":"torrent"}}`):                                                              "messages[0].content[0].source.type",
-		block(`{"type":"tool_result","tool_use_id":"x","content":[{"type":"tool_reference","tool_name":"y"}]}`):            "messages[0].content[0].content[0].tool_reference",
 	} {
 		if !strings.Contains(body, `"messages"`) {
 			body += `,"messages":[{"role":"user","content":"x"}]`
@@ -100,10 +99,15 @@ func TestAnthropicFieldsThatOthersCannotCarryAreNamed(t *testing.T) {
 func TestAnthropicFieldsThatOnlyTuneAreSetAside(t *testing.T) {
 	r, err := DecodeAnthropic([]byte(`{"model":"m","max_tokens":1,"speed":"fast","output_config":{"task_budget":{"total":1}},
 		"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"tools":[{"name":"a","input_schema":{},"defer_loading":true}],
-		"messages":[{"role":"user","content":"x","output_config":{"effort":"low"}}]}`))
-	want := []string{"speed", "output_config.task_budget", "context_management", "tools[0].defer_loading", "messages[0].output_config"}
+		"messages":[{"role":"user","content":"x","output_config":{"effort":"low"}},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"x","content":[{"type":"tool_reference","tool_name":"a"}]}]}]}`))
+	want := []string{"speed", "output_config.task_budget", "context_management", "tools[0].defer_loading", "messages[0].output_config",
+		"messages[1].content[0].content[0].tool_reference"}
 	if err != nil || r.Beyond != nil || !reflect.DeepEqual(r.Aside, want) {
-		t.Errorf("got %+v, %v", r, err)
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if found := r.Messages[1].Parts[0].Result.Parts[0].Text; found != "The tool a can be called." {
+		t.Errorf("the tool that was found: %q", found)
 	}
 }
 

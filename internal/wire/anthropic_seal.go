@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"breakwater/internal/llm"
@@ -56,40 +57,39 @@ func withoutSeals(body []byte) ([]byte, error) {
 	if !bytes.Contains(body, []byte(seal)) {
 		return body, nil
 	}
-	var paths []string
-	for i, m := range gjson.GetBytes(body, "messages").Array() {
+	return editMessages(body, func(m gjson.Result) ([]byte, error) {
+		message := []byte(m.Raw)
 		if m.Get("role").String() != "assistant" || !m.Get("content").IsArray() {
-			continue
+			return message, nil
 		}
 		blocks := m.Get("content").Array()
-		var in []string
+		var paths []string
 		taken := 0
-		for j, b := range blocks {
-			at := fmt.Sprintf("messages.%d.content.%d", i, j)
+		for i, b := range blocks {
+			at := fmt.Sprintf("content.%d", i)
 			switch {
 			case isSealed(b):
 				taken++
-				in = append(in, at)
+				paths = append(paths, at)
 			case b.Get("type").String() == "text":
-				for k, c := range b.Get("citations").Array() {
+				for j, c := range b.Get("citations").Array() {
 					if c.Get("encrypted_index").String() == sealCitation {
-						in = append(in, fmt.Sprintf("%s.citations.%d", at, k))
+						paths = append(paths, fmt.Sprintf("%s.citations.%d", at, j))
 					}
 				}
 			}
 		}
 		if taken > 0 && taken == len(blocks) { // Anthropic refuses an empty message
-			in = []string{fmt.Sprintf("messages.%d", i)}
+			return nil, nil
 		}
-		paths = append(paths, in...)
-	}
-	for i := len(paths) - 1; i >= 0; i-- { // from the end, so that the others keep their place
-		var err error
-		if body, err = sjson.DeleteBytes(body, paths[i]); err != nil {
-			return nil, err
+		for _, path := range slices.Backward(paths) { // from the end, so that the others keep their place
+			var err error
+			if message, err = sjson.DeleteBytes(message, path); err != nil {
+				return nil, err
+			}
 		}
-	}
-	return body, nil
+		return message, nil
+	})
 }
 
 func isSealed(b gjson.Result) bool {

@@ -137,7 +137,7 @@ func (e *anthropicEncoder) begun() bool {
 
 // sample sets what the model takes of the sampling settings: none but the
 // defaults since Claude 4.7 and while it thinks; temperature or top_p, never
-// both, since 4.1, and Anthropic advised so before; a temperature from 0 to 1,
+// both, since 4.1; a temperature from 0 to 1,
 // to which a higher one is cut. See
 // https://platform.claude.com/docs/en/models/opus-5-5/migration-guide and
 // https://platform.claude.com/docs/en/build-with-claude/extended-thinking
@@ -155,7 +155,7 @@ func (e *anthropicEncoder) sample() {
 			e.body.Temperature = &one
 			e.dropped("temperature", true)
 		}
-		if req.Temperature != nil {
+		if req.Temperature != nil && e.model.version > 400 {
 			e.body.TopP = nil
 			e.dropped("top_p", isSet(req.TopP, 1))
 		}

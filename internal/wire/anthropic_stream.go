@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
+	"strings"
 
 	"breakwater/internal/llm"
 
@@ -19,6 +22,8 @@ type anthropicStream struct {
 	open  string // type of the block that is open; "" for none
 	call  int    // the call that is open, or was last
 	calls bool   // there was one
+	args  argsScan
+	later []llm.Chunk // calls that began before the open one was whole, joined
 
 	signed  bool   // the open thinking has its signature
 	after   string // data of a redacted_thinking block behind the open one
@@ -47,6 +52,9 @@ func (s *anthropicStream) Chunk(dst []byte, c llm.Chunk) []byte {
 	if c.Finish != "" {
 		s.finish, s.detail, s.sequence = c.Finish, c.FinishDetail, c.StopSequence
 	}
+	if len(s.later) > 0 && (c.Thinking != "" || c.Text != "" || c.Refusal != "" || c.Cite != nil || c.Signature != "" && c.Call == nil) {
+		dst = s.drain(dst, true)
+	}
 	if c.Thinking != "" {
 		if s.signed {
 			dst = s.close(dst)
@@ -64,10 +72,10 @@ func (s *anthropicStream) Chunk(dst []byte, c llm.Chunk) []byte {
 		s.refused = true
 		dst = s.delta(s.block(dst, "text"), "text_delta", "text", c.Refusal)
 	}
-	if c.Call != nil {
-		dst = s.callDelta(dst, *c.Call)
-	}
-	if c.Signature != "" {
+	switch {
+	case c.Call != nil:
+		dst = s.drain(s.callDelta(dst, c), false)
+	case c.Signature != "":
 		dst = s.signature(dst, c)
 	}
 	if c.Cite != nil {
@@ -80,11 +88,30 @@ func (s *anthropicStream) Chunk(dst []byte, c llm.Chunk) []byte {
 	return dst
 }
 
+// Passed follows an event of Anthropic's own that is passed on as it is, so
+// that what this writer may have to say behind it fits.
+func (s *anthropicStream) Passed(event []byte) {
+	if !bytes.Contains(event, []byte("content_block_st")) && !bytes.Contains(event, []byte("message_start")) &&
+		!bytes.Contains(event, []byte("signature_delta")) { // so is nearly every event
+		return
+	}
+	_, data, _ := bytes.Cut(event, []byte("data:"))
+	e := gjson.ParseBytes(data)
+	switch index := int(count(e.Get("index"))); e.Get("type").String() {
+	case "message_start":
+		s.begun = true
+	case "content_block_start":
+		s.index, s.open, s.signed = index, e.Get("content_block.type").String(), false
+	case "content_block_delta":
+		s.signed = e.Get("delta.type").String() == "signature_delta"
+	case "content_block_stop":
+		s.index, s.open, s.signed = index+1, "", false
+	}
+}
+
 // signature writes what a provider attached to the chunk's part, see seal.
 func (s *anthropicStream) signature(dst []byte, c llm.Chunk) []byte {
 	switch {
-	case c.Call != nil:
-		s.after = sealed(sealBlock, c.SignedBy, c.Signature)
 	case c.Text != "":
 		s.after = sealed(sealBlock, c.SignedBy, c.Signature)
 		dst = s.close(dst)
@@ -102,17 +129,31 @@ func (s *anthropicStream) signature(dst []byte, c llm.Chunk) []byte {
 	return dst
 }
 
-// callDelta writes a piece of a call. Pieces of a call whose block is closed
-// have no place: such an answer ends with an error.
-func (s *anthropicStream) callDelta(dst []byte, d llm.CallDelta) []byte {
+// callDelta writes a piece of a call. Blocks cannot interleave: a call that
+// begins before the open one is whole waits for it. Pieces of a call whose
+// block is closed have no place: such an answer ends with an error.
+func (s *anthropicStream) callDelta(dst []byte, c llm.Chunk) []byte {
+	d := c.Call
+	waits := slices.IndexFunc(s.later, func(c llm.Chunk) bool { return c.Call.Index == d.Index })
 	switch {
 	case s.open == "tool_use" && d.Index == s.call:
+	case waits >= 0:
+		w := &s.later[waits]
+		w.Call.Args += d.Args
+		if c.Signature != "" {
+			w.Signature, w.SignedBy = c.Signature, c.SignedBy
+		}
+		return dst
 	case s.calls && d.Index <= s.call:
-		s.blurred = s.blurred || d.Args != ""
+		s.blurred = s.blurred || strings.TrimSpace(d.Args) != ""
+		return dst
+	case s.open == "tool_use" && !s.args.whole():
+		c.Call = &llm.CallDelta{Index: d.Index, ID: d.ID, Name: d.Name, Args: d.Args}
+		s.later = append(s.later, c)
 		return dst
 	default:
 		dst = s.close(dst)
-		s.call, s.calls = d.Index, true
+		s.call, s.calls, s.args = d.Index, true, argsScan{}
 		dst = s.start(dst, "tool_use")
 		dst = append(dst, `{"type":"tool_use","id":`...)
 		dst = gjson.AppendJSONString(dst, d.ID)
@@ -121,8 +162,22 @@ func (s *anthropicStream) callDelta(dst []byte, d llm.CallDelta) []byte {
 		dst = append(dst, `,"input":{}}`...)
 		dst = append(dst, "}\n\n"...)
 	}
+	if c.Signature != "" {
+		s.after = sealed(sealBlock, c.SignedBy, c.Signature)
+	}
 	if d.Args != "" {
+		s.args.add(d.Args)
 		dst = s.delta(dst, "input_json_delta", "partial_json", d.Args)
+	}
+	return dst
+}
+
+// drain writes the calls that wait, all or as long as the one before is whole.
+func (s *anthropicStream) drain(dst []byte, all bool) []byte {
+	for len(s.later) > 0 && (all || s.args.whole()) {
+		c := s.later[0]
+		s.later = s.later[1:]
+		dst = s.callDelta(s.close(dst), c)
 	}
 	return dst
 }
@@ -215,6 +270,7 @@ func (s *anthropicStream) redacted(dst []byte, data string) []byte {
 
 // End appends the end of a complete answer.
 func (s *anthropicStream) End(dst []byte) []byte {
+	dst = s.drain(dst, true)
 	if s.blurred {
 		return s.Fail(dst, Problem{Status: 502, Message: "the provider's answer tells its tool calls in an order that cannot be carried"})
 	}

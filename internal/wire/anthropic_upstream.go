@@ -30,9 +30,9 @@ func anthropicFinish(reason string, calls int) llm.FinishReason {
 // earlier one, field by field; input_tokens leaves out the cached ones. The
 // parts of cache_creation are read where their sum is not told.
 type anthropicUsage struct {
-	input, read, written, output, thinking int64
-	told, sum                              bool
-	tier                                   string
+	input, read, written, hour, output, thinking int64
+	told, sum                                    bool
+	tier                                         string
 }
 
 func (u *anthropicUsage) report(v gjson.Result) *llm.Usage {
@@ -48,8 +48,9 @@ func (u *anthropicUsage) report(v gjson.Result) *llm.Usage {
 		case "cache_creation_input_tokens":
 			u.written, u.sum = count(v), true
 		case "cache_creation":
+			u.hour = count(v.Get("ephemeral_1h_input_tokens"))
 			if !u.sum {
-				u.written = count(v.Get("ephemeral_5m_input_tokens")) + count(v.Get("ephemeral_1h_input_tokens"))
+				u.written = count(v.Get("ephemeral_5m_input_tokens")) + u.hour
 			}
 		case "output_tokens":
 			u.output = count(v)
@@ -65,7 +66,7 @@ func (u *anthropicUsage) report(v gjson.Result) *llm.Usage {
 		return nil
 	}
 	return &llm.Usage{
-		Input: u.input + u.read + u.written, CacheRead: u.read, CacheWrite: u.written,
+		Input: u.input + u.read + u.written, CacheRead: u.read, CacheWrite: u.written, CacheWrite1h: min(u.hour, u.written),
 		Output: u.output, Reasoning: u.thinking,
 	}
 }

@@ -5,8 +5,10 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/redact"
@@ -80,7 +82,11 @@ func CodecFor(d llm.Dialect) (Codec, bool) {
 	c, ok := codecOf(d)
 	if encode := c.Encode; ok {
 		c.Encode = func(model string, req *llm.Request) (Encoded, error) {
+			req, less := limited(d, model, req)
 			e, err := encode(model, req)
+			if err == nil && less {
+				e.Adjusted = append(e.Adjusted, "max_tokens")
+			}
 			if err == nil && !carriesAside(d, req.Dialect) {
 				e.Adjusted = append(e.Adjusted, req.Aside...)
 			}
@@ -100,12 +106,24 @@ func codecOf(d llm.Dialect) (Codec, bool) {
 	switch d {
 	case llm.OpenAIChat:
 		return Codec{Dialect: d, Encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true}, true
+	case llm.OpenAIResponses:
+		return Codec{Dialect: d, Encode: encodeResponses, Lacks: lacksResponses, Whole: wholeResponses, Failure: openAIFailure, events: eventsOfResponses, framed: true}, true
 	case llm.AnthropicMessages:
 		return Codec{Dialect: d, Encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true}, true
 	case llm.GeminiGenerate:
 		return Codec{Dialect: d, Encode: encodeGemini, Lacks: lacksGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
 	case llm.OllamaChat:
 		return Codec{Dialect: d, StreamOnly: true, Encode: encodeOllama, Lacks: ollamaLacks, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
+	case llm.OpenAIEmbeddings:
+		return openAIEmbeddings(), true
+	case llm.GeminiEmbed:
+		return geminiEmbed(), true
+	case llm.GeminiBatchEmbed:
+		return geminiBatchEmbed(), true
+	case llm.OllamaEmbed:
+		return ollamaEmbed(), true
+	case llm.OllamaEmbeddings:
+		return ollamaEmbeddings(), true
 	}
 	return Codec{}, false
 }
@@ -119,6 +137,34 @@ func translatable(req *llm.Request, d llm.Dialect) error {
 		Field:   req.Beyond[0],
 		Message: fmt.Sprintf("cannot be carried from %s to %s", req.Dialect, d),
 	}
+}
+
+// editMessages passes each message of a body through edit, which gives it back
+// as it is, changed, or nil to take it out. All else keeps its bytes, and a long
+// conversation costs no more than its length.
+func editMessages(body []byte, edit func(m gjson.Result) ([]byte, error)) ([]byte, error) {
+	messages := gjson.GetBytes(body, "messages")
+	if !messages.IsArray() {
+		return body, nil
+	}
+	out := append(make([]byte, 0, len(body)), body[:messages.Index+1]...)
+	at, kept := messages.Index+1, 0 // what of the body is dealt with
+	for i, m := range messages.Array() {
+		gap := body[at:m.Index]
+		at = m.Index + len(m.Raw)
+		edited, err := edit(m)
+		switch {
+		case err != nil:
+			return nil, err
+		case edited == nil:
+			continue
+		case kept == 0 && i > 0: // the comma goes with what was taken out
+			gap = nil
+		}
+		kept++
+		out = append(append(out, gap...), edited...)
+	}
+	return append(out, body[at:]...), nil
 }
 
 // adjusted collects what Encode had to leave out or change.
@@ -141,6 +187,14 @@ func (a *adjusted) names(messages []llm.Message) {
 	}
 }
 
+// begins says whether the conversation ends in the beginning of an answer,
+// which the model is to go on with.
+func begins(req *llm.Request) bool {
+	n := len(req.Messages)
+	return n > 0 && req.Messages[n-1].Role == llm.Assistant &&
+		!slices.ContainsFunc(req.Messages[n-1].Parts, func(p llm.Part) bool { return p.Kind == llm.Call })
+}
+
 // isSet says whether an optional setting is given and is not the value that
 // means nothing.
 func isSet(v *float64, neutral float64) bool { return v != nil && *v != neutral }
@@ -150,10 +204,13 @@ func isSet(v *float64, neutral float64) bool { return v != nil && *v != neutral 
 const maxDepth = 512
 
 // validJSON says whether b is one JSON value that may be parsed safely.
-func validJSON(b []byte) bool { return depth(b) <= maxDepth && gjson.ValidBytes(b) }
+func validJSON(b []byte) bool { return !tooDeep(b) && gjson.ValidBytes(b) }
 
-// depth says how deep the brackets of b are nested.
-func depth(b []byte) int {
+// tooDeep says whether the brackets of b are nested deeper than maxDepth.
+func tooDeep(b []byte) bool {
+	if bytes.Count(b, []byte("{"))+bytes.Count(b, []byte("[")) <= maxDepth {
+		return false // told many times faster than by following them
+	}
 	deepest, open := 0, 0
 	quoted := false
 	for i := 0; i < len(b); i++ {
@@ -170,7 +227,7 @@ func depth(b []byte) int {
 			open--
 		}
 	}
-	return deepest
+	return deepest > maxDepth
 }
 
 // object parses a JSON object.
@@ -182,8 +239,11 @@ func object(b []byte) (gjson.Result, bool) {
 	return o, o.IsObject()
 }
 
+// maxCount bounds what is believed of a number of tokens, so that sums of some stay numbers.
+const maxCount = 1 << 40
+
 // count reads a number of tokens.
-func count(v gjson.Result) int64 { return max(0, v.Int()) }
+func count(v gjson.Result) int64 { return max(0, min(v.Int(), maxCount)) }
 
 // maxLabel bounds what is repeated of a caller's or provider's own names.
 const maxLabel = 64

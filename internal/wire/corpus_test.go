@@ -367,3 +367,39 @@ func TestEveryCutOfARecordedStreamIsSeen(t *testing.T) {
 		}
 	}
 }
+
+// A recorded stream means the same in whatever framing the standards allow.
+func TestRecordedStreamsMeanTheSameInOtherFramings(t *testing.T) {
+	sse := map[string]func(string) string{
+		"CRLF":       func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"CR":         func(s string) string { return strings.ReplaceAll(s, "\n", "\r") },
+		"comments":   func(s string) string { return ": hi\n\n" + strings.ReplaceAll(s, "\n\n", "\n\n: keep-alive\n\n") },
+		"no space":   func(s string) string { return strings.ReplaceAll("\n"+s, "\ndata: ", "\ndata:") },
+		"ids":        func(s string) string { return strings.ReplaceAll("\n"+s, "\ndata: ", "\nid: 1\nretry: 10\ndata: ") },
+		"a mark":     func(s string) string { return "\xef\xbb\xbf" + s },
+		"no end":     func(s string) string { return strings.TrimRight(s, "\n") },
+		"data lines": func(s string) string { return strings.ReplaceAll(s, "}\n\n", "\ndata: }\n\n") },
+	}
+	lines := map[string]func(string) string{
+		"CRLF":        func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"blank lines": func(s string) string { return "\n\n" + strings.ReplaceAll(s, "\n", "\n \n") },
+		"no end":      func(s string) string { return strings.TrimRight(s, "\n") },
+	}
+	for _, x := range corpus(t) {
+		if !x.isChat() || x.Response.Status != 200 || x.Response.Lines == nil {
+			continue
+		}
+		body := strings.ReplaceAll(string(x.body()), "\r\n", "\n")
+		a, _, err := replay(t, x, llm.Plain, strings.NewReader(body))
+		framings := sse
+		if x.Response.Stream != "sse" {
+			framings = lines
+		}
+		for name, reframe := range framings {
+			b, _, err2 := replay(t, x, llm.Plain, strings.NewReader(reframe(body)))
+			if outcome(a, err) != outcome(b, err2) {
+				t.Errorf("%s, %s:\n got %s\nwant %s", x.Name, name, outcome(b, err2), outcome(a, err))
+			}
+		}
+	}
+}

@@ -17,7 +17,7 @@ type Door struct {
 	Decode func(body []byte) (*llm.Request, error)
 	// Answer writes a whole answer as the response's body.
 	Answer func(m Meta, a Answer) []byte
-	// Stream begins a streamed answer.
+	// Stream begins a streamed answer; nil for embeddings, which never stream.
 	Stream func(m Meta) Writer
 	// Problem writes an error as a response's body.
 	Problem func(p Problem) []byte
@@ -29,6 +29,7 @@ type Meta struct {
 	Model     string // that answers
 	Created   time.Time
 	Request   *llm.Request
+	Kept      bool // a later request may go on from the answer by its id
 }
 
 // Writer writes a streamed answer in a door's dialect. Its methods append what
@@ -47,6 +48,12 @@ type Writer interface {
 // event that passes through, in place of a chunk.
 type Reframer interface {
 	Reframe(dst, event []byte) []byte
+}
+
+// Follower is a Writer that must know what went to the caller as it was: it is
+// given each event that passes through.
+type Follower interface {
+	Passed(event []byte)
 }
 
 // Problem is an error for a caller, before a door has given it its dialect's

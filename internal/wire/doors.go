@@ -19,6 +19,16 @@ func DoorFor(d llm.Dialect) (Door, bool) {
 		return OllamaChatDoor(), true
 	case llm.OllamaGenerate:
 		return OllamaGenerateDoor(), true
+	case llm.OpenAIEmbeddings:
+		return OpenAIEmbeddingsDoor(), true
+	case llm.GeminiEmbed:
+		return GeminiEmbedDoor(), true
+	case llm.GeminiBatchEmbed:
+		return GeminiBatchEmbedDoor(), true
+	case llm.OllamaEmbed:
+		return OllamaEmbedDoor(), true
+	case llm.OllamaEmbeddings:
+		return OllamaEmbeddingsDoor(), true
 	}
 	return Door{}, false
 }

@@ -21,7 +21,7 @@ func TestEncodeSpeaksEachDialect(t *testing.T) {
 		Dialect: llm.Plain,
 		Messages: []llm.Message{
 			message(llm.System, "Be brief."), message(llm.Developer, "Be kind."),
-			message(llm.User, "Hello <you> & \"them\""), message(llm.User, " "), message(llm.Assistant, "Hi \n"),
+			message(llm.User, "Hello <you> & \"them\""), message(llm.User, " "), message(llm.Assistant, "Hi \n"), message(llm.User, "And you?"),
 		},
 		MaxTokens: ptr[int64](64), Temperature: ptr(1.5), TopP: ptr(0.9), TopK: ptr[int64](40), FrequencyPenalty: ptr(0.5),
 		PresencePenalty: ptr(-0.5), Seed: ptr[int64](1 << 40), Stop: []string{"END", "\n"}, User: "u1", Stream: true,

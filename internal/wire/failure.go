@@ -102,7 +102,8 @@ func openAIClass(status int, code, message string) *llm.Failure {
 	case code == "model_not_found", code == "DeploymentNotFound",
 		status == http.StatusNotFound && says(m, "model") && says(m, "does not exist", "not found"):
 		class = llm.NoSuchModel
-	case status == 0 && code == "invalid_request_error":
+	case status == 0 && code == "invalid_request_error",
+		status == http.StatusForbidden && says(m, "not allowed to generate embeddings"): // of a chat model
 		class = llm.BadRequest
 	}
 	return newFailure(class, status, code, message)

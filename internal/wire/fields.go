@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"breakwater/internal/llm"
+
 	"github.com/tidwall/gjson"
 )
 
@@ -22,7 +24,7 @@ func requestObject(body []byte) (gjson.Result, *RequestError) {
 		return gjson.Result{}, &RequestError{"", "the body is empty, not a JSON object"}
 	case !utf8.Valid(body):
 		return gjson.Result{}, &RequestError{"", "the body is not valid UTF-8"}
-	case depth(body) > maxDepth:
+	case tooDeep(body):
 		return gjson.Result{}, &RequestError{"", fmt.Sprintf("the body is nested deeper than %d levels", maxDepth)}
 	case !gjson.ValidBytes(body):
 		return gjson.Result{}, syntaxError(body)
@@ -61,6 +63,42 @@ func eachField(o gjson.Result, path string, f func(name string, v gjson.Result) 
 		return failed == nil
 	})
 	return failed
+}
+
+// eachElement calls f with the path of each element of a list.
+func eachElement(v gjson.Result, path string, f func(path string, v gjson.Result) *RequestError) (failed *RequestError) {
+	if !v.IsArray() {
+		return wrongType(path, v, "a list")
+	}
+	i := 0
+	v.ForEach(func(_, v gjson.Result) bool {
+		failed = f(fmt.Sprintf("%s[%d]", path, i), v)
+		i++
+		return failed == nil
+	})
+	return failed
+}
+
+// toolField takes what all dialects but Gemini's say alike of a tool; schema is
+// the name under which they say what its arguments are.
+func toolField(t *llm.Tool, schema, name, at string, v gjson.Result) (known bool, err *RequestError) {
+	switch {
+	case v.Type == gjson.Null:
+	case name == "name":
+		t.Name, err = text(at, v)
+	case name == "description":
+		t.Description, err = text(at, v)
+	case name == "strict":
+		t.Strict, err = optional(boolean(at, v))
+	case name == schema:
+		if !v.IsObject() {
+			return true, wrongType(at, v, "an object, a JSON schema")
+		}
+		t.Schema = []byte(v.Raw)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 func stops(v gjson.Result) (stop []string, failed *RequestError) {

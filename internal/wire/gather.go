@@ -17,7 +17,8 @@ type Answer struct {
 	ID          string
 	Model       string // as the upstream names it
 	Choices     []Choice
-	Usage       *llm.Usage // nil where the upstream told none
+	Vectors     []llm.Vector // of an embedding request, by index
+	Usage       *llm.Usage   // nil where the upstream told none
 	ServiceTier string
 	Opaque      bool // it has content that only Raw can say
 	// Raw is the upstream's whole body where the answer came in one piece,
@@ -63,11 +64,30 @@ func Gather(s llm.Stream) (Answer, error) {
 		if err != nil {
 			return g.answer(), err
 		}
-		if g.add(c); g.size > DefaultMaxAnswer {
+		if g.size += weight(c); g.size > DefaultMaxAnswer {
 			return g.answer(), garbage("the answer is endless", nil)
 		}
+		g.add(c)
 	}
 }
+
+// weight is about the memory that a chunk takes in a gathered answer, in bytes.
+func weight(c llm.Chunk) int {
+	n := len(c.Text) + len(c.Thinking) + len(c.Refusal) + len(c.Signature) + len(c.Logprobs)
+	if c.Call != nil {
+		n += len(c.Call.ID) + len(c.Call.Name) + len(c.Call.Args)
+		if c.Call.ID != "" || c.Call.Name != "" {
+			n += partWeight
+		}
+	}
+	if c.Cite != nil {
+		n += len(c.Cite.URL) + len(c.Cite.Title) + len(c.Cite.Text) + partWeight
+	}
+	return n
+}
+
+// partWeight is the memory that a call or a citation takes beside its words.
+const partWeight = 512
 
 // gatherer joins chunks to an answer.
 type gatherer struct {
@@ -124,6 +144,10 @@ func (g *gatherer) add(c llm.Chunk) {
 		g.a.ServiceTier = c.ServiceTier
 	}
 	g.a.Opaque = g.a.Opaque || c.Opaque
+	if c.Vector != nil {
+		g.a.Vectors = append(g.a.Vectors, *c.Vector)
+		return
+	}
 	if c.Choice < 0 || c.Choice >= maxChoices {
 		return
 	}
@@ -163,7 +187,6 @@ func (g *gatherer) text(choice *Choice, c llm.Chunk) {
 		if piece.Text == "" {
 			continue
 		}
-		g.size += len(piece.Text)
 		last := len(choice.Parts) - 1
 		if last < 0 || choice.Parts[last].Kind != piece.Kind || choice.Parts[last].Signature != "" {
 			choice.Parts = append(choice.Parts, llm.Part{Kind: piece.Kind})
@@ -174,7 +197,6 @@ func (g *gatherer) text(choice *Choice, c llm.Chunk) {
 	if c.Signature == "" || c.Call != nil {
 		return
 	}
-	g.size += len(c.Signature)
 	last := len(choice.Parts) - 1
 	kind := llm.Thinking
 	if c.Text != "" {
@@ -208,7 +230,6 @@ func (g *gatherer) call(choice *Choice, c llm.Chunk) {
 		p.Signature, p.SignedBy = c.Signature, c.SignedBy
 	}
 	g.args[c.Choice][d.Index] = append(g.args[c.Choice][d.Index], d.Args...)
-	g.size += len(d.Args)
 }
 
 // maxChoices bounds the answers to one request; OpenAI allows 128.

@@ -111,7 +111,7 @@ func geminiAnswer(m Meta, a Answer) []byte {
 		parts = append(parts, w.end()...)
 		r.Candidates[i] = geminiCandidate{
 			Content: geminiContent{Role: "model", Parts: parts}, Index: i,
-			Finish:    geminiReason(choice.Finish, choice.FinishDetail),
+			Finish:    w.reason(choice.Finish, choice.FinishDetail),
 			Grounding: geminiGroundingOf(choice.Citations, llm.Message{Parts: choice.Parts}.Text()),
 			Logprobs:  geminiProbsOf(choice.Logprobs),
 		}
@@ -126,11 +126,12 @@ func showsThoughts(req *llm.Request) bool {
 
 // geminiParts writes the parts of one candidate. What another provider signed
 // goes into the signature of the next part; thinking itself is shown to those
-// who asked for it.
+// who asked for it. Half a call, which Gemini cannot say, is left out.
 type geminiParts struct {
 	show    bool
 	pending []geminiSealed
 	called  bool
+	broken  bool // a call broke off
 }
 
 func (w *geminiParts) part(p llm.Part) []geminiPart {
@@ -151,10 +152,12 @@ func (w *geminiParts) part(p llm.Part) []geminiPart {
 		}
 		return []geminiPart{out}
 	case llm.Call:
-		out = geminiPart{Call: &geminiCall{ID: p.Call.ID, Name: p.Call.Name, Args: p.Call.Args}}
-		if !validJSON(p.Call.Args) {
-			out.Call.Args = []byte("{}")
+		args, whole := callArguments(string(p.Call.Args))
+		if !whole || p.Call.Name == "" {
+			w.broken = true
+			return nil
 		}
+		out = geminiPart{Call: &geminiCall{ID: p.Call.ID, Name: p.Call.Name, Args: args}}
 		if out.Signature = w.signature(p); out.Signature == "" && !w.called {
 			out.Signature = geminiSkipEncoded // Gemini 3 wants some, should the caller go there with it
 		}
@@ -186,9 +189,11 @@ func (w *geminiParts) end() []geminiPart {
 	return []geminiPart{{Text: new(string), Signature: w.signature(llm.Part{})}}
 }
 
-// geminiReason gives a finishReason, Google's own where it was one; calls
-// finish with STOP.
-func geminiReason(f llm.FinishReason, detail string) string {
+// reason gives a finishReason, Google's own where it was one; calls finish with STOP.
+func (w *geminiParts) reason(f llm.FinishReason, detail string) string {
+	if w.broken && f == llm.FinishToolCalls {
+		return "MALFORMED_FUNCTION_CALL"
+	}
 	switch detail {
 	case "SAFETY", "RECITATION", "LANGUAGE", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "MALFORMED_FUNCTION_CALL",
 		"MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE",
@@ -209,7 +214,7 @@ func geminiUsageOf(u *llm.Usage, tier string) *geminiUsageBody {
 		return nil
 	}
 	b := &geminiUsageBody{
-		Prompt: u.Input, Candidates: u.Output - u.Reasoning, Total: u.Input + u.Output,
+		Prompt: u.Input, Candidates: max(0, u.Output-u.Reasoning), Total: u.Input + u.Output,
 		Cached: u.CacheRead, Thoughts: u.Reasoning, Tier: tier,
 	}
 	if tier == "default" { // OpenAI's word for it

@@ -154,10 +154,12 @@ func (e *geminiEncoder) conversation(messages []llm.Message) {
 	var instructions []geminiPart
 	for i, m := range messages {
 		if m.Role == llm.System || m.Role == llm.Developer {
-			if said := m.Text(); strings.TrimSpace(said) != "" {
-				instructions = append(instructions, geminiPart{Text: &said})
-				if len(e.contents) > 0 {
-					e.note(fmt.Sprintf("messages[%d].role", i))
+			if strings.TrimSpace(m.Text()) != "" && len(e.contents) > 0 {
+				e.note(fmt.Sprintf("messages[%d].role", i))
+			}
+			for _, p := range m.Parts {
+				if p.Kind == llm.Text && strings.TrimSpace(p.Text) != "" {
+					instructions = append(instructions, geminiPart{Text: &p.Text})
 				}
 			}
 			e.cached(m.Parts)
@@ -230,10 +232,7 @@ func (e *geminiEncoder) message(m llm.Message) (role string, parts []geminiPart)
 				parts = append(parts, geminiPart{Text: &p.Text, Thought: p.Text != "", Signature: signature})
 			}
 		case llm.Call:
-			call := geminiPart{Call: &geminiCall{ID: p.Call.ID, Name: p.Call.Name, Args: p.Call.Args}, Signature: ownSignature(p)}
-			if len(p.Call.Args) == 0 {
-				call.Call.Args = []byte("{}")
-			}
+			call := geminiPart{Call: &geminiCall{ID: p.Call.ID, Name: p.Call.Name, Args: callInput(p.Call)}, Signature: ownSignature(p)}
 			if call.Signature == "" && !called && e.version >= geminiLevels {
 				call.Signature = geminiSkip
 			}
@@ -359,7 +358,7 @@ func (e *geminiEncoder) tools(req *llm.Request, body *geminiBody) {
 				f.Parameters = schema
 			}
 			if len(lost) > 0 {
-				e.note(fmt.Sprintf("tools[%d].parameters: %s", i, strings.Join(lost, ", ")))
+				e.note(fmt.Sprintf("tools[%d].parameters: %s", i, strings.Join(lost, " ")))
 			}
 		}
 		functions = append(functions, f)

@@ -36,6 +36,13 @@ func geminiVersion(model string) int {
 	return min(max(major, 0), 98)*100 + min(max(minor, 0), 99)
 }
 
+// geminiGoesOn says whether the model goes on with the beginning of its own
+// answer: the newest refuse it, by
+// https://github.com/LibreChat-AI/agents/pull/323 (2026-07).
+func geminiGoesOn(model string, version int) bool {
+	return version < 306 && !strings.Contains(model, "gemini-3.5-flash-lite")
+}
+
 // lacksGemini names what this model cannot be asked.
 func lacksGemini(model string, req *llm.Request) []string {
 	if req.Dialect == llm.GeminiGenerate {
@@ -53,23 +60,24 @@ func lacksGemini(model string, req *llm.Request) []string {
 	lack("tools", len(req.Tools) > 0 && (version == 0 || speaks))
 	lack("response_format", req.Format != nil && (version == 0 || len(req.Tools) > 0 && version < geminiLevels))
 	lack("tool_choice", req.ToolChoice != nil && req.ToolChoice.Mode == llm.ChooseAuto && req.ToolChoice.Among != nil && version < geminiJSONSchema)
+	lack("messages.prefill", begins(req) && !geminiGoesOn(model, version))
 	lack("n", req.N != nil && *req.N > 8)
 	lack("stop", len(req.Stop) > 5)
 	lack("top_logprobs", req.TopLogprobs != nil && *req.TopLogprobs > 20)
 	names := callNames(req.Messages)
 	for _, m := range req.Messages {
 		for _, p := range m.Parts {
-			lack(lacksGeminiPart(version, p), true)
+			lack(lacksGeminiPart(version, p))
 			if p.Kind != llm.Result {
 				continue
 			}
 			lack("messages.tool_call_id", p.Result.Name == "" && names[p.Result.CallID] == "")
 			for _, p := range p.Result.Parts {
-				lack(lacksGeminiPart(version, p), true)
+				lack(lacksGeminiPart(version, p))
 			}
 		}
 	}
-	return slices.DeleteFunc(lacks, func(name string) bool { return name == "" })
+	return lacks
 }
 
 // lacksGeminiPart names a part's kind where Gemini cannot read it: files of
@@ -78,10 +86,10 @@ func lacksGemini(model string, req *llm.Request) []string {
 // https://ai.google.dev/gemini-api/docs/image-understanding,
 // https://ai.google.dev/gemini-api/docs/document-processing and
 // https://ai.google.dev/gemini-api/docs/audio (2026-11).
-func lacksGeminiPart(version int, p llm.Part) string {
+func lacksGeminiPart(version int, p llm.Part) (name string, lacking bool) {
 	m := p.Media
 	if m == nil {
-		return ""
+		return "", false
 	}
 	mime := geminiMIME(p)
 	family, _, _ := strings.Cut(mime, "/")
@@ -96,13 +104,10 @@ func lacksGeminiPart(version int, p llm.Part) string {
 	case llm.Audio:
 		inline = family == "audio"
 	}
-	switch {
-	case m.URL != "" && (!fetched || version < geminiJSONSchema || !strings.HasPrefix(m.URL, "https://")),
-		m.URL == "" && m.Data == "" && m.Text == "",
-		m.URL == "" && m.Data != "" && !inline:
-		return "messages." + string(p.Kind)
+	if m.URL != "" {
+		return "messages." + string(p.Kind), !fetched || version < geminiJSONSchema || !strings.HasPrefix(m.URL, "https://")
 	}
-	return ""
+	return "messages." + string(p.Kind), m.Data == "" && m.Text == "" || m.Data != "" && !inline
 }
 
 // sampling writes the sampling settings.
@@ -153,7 +158,7 @@ func (e *geminiEncoder) format(f *llm.Format, c *geminiConfig) {
 		c.JSONSchema = schema
 	}
 	if len(lost) > 0 {
-		e.note("response_format: " + strings.Join(lost, ", "))
+		e.note("response_format: " + strings.Join(lost, " "))
 	}
 	if f.Description != "" {
 		e.note("response_format.json_schema.description")

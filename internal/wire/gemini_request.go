@@ -447,20 +447,11 @@ func geminiFields(path string, o gjson.Result, f func(name, path string, v gjson
 }
 
 // geminiList calls f for each element of a list, or for the only one.
-func geminiList(path string, v gjson.Result, f func(path string, v gjson.Result) *RequestError) (failed *RequestError) {
-	if !v.IsArray() {
-		if v.IsObject() || v.Type == gjson.String {
-			return f(path, v)
-		}
-		return wrongType(path, v, "a list")
+func geminiList(path string, v gjson.Result, f func(path string, v gjson.Result) *RequestError) *RequestError {
+	if v.IsObject() || v.Type == gjson.String {
+		return f(path, v)
 	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		failed = f(fmt.Sprintf("%s[%d]", path, i), v)
-		i++
-		return failed == nil
-	})
-	return failed
+	return eachElement(v, path, f)
 }
 
 // geminiNumber reads a number that is written as a string.

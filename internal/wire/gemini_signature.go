@@ -18,7 +18,8 @@ import (
 // model made it documents a value that skips the check, see
 // https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11). The
 // field is of type bytes: SDKs that keep to it write and read base64, others
-// the bare words. Both are understood by Google and here.
+// the bare words. Both are understood here, but Google takes the bare words
+// only: https://github.com/langchain-ai/langchain-google/issues/1570 (2026-11).
 const (
 	geminiSkip        = "skip_thought_signature_validator"
 	geminiSkipEncoded = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
@@ -173,6 +174,8 @@ func spliceGeminiPart(body []byte, at string, part gjson.Result, foreign bool, v
 		return sjson.DeleteBytes(body, at)
 	case foreign, part.Get(name).String() == geminiSkipEncoded && version < geminiLevels:
 		return sjson.DeleteBytes(body, at+"."+name)
+	case part.Get(name).String() == geminiSkipEncoded:
+		return sjson.SetBytes(body, at+"."+name, geminiSkip)
 	}
 	return body, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"breakwater/internal/llm"
@@ -53,7 +54,7 @@ func (w *geminiWriter) ContentType() string {
 	return "text/event-stream"
 }
 
-// Chunk appends text and thinking at once. Finish reason and usage wait for
+// Chunk appends text and thinking at once, and the calls before them. Finish reason and usage wait for
 // End, since providers tell them in any order.
 func (w *geminiWriter) Chunk(dst []byte, c llm.Chunk) []byte {
 	w.raw = false // after a handover the rest is ours
@@ -87,10 +88,31 @@ func (w *geminiWriter) Chunk(dst []byte, c llm.Chunk) []byte {
 		o.call(c)
 		return dst
 	}
+	if c.Text != "" && c.Thinking == "" && c.Refusal == "" && c.Signature == "" && len(o.calls) == 0 && len(o.parts.pending) == 0 {
+		o.keep(c.Text)
+		return w.text(dst, c.Choice, c.Text)
+	}
 	if parts := o.said(c); len(parts) > 0 {
 		dst = w.response(dst, geminiCandidate{Content: geminiContent{Role: "model", Parts: parts}, Index: c.Choice}, false)
 	}
 	return dst
+}
+
+// keep keeps text for the places of citations.
+func (o *geminiOut) keep(text string) {
+	if o.text.Len() < maxCitedText {
+		o.text.WriteString(text)
+	}
+}
+
+// text appends a response of nothing but text, without an allocation.
+func (w *geminiWriter) text(dst []byte, choice int, text string) []byte {
+	dst = append(w.open(dst), `{"candidates":[{"content":{"parts":[{"text":`...)
+	dst = gjson.AppendJSONString(dst, text)
+	dst = append(dst, `}],"role":"model"},"index":`...)
+	dst = strconv.AppendInt(dst, int64(choice), 10)
+	dst = append(append(dst, "}]"...), w.tail...)
+	return w.close(dst)
 }
 
 // said gives the parts of words and signatures, behind the calls before them.
@@ -102,14 +124,12 @@ func (o *geminiOut) said(c llm.Chunk) (parts []geminiPart) {
 	if c.Thinking == "" && c.Text == "" && c.Refusal == "" && c.Signature == "" {
 		return nil
 	}
-	parts = o.flush()
+	parts = o.flush(false)
 	switch {
 	case c.Thinking != "" || c.Signature != "" && c.Text == "":
 		parts = append(parts, o.thinking(sign(llm.Part{Kind: llm.Thinking, Text: c.Thinking}))...)
 	case c.Text != "":
-		if o.text.Len() < maxCitedText {
-			o.text.WriteString(c.Text)
-		}
+		o.keep(c.Text)
 		parts = append(parts, o.parts.part(sign(llm.Part{Kind: llm.Text, Text: c.Text}))...)
 	}
 	if c.Refusal != "" {
@@ -139,6 +159,9 @@ func (o *geminiOut) thinking(p llm.Part) []geminiPart {
 func (o *geminiOut) call(c llm.Chunk) {
 	p := o.byIndex[c.Call.Index]
 	if p == nil {
+		if c.Call.ID == "" && strings.TrimSpace(c.Call.Args) == "" { // behind a call that was told
+			return
+		}
 		p = &llm.Part{Kind: llm.Call, Call: &llm.ToolCall{}}
 		o.byIndex[c.Call.Index] = p
 		o.calls = append(o.calls, p)
@@ -155,13 +178,22 @@ func (o *geminiOut) call(c llm.Chunk) {
 	p.Call.Args = append(p.Call.Args, c.Call.Args...)
 }
 
-// flush gives the calls that have come.
-func (o *geminiOut) flush() (parts []geminiPart) {
+// flush gives the calls that have come: all, or those ahead of the first that
+// is not whole.
+func (o *geminiOut) flush(all bool) (parts []geminiPart) {
+	n := 0
 	for _, p := range o.calls {
+		if _, whole := object(p.Call.Args); !whole && !all {
+			break
+		}
 		parts = append(parts, o.parts.part(*p)...)
+		n++
 	}
-	o.calls = nil
-	clear(o.byIndex)
+	if n == 0 {
+		return parts
+	}
+	o.calls = o.calls[n:]
+	maps.DeleteFunc(o.byIndex, func(_ int, p *llm.Part) bool { return !slices.Contains(o.calls, p) })
 	return parts
 }
 
@@ -225,13 +257,13 @@ func (w *geminiWriter) End(dst []byte) []byte {
 	indices := slices.Sorted(maps.Keys(w.choices))
 	for n, i := range indices {
 		o := w.choices[i]
-		parts := append(o.flush(), o.parts.end()...)
+		parts := append(o.flush(true), o.parts.end()...)
 		if len(parts) == 0 {
 			parts = []geminiPart{{Text: new(string)}}
 		}
 		c := geminiCandidate{
 			Content: geminiContent{Role: "model", Parts: parts}, Index: i,
-			Finish: geminiReason(o.finish, o.detail), Grounding: geminiGroundingOf(o.cites, o.text.String()),
+			Finish: o.parts.reason(o.finish, o.detail), Grounding: geminiGroundingOf(o.cites, o.text.String()),
 		}
 		if o.probs.Content != nil {
 			c.Logprobs = geminiProbsOf(marshal(o.probs))

@@ -41,25 +41,39 @@ func geminiFinish(v gjson.Result) (finish llm.FinishReason, detail string) {
 // it counts nothing yet. Thoughts come on top of the candidates' tokens, the
 // results of tools that Google ran on top of the prompt's.
 func geminiUsage(v gjson.Result) *llm.Usage {
-	prompt, total := v.Get("promptTokenCount"), v.Get("totalTokenCount")
-	answered := v.Get("candidatesTokenCount")
-	thoughts := count(v.Get("thoughtsTokenCount"))
-	if !prompt.Exists() && !total.Exists() && !answered.Exists() && thoughts == 0 {
+	var u llm.Usage
+	var tools, total int64
+	told, answered := false, false
+	v.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "promptTokenCount":
+			u.Input, told = count(v), true
+		case "toolUsePromptTokenCount":
+			tools = count(v)
+		case "cachedContentTokenCount":
+			u.CacheRead = count(v)
+		case "candidatesTokenCount":
+			u.Output, told, answered = count(v), true, true
+		case "thoughtsTokenCount":
+			u.Reasoning = count(v)
+		case "totalTokenCount":
+			total, told = count(v), true
+		case "promptTokensDetails", "toolUsePromptTokensDetails":
+			u.AudioIn += geminiAudio(v)
+		case "candidatesTokensDetails":
+			u.AudioOut = geminiAudio(v)
+		}
+		return true
+	})
+	if !told && u.Reasoning == 0 {
 		return nil
 	}
-	input := count(prompt) + count(v.Get("toolUsePromptTokenCount"))
-	output := count(answered)
-	if !answered.Exists() {
-		output = max(0, count(total)-input-thoughts)
+	u.Input += tools
+	if !answered {
+		u.Output = max(0, total-u.Input-u.Reasoning)
 	}
-	return &llm.Usage{
-		Input:     input,
-		CacheRead: count(v.Get("cachedContentTokenCount")),
-		Output:    output + thoughts,
-		Reasoning: thoughts,
-		AudioIn:   geminiAudio(v.Get("promptTokensDetails")) + geminiAudio(v.Get("toolUsePromptTokensDetails")),
-		AudioOut:  geminiAudio(v.Get("candidatesTokensDetails")),
-	}
+	u.Output += u.Reasoning
+	return &u
 }
 
 // geminiAudio gives the tokens of recordings among those of all modalities.
@@ -107,36 +121,53 @@ func newGeminiReader(req *llm.Request) *geminiReader {
 // finished, as far as they are known.
 func (g *geminiReader) read(dst []llm.Chunk, data []byte) (chunks []llm.Chunk, complete bool, f *llm.Failure) {
 	o, ok := object(data)
-	switch {
-	case !ok:
+	if !ok {
 		return dst, false, garbage("the answer is not a JSON object", nil)
-	case o.Get("error").IsObject():
+	}
+	var id, model string
+	var failed, candidates, feedback, usage gjson.Result
+	o.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "error":
+			failed = v
+		case "responseId":
+			id = v.String()
+		case "modelVersion":
+			model = v.String()
+		case "candidates":
+			candidates = v
+		case "promptFeedback":
+			feedback = v
+		case "usageMetadata":
+			usage = v
+		}
+		return true
+	})
+	if failed.IsObject() {
 		return dst, false, geminiFailure(0, data)
 	}
-	id := o.Get("responseId").String()
 	if g.seed == "" {
 		if g.seed = id; id == "" {
 			g.seed = string(data)
 		}
 	}
 	first := len(dst)
-	candidates := o.Get("candidates").Array()
-	if reason := o.Get("promptFeedback.blockReason").String(); reason != "" && len(candidates) == 0 {
+	if reason := feedback.Get("blockReason").String(); reason != "" && (!candidates.IsArray() || emptyList(candidates)) {
 		if !g.own {
 			return dst, false, newFailure(llm.ContentFilter, 0, reason, "the prompt was blocked: "+reason)
 		}
 		dst = append(dst, llm.Chunk{Opaque: true, Finish: llm.FinishContentFilter, FinishDetail: label(reason)})
 		complete = true
 	}
-	for _, candidate := range candidates {
-		dst = g.candidate(dst, candidate)
-	}
-	usage := o.Get("usageMetadata")
+	candidates.ForEach(func(_, v gjson.Result) bool {
+		dst = g.candidate(dst, v)
+		return true
+	})
 	if len(dst) == first {
 		dst = append(dst, llm.Chunk{})
 	}
 	c := &dst[first]
-	c.ID, c.Model, c.Usage = id, o.Get("modelVersion").String(), geminiUsage(usage)
+	c.ID, c.Model, c.Usage = id, model, geminiUsage(usage)
 	c.ServiceTier = strings.ToLower(usage.Get("serviceTier").String())
 	for _, choice := range g.choices {
 		if !choice.finished {
@@ -148,7 +179,25 @@ func (g *geminiReader) read(dst []llm.Chunk, data []byte) (chunks []llm.Chunk, c
 
 // candidate appends what a candidate tells, its finish last.
 func (g *geminiReader) candidate(dst []llm.Chunk, v gjson.Result) []llm.Chunk {
-	index := int(v.Get("index").Int())
+	index := 0
+	var content, reason, cited, grounding, logprobs gjson.Result
+	v.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "index":
+			index = int(v.Int())
+		case "content":
+			content = v
+		case "finishReason":
+			reason = v
+		case "citationMetadata":
+			cited = v
+		case "groundingMetadata":
+			grounding = v
+		case "logprobsResult":
+			logprobs = v
+		}
+		return true
+	})
 	if index < 0 || index >= maxChoices {
 		return dst
 	}
@@ -158,16 +207,16 @@ func (g *geminiReader) candidate(dst []llm.Chunk, v gjson.Result) []llm.Chunk {
 		g.choices[index] = choice
 	}
 	first := len(dst)
-	v.Get("content.parts").ForEach(func(_, part gjson.Result) bool {
+	content.Get("parts").ForEach(func(_, part gjson.Result) bool {
 		dst = g.part(dst, choice, index, part)
 		return true
 	})
-	finish, detail := geminiFinish(v.Get("finishReason"))
+	finish, detail := geminiFinish(reason)
 	if finish != "" {
 		dst = choice.close(dst)
 	}
-	dst = choice.citations(dst, v)
-	if probs := geminiLogprobs(v.Get("logprobsResult")); probs != nil {
+	dst = choice.citations(dst, cited, grounding)
+	if probs := geminiLogprobs(logprobs); probs != nil {
 		dst = append(dst, llm.Chunk{Logprobs: probs})
 	}
 	if finish != "" {
@@ -186,30 +235,43 @@ func (g *geminiReader) candidate(dst []llm.Chunk, v gjson.Result) []llm.Chunk {
 // part appends what one part of a candidate tells.
 func (g *geminiReader) part(dst []llm.Chunk, choice *geminiChoice, index int, part gjson.Result) []llm.Chunk {
 	var c llm.Chunk
-	if c.Signature = part.Get("thoughtSignature").String(); c.Signature != "" {
-		c.SignedBy = llm.Gemini
-	}
-	text, call := part.Get("text").String(), part.Get("functionCall")
+	var said, call gjson.Result
+	var thought, other bool
+	part.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "text":
+			said = v
+		case "functionCall":
+			call = v
+		case "thought":
+			thought = v.Bool()
+		case "thoughtSignature":
+			if c.Signature = v.String(); c.Signature != "" {
+				c.SignedBy = llm.Gemini
+			}
+		default:
+			other = true
+		}
+		return true
+	})
+	text := said.String()
 	switch {
 	case call.Exists():
 		if g.single && choice.calls > 0 && !choice.continues(call) {
 			return dst
 		}
 		return choice.call(dst, c, call, func(n int) string { return madeUpCallID(g.seed, index<<16+n) })
-	case part.Get("thought").Bool():
+	case thought:
 		c.Thinking = text
 		c.Opaque = g.own
-	case part.Get("text").Exists():
+	case said.Exists():
 		c.Text = text
 		if len(choice.text) < maxCitedText {
 			choice.text = append(choice.text, text...)
 		}
 		c.Opaque = g.own && text == "" && c.Signature != ""
 	default: // inlineData, executableCode, codeExecutionResult and others; or a signature alone
-		part.ForEach(func(key, _ gjson.Result) bool {
-			c.Opaque = c.Opaque || g.own || key.Str != "thoughtSignature"
-			return true
-		})
+		c.Opaque = other || g.own && c.Signature != ""
 	}
 	if c.Text == "" && c.Thinking == "" && c.Signature == "" && !c.Opaque {
 		return dst
@@ -309,7 +371,7 @@ func compact(raw string) string {
 // citations appends the sources that a candidate names, each once, since
 // streams repeat them: https://ai.google.dev/api/generate-content#GroundingMetadata
 // and #v1beta.CitationMetadata (2026-11).
-func (c *geminiChoice) citations(dst []llm.Chunk, candidate gjson.Result) []llm.Chunk {
+func (c *geminiChoice) citations(dst []llm.Chunk, cited, grounding gjson.Result) []llm.Chunk {
 	add := func(cite llm.Citation) {
 		if c.cited == nil {
 			c.cited = make(map[llm.Citation]bool)
@@ -319,15 +381,14 @@ func (c *geminiChoice) citations(dst []llm.Chunk, candidate gjson.Result) []llm.
 			dst = append(dst, llm.Chunk{Cite: &cite})
 		}
 	}
-	for _, list := range [...]string{"citationMetadata.citationSources", "citationMetadata.citations"} {
-		candidate.Get(list).ForEach(func(_, v gjson.Result) bool {
+	for _, list := range [...]string{"citationSources", "citations"} {
+		cited.Get(list).ForEach(func(_, v gjson.Result) bool {
 			cite := llm.Citation{URL: v.Get("uri").String(), Title: v.Get("title").String()}
 			cite.Start, cite.End = c.place(v, "")
 			add(cite)
 			return true
 		})
 	}
-	grounding := candidate.Get("groundingMetadata")
 	sources := grounding.Get("groundingChunks").Array()
 	used := make(map[int64]bool)
 	grounding.Get("groundingSupports").ForEach(func(_, v gjson.Result) bool {

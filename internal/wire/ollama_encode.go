@@ -233,6 +233,10 @@ func (e *ollamaEncoder) message(m llm.Message) {
 func (e *ollamaEncoder) part(said *ollamaMessage, p llm.Part) {
 	switch p.Kind {
 	case llm.Text:
+		// Blocks of a prompt are texts of their own; an answer's are pieces of one.
+		if said.Role != llm.Assistant && said.Role != llm.ToolRole && said.Content != "" && !strings.HasSuffix(said.Content, "\n") {
+			said.Content += "\n"
+		}
 		said.Content += p.Text
 	case llm.Document:
 		text, _ := plainDocument(p.Media)
@@ -251,10 +255,7 @@ func (e *ollamaEncoder) part(said *ollamaMessage, p llm.Part) {
 		said.Thinking += p.Text
 	case llm.Call:
 		c := ollamaCall{ID: p.Call.ID}
-		c.Function.Index, c.Function.Name, c.Function.Arguments = len(said.ToolCalls), p.Call.Name, p.Call.Args
-		if len(p.Call.Args) == 0 {
-			c.Function.Arguments = json.RawMessage("{}")
-		}
+		c.Function.Index, c.Function.Name, c.Function.Arguments = len(said.ToolCalls), p.Call.Name, callInput(p.Call)
 		said.ToolCalls = append(said.ToolCalls, c)
 	}
 }

@@ -91,7 +91,7 @@ func TestOllamaIsToldWhatItCanBeTold(t *testing.T) {
 		}, "messages", `[{"role":"assistant","content":"No.","thinking":"own"}]`, []string{"messages.thinking", "messages.refusal"}},
 		{"text and an image", func(r *llm.Request) {
 			r.Messages[0].Parts = []llm.Part{ollamaText("1"), ollamaImage(llm.Media{Data: "QQ==", Detail: "low"}), ollamaText("2")}
-		}, "messages", `[{"role":"user","content":"12","images":["QQ=="]}]`, []string{"messages.image_url.detail"}},
+		}, "messages", `[{"role":"user","content":"1\n2","images":["QQ=="]}]`, []string{"messages.image_url.detail"}},
 		{"text between images", func(r *llm.Request) {
 			r.Messages[0].Parts = []llm.Part{ollamaText("1"), ollamaImage(llm.Media{Data: "QQ=="}), ollamaText("2"), ollamaImage(llm.Media{Data: "Qg=="})}
 		}, "messages", `[{"role":"user","content":"1"},{"role":"user","content":"2","images":["QQ=="]},{"role":"user","content":"","images":["Qg=="]}]`, nil},

@@ -21,9 +21,10 @@ import (
 // What says how a local server works and nothing of the answer is neither
 // carried nor named: keep_alive, truncate, shift, and the options for memory,
 // context size and threads. Options that tune sampling in ways that llm.Request
-// does not know, such as min_p, are named in Aside. A request without messages
-// only loads the model: that is Beyond any other provider. Roles of single
-// models' templates, such as granite's "control", are Beyond too.
+// does not know, such as min_p, and fields that Ollama does not know are named
+// in Aside. A request without messages only loads the model: that is Beyond any
+// other provider. Roles of single models' templates, such as granite's
+// "control", are Beyond too.
 func DecodeOllamaChat(body []byte) (*llm.Request, error) {
 	d := newOllamaDecoder(llm.OllamaChat, body)
 	if err := d.decode(body, d.chatField); err != nil {
@@ -114,30 +115,18 @@ func (d *ollamaDecoder) sharedField(name string, v gjson.Result) (err *RequestEr
 			err = &RequestError{name, fmt.Sprintf("must be at most %d", ollamaMaxTop)}
 		}
 	case "keep_alive", "truncate", "shift":
-	default:
+	case "suffix", "template", "context", "raw":
 		if v.Type != gjson.False && v.Raw != `""` && !emptyList(v) {
-			d.beyond(label(name))
+			d.beyond(name)
 		}
+	default: // Ollama passes over what it does not know, such as the tool_choice that some clients send
+		r.Aside = append(r.Aside, label(name))
 	}
 	return err
 }
 
 // ollamaMaxTop is the most top_logprobs that Ollama takes.
 const ollamaMaxTop = 20
-
-// eachElement calls f with the path of each element of a list.
-func eachElement(v gjson.Result, path string, f func(path string, v gjson.Result) *RequestError) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType(path, v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		failed = f(fmt.Sprintf("%s[%d]", path, i), v)
-		i++
-		return failed == nil
-	})
-	return failed
-}
 
 // ollamaFormat reads "json" or a schema, see
 // https://docs.ollama.com/capabilities/structured-outputs (2026-11).
@@ -243,24 +232,10 @@ func (d *ollamaDecoder) tool(path string, v gjson.Result) *RequestError {
 		return &RequestError{path + ".function", "is required: an object"}
 	}
 	var t llm.Tool
-	err := eachField(f, path+".function.", func(name string, v gjson.Result) (err *RequestError) {
+	err := eachField(f, path+".function.", func(name string, v gjson.Result) *RequestError {
 		at := path + ".function." + label(name)
-		switch {
-		case v.Type == gjson.Null:
-		case name == "name":
-			t.Name, err = text(at, v)
-		case name == "description":
-			t.Description, err = text(at, v)
-		case name == "parameters":
-			if !v.IsObject() {
-				return wrongType(at, v, "an object")
-			}
-			t.Schema = []byte(v.Raw)
-		case name == "strict":
-			var strict bool
-			strict, err = boolean(at, v)
-			t.Strict = &strict
-		default:
+		known, err := toolField(&t, "parameters", name, at, v)
+		if !known {
 			d.beyond(at)
 		}
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"breakwater/internal/llm"
 )
@@ -23,7 +24,7 @@ func ollamaTold(s llm.Stream) ([]string, error) {
 			}
 			return all, err
 		}
-		c.Raw, c.Model = nil, ""
+		c.Raw, c.Model, c.More = nil, "", false
 		all = append(all, string(given(c)))
 	}
 }
@@ -177,7 +178,7 @@ func FuzzOllamaAnswers(f *testing.F) {
 	f.Add([]byte("{\"message\":{\"content\":\"a\"},\"done\":false}\n{\"done\":true,\"done_reason\":\"load\",\"prompt_eval_count\":1}"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, err := gather(llm.OllamaChat, string(body), &llm.Request{Dialect: llm.Plain})
-		if err != nil || a.Opaque || len(a.Choices) != 1 {
+		if err != nil || a.Opaque || len(a.Choices) != 1 || !utf8.Valid(body) { // which JSON cannot say
 			return
 		}
 		meta := Meta{Model: a.Model, Created: time.Now()}

@@ -199,6 +199,9 @@ func TestRecordedAnswersSurviveTheOpenAIDoor(t *testing.T) {
 			continue
 		}
 		a.Model = "m"
+		if a.Usage != nil {
+			a.Usage.CacheWrite1h = 0 // for which it has no word
+		}
 		survives(t, x.Name, a, nil)
 	}
 }
@@ -227,23 +230,6 @@ func TestAnEventOfTheOpenAIDoorAllocatesNothing(t *testing.T) {
 	c := llm.Chunk{Text: "some words \"and\" more"}
 	if n := testing.AllocsPerRun(100, func() { b = s.Chunk(b[:0], c) }); n != 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkOpenAIStreamEvent(b *testing.B) {
-	const event = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1773345365,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_1","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"kZv1Ls5KFhu"}` + "\n\n"
-	codec, _ := CodecFor(llm.OpenAIChat)
-	s := codec.Stream(repeat(event), &llm.Request{})
-	door := NewOpenAIChatStream("01ABC", "m", time.Unix(0, 0), false)
-	var out []byte
-	b.SetBytes(int64(len(event)))
-	b.ReportAllocs()
-	for b.Loop() {
-		c, err := s.Next()
-		if err != nil {
-			b.Fatal(err)
-		}
-		out = door.Chunk(out[:0], c)
 	}
 }
 

@@ -99,6 +99,7 @@ func encodeOpenAI(model string, req *llm.Request) (Encoded, error) {
 	if req.Logprobs != nil && *req.Logprobs {
 		body.Logprobs, body.TopLogprobs = req.Logprobs, req.TopLogprobs
 	}
+	a.dropped("messages.prefill", begins(req) && req.Dialect != llm.OpenAIResponses) // it begins a new answer
 	a.dropped("top_k", req.TopK != nil)
 	a.dropped("metadata", len(req.Metadata) > 0) // OpenAI takes it only for what it stores
 	if req.Stream {
@@ -267,6 +268,7 @@ func lacksOpenAI(model string, req *llm.Request) []string {
 	}
 	lacks = append(lacks, req.Beyond...)
 	effort := m.effort(req.Thought, len(req.Tools) > 0)
+	lack("messages.prefill", req.Dialect == llm.Plain && begins(req)) // it would begin a new answer
 	lack("n", req.N != nil && *req.N > maxChoices)
 	lack("logprobs", req.Logprobs != nil && *req.Logprobs && !m.samples(effort))
 	lack("stop", len(req.Stop) > 0 && !m.stops() || len(req.Stop) > 4)
@@ -360,24 +362,18 @@ func forget(body []byte) ([]byte, error) {
 	if !slices.ContainsFunc(fields, func(f string) bool { return bytes.Contains(body, []byte(`"`+f+`"`)) }) {
 		return body, nil
 	}
-	var paths []string
-	for i, m := range gjson.GetBytes(body, "messages").Array() {
+	return editMessages(body, func(m gjson.Result) (message []byte, err error) {
+		message = []byte(m.Raw)
 		for _, field := range fields {
-			if m.Get(field).Exists() {
-				paths = append(paths, fmt.Sprintf("messages.%d.%s", i, field))
+			if err == nil && m.Get(field).Exists() {
+				message, err = sjson.DeleteBytes(message, field)
 			}
 		}
-		for j, call := range m.Get("tool_calls").Array() {
-			if call.Get("extra_content").Exists() {
-				paths = append(paths, fmt.Sprintf("messages.%d.tool_calls.%d.extra_content", i, j))
+		for i, call := range m.Get("tool_calls").Array() {
+			if err == nil && call.Get("extra_content").Exists() {
+				message, err = sjson.DeleteBytes(message, fmt.Sprintf("tool_calls.%d.extra_content", i))
 			}
 		}
-	}
-	for _, path := range paths {
-		var err error
-		if body, err = sjson.DeleteBytes(body, path); err != nil {
-			return nil, err
-		}
-	}
-	return body, nil
+		return message, err
+	})
 }

@@ -66,11 +66,12 @@ func (m openAIModel) samples(effort string) bool {
 }
 
 // stops says whether the model takes stop sequences: o3, o4-mini and gpt-5 to
-// gpt-5.4 refuse them, see
-// https://developers.openai.com/api/reference/resources/chat and
-// https://github.com/BerriAI/litellm/pull/28650 (2026-11).
+// gpt-5.2 are known to refuse them, see
+// https://developers.openai.com/api/reference/resources/chat,
+// https://github.com/huggingface/smolagents/pull/1868 and
+// https://github.com/huggingface/smolagents/issues/1893 (2026-11).
 func (m openAIModel) stops() bool {
-	return !m.reasons() || m.version >= 505 || strings.HasPrefix(m.name, "o1")
+	return !m.reasons() || m.version > 502 || strings.HasPrefix(m.name, "o1")
 }
 
 // sees says whether the model takes images and files.

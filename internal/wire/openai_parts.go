@@ -30,18 +30,11 @@ func googleSignature(extra gjson.Result) string {
 	return extra.Get("google.thought_signature").String()
 }
 
-func (d *chatDecoder) conversation(v gjson.Result) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType("messages", v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, m gjson.Result) bool {
-		failed = d.message(fmt.Sprintf("messages[%d]", i), i, m)
-		i++
-		return failed == nil
+func (d *chatDecoder) conversation(v gjson.Result) *RequestError {
+	return eachElement(v, "messages", func(path string, v gjson.Result) *RequestError {
+		d.messages = true
+		return d.message(path, len(d.req.Messages), v)
 	})
-	d.messages = i > 0
-	return failed
 }
 
 func (d *chatDecoder) message(path string, i int, v gjson.Result) *RequestError {
@@ -185,26 +178,18 @@ func thinkingBlock(v gjson.Result) (llm.Part, bool) {
 	return p, true
 }
 
-// toolCalls takes calls of functions. One whose arguments are no JSON object,
-// and a call of a custom tool, is only named.
+// toolCalls takes calls of functions. A call of a custom tool is only named.
 func (d *chatDecoder) toolCalls(path string, v gjson.Result) (parts []llm.Part, failed *RequestError) {
-	if !v.IsArray() {
-		return nil, wrongType(path, v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		i++
+	failed = eachElement(v, path, func(at string, v gjson.Result) *RequestError {
 		if !v.IsObject() {
-			failed = wrongType(at, v, "an object")
-			return false
+			return wrongType(at, v, "an object")
 		}
 		if kind := v.Get("type"); kind.Type != gjson.Null && kind.String() != "function" {
 			d.beyond(at+".", kind.String())
-			return true
+			return nil
 		}
 		p := llm.Part{Kind: llm.Call, Call: &llm.ToolCall{}}
-		failed = eachField(v, at+".", func(name string, v gjson.Result) (err *RequestError) {
+		err := eachField(v, at+".", func(name string, v gjson.Result) (err *RequestError) {
 			switch {
 			case v.Type == gjson.Null, name == "type", name == "index": // Ollama writes an index
 			case name == "id":
@@ -220,20 +205,22 @@ func (d *chatDecoder) toolCalls(path string, v gjson.Result) (parts []llm.Part, 
 			}
 			return err
 		})
-		switch {
-		case failed != nil:
-		case p.Call.ID == "":
-			failed = &RequestError{at + ".id", "is required"}
-		case p.Call.Name == "":
-			failed = &RequestError{at + ".function.name", "is required"}
-		}
 		parts = append(parts, p)
-		return failed == nil
+		switch {
+		case err != nil:
+			return err
+		case p.Call.ID == "":
+			return &RequestError{at + ".id", "is required"}
+		case p.Call.Name == "":
+			return &RequestError{at + ".function.name", "is required"}
+		}
+		return nil
 	})
 	return parts, failed
 }
 
-// function takes a call's function.
+// function takes a call's function. Arguments that are no JSON object, such as
+// those of an answer that ended too soon, are carried as callArguments says.
 func (d *chatDecoder) function(path string, v gjson.Result, call *llm.ToolCall) *RequestError {
 	if !v.IsObject() {
 		return wrongType(path, v, "an object")
@@ -246,13 +233,10 @@ func (d *chatDecoder) function(path string, v gjson.Result, call *llm.ToolCall) 
 			call.Name, err = text(path+".name", v)
 		case name == "arguments":
 			var args string
-			if args, err = text(path+".arguments", v); err != nil || strings.TrimSpace(args) == "" {
-				return err
-			}
-			if _, ok := object([]byte(args)); ok {
-				call.Args = json.RawMessage(args)
-			} else {
-				d.beyond(path+".", name)
+			args, err = text(path+".arguments", v)
+			var whole bool
+			if call.Args, whole = callArguments(args); !whole {
+				d.req.Aside = append(d.req.Aside, path+".arguments")
 			}
 		default:
 			d.beyond(path+".", name)
@@ -317,16 +301,12 @@ func (d *chatDecoder) content(path string, v gjson.Result) (parts []llm.Part, fa
 	if !v.IsArray() {
 		return nil, wrongType(path, v, "a string or a list of parts")
 	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		i++
-		var p llm.Part
-		var known bool
-		if p, known, failed = d.part(at, v); known {
+	failed = eachElement(v, path, func(at string, v gjson.Result) *RequestError {
+		p, known, err := d.part(at, v)
+		if known {
 			parts = append(parts, p)
 		}
-		return failed == nil
+		return err
 	})
 	return parts, failed
 }

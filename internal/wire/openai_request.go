@@ -236,55 +236,35 @@ func labels(path string, v gjson.Result) (all map[string]string, failed *Request
 
 // tools takes function tools. Of other kinds, such as custom tools, only
 // OpenAI knows what they are.
-func (d *chatDecoder) tools(v gjson.Result) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType("tools", v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		path := fmt.Sprintf("tools[%d]", i)
-		i++
+func (d *chatDecoder) tools(v gjson.Result) *RequestError {
+	return eachElement(v, "tools", func(path string, v gjson.Result) *RequestError {
 		if !v.IsObject() {
-			failed = wrongType(path, v, "an object")
-			return false
+			return wrongType(path, v, "an object")
 		}
 		if kind := v.Get("type"); kind.Type != gjson.Null && kind.String() != "function" {
 			d.beyond(path+".", kind.String())
-			return true
+			return nil
 		}
 		var cache string
-		failed = eachField(v, path+".", func(name string, v gjson.Result) *RequestError {
-			switch name {
-			case "type", "function":
-			case "cache_control":
+		if err := eachField(v, path+".", func(name string, v gjson.Result) *RequestError {
+			switch {
+			case name == "type", name == "function", v.Type == gjson.Null:
+			case name == "cache_control":
 				cache = d.cacheControl(path+".", name, v)
 			default:
-				if v.Type != gjson.Null {
-					d.beyond(path+".", name)
-				}
+				d.beyond(path+".", name)
 			}
 			return nil
-		})
-		if failed == nil {
-			failed = d.tool(path+".function", v.Get("function"), cache)
+		}); err != nil {
+			return err
 		}
-		return failed == nil
+		return d.tool(path+".function", v.Get("function"), cache)
 	})
-	return failed
 }
 
 // functions takes the older form of tools.
-func (d *chatDecoder) functions(v gjson.Result) (failed *RequestError) {
-	if !v.IsArray() {
-		return wrongType("functions", v, "a list")
-	}
-	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		failed = d.tool(fmt.Sprintf("functions[%d]", i), v, "")
-		i++
-		return failed == nil
-	})
-	return failed
+func (d *chatDecoder) functions(v gjson.Result) *RequestError {
+	return eachElement(v, "functions", func(path string, v gjson.Result) *RequestError { return d.tool(path, v, "") })
 }
 
 func (d *chatDecoder) tool(path string, v gjson.Result, cache string) *RequestError {
@@ -292,21 +272,9 @@ func (d *chatDecoder) tool(path string, v gjson.Result, cache string) *RequestEr
 		return wrongType(path, v, "an object")
 	}
 	tool := llm.Tool{Cache: cache}
-	err := eachField(v, path+".", func(name string, v gjson.Result) (err *RequestError) {
-		switch at := path + "." + name; {
-		case v.Type == gjson.Null:
-		case name == "name":
-			tool.Name, err = text(at, v)
-		case name == "description":
-			tool.Description, err = text(at, v)
-		case name == "strict":
-			tool.Strict, err = optional(boolean(at, v))
-		case name == "parameters":
-			if !v.IsObject() {
-				return wrongType(at, v, "an object, a JSON schema")
-			}
-			tool.Schema = []byte(v.Raw)
-		default:
+	err := eachField(v, path+".", func(name string, v gjson.Result) *RequestError {
+		known, err := toolField(&tool, "parameters", name, path+"."+name, v)
+		if !known {
 			d.beyond(path+".", name)
 		}
 		return err

@@ -11,11 +11,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ResponsesDoor is OpenAI's Responses API, of which no upstream is asked: every
-// answer is written here, see
+// ResponsesDoor is OpenAI's Responses API, see
 // https://developers.openai.com/api/reference/resources/responses (2026-11).
-// Its Writer also has Output() json.RawMessage, the answer's items, for who
-// keeps conversations.
+// Its Writer is a Keeper.
 func ResponsesDoor() Door {
 	return Door{
 		Dialect: llm.OpenAIResponses,
@@ -29,7 +27,16 @@ func ResponsesDoor() Door {
 }
 
 // ResponsesID is the id of the answer to the request with this public id.
-func ResponsesID(requestID string) string { return "resp_" + requestID }
+func ResponsesID(requestID string) string { return "resp_" + ownMark + requestID }
+
+// Keeper is a Writer that knows the whole answer at its end, for who keeps
+// conversations.
+type Keeper interface {
+	Follower
+	// Response gives the response object of a complete answer; nil before
+	// its end is written.
+	Response() json.RawMessage
+}
 
 // responsesAnswer writes a whole answer: what a stream of its parts would end with.
 func responsesAnswer(m Meta, a Answer) []byte {
@@ -128,7 +135,8 @@ func newResponsesEcho(m Meta) responsesEcho {
 	b = append(b, `,"reasoning":`...)
 	b = objectWith(b, asked.Get("reasoning"), [][2]string{{"effort", "null"}, {"summary", "null"}})
 	b = field(b, "safety_identifier", "null")
-	b = field(b, "store", "true")
+	b = append(b, `,"store":`...)
+	b = strconv.AppendBool(b, m.Kept)
 	b = field(b, "temperature", "1.0")
 	b = append(b, `,"text":`...)
 	b = objectWith(b, asked.Get("text"), [][2]string{{"format", `{"type":"text"}`}, {"verbosity", `"medium"`}})
@@ -190,7 +198,7 @@ func (s *responsesStream) response(b []byte, status, failure string) []byte {
 	}
 	b = append(b, s.echo.middle...)
 	b = append(b, `,"output":`...)
-	b = append(b, s.Output()...)
+	b = append(b, s.output()...)
 	b = append(b, s.echo.tail...)
 	b = append(b, `,"service_tier":`...)
 	tier := s.tier
@@ -211,8 +219,8 @@ func (s *responsesStream) status() string {
 	return "completed"
 }
 
-// Output gives the finished items of the answer, as a list.
-func (s *responsesStream) Output() json.RawMessage {
+// output gives the finished items of the answer, as a list.
+func (s *responsesStream) output() json.RawMessage {
 	b := []byte{'['}
 	for _, item := range s.items {
 		if item == nil {

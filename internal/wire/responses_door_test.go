@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestResponsesStreamsAreWritten(t *testing.T) {
 		}
 		whole := ResponsesDoor().Answer(responsesMeta, a)
 		var r responses.Response
-		if err := json.Unmarshal(whole, &r); err != nil || r.ID != "resp_01ABC" || string(r.Status) != last.Get("response.status").String() {
+		if err := json.Unmarshal(whole, &r); err != nil || r.ID != "resp_bwk_01ABC" || string(r.Status) != last.Get("response.status").String() {
 			t.Errorf("%s: %s, %v", test.name, whole, err)
 		}
 		if !strings.Contains(test.name, "turns") && string(whole) != last.Get("response").Raw {
@@ -260,8 +261,8 @@ func TestResponsesEchoStaysOnOneLine(t *testing.T) {
 func TestResponsesWriterGivesItsOutput(t *testing.T) {
 	w := ResponsesDoor().Stream(responsesMeta)
 	w.End(w.Chunk(nil, llm.Chunk{Text: "hey"}))
-	kept, ok := w.(interface{ Output() json.RawMessage })
-	if !ok || gjson.GetBytes(kept.Output(), "0.content.0.text").Str != "hey" {
+	kept, ok := w.(Keeper)
+	if !ok || gjson.GetBytes(kept.Response(), "output.0.content.0.text").Str != "hey" {
 		t.Error("no output")
 	}
 	if w.ContentType() != "text/event-stream" {
@@ -286,5 +287,47 @@ func BenchmarkResponsesStreamEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		out = w.Chunk(out[:0], c)
+	}
+}
+
+// Gemini signs its calls. Some clients keep one reasoning item of a turn, so
+// the signature goes into the one that has the words.
+func TestACallsSignatureRidesOnItsReasoning(t *testing.T) {
+	door := ResponsesDoor()
+	req := &llm.Request{Dialect: llm.OpenAIResponses, Stream: true}
+	w := door.Stream(Meta{RequestID: "r", Model: "m", Request: req})
+	var out []byte
+	for _, c := range []llm.Chunk{
+		{Thinking: "Look it up."},
+		{Call: &llm.CallDelta{ID: "c1", Name: "f", Args: "{}"}, Signature: "sig", SignedBy: llm.Gemini},
+		{Call: &llm.CallDelta{Args: " "}},
+		{Call: &llm.CallDelta{Index: 1, Args: " "}},
+		{Finish: llm.FinishToolCalls},
+	} {
+		out = append(out, w.Chunk(nil, c)...)
+	}
+	out = append(out, w.End(nil)...)
+	_, final, _ := strings.Cut(string(out), "event: response.completed\ndata: ")
+	output := gjson.Get(final, "response.output")
+	if output.Get("#").Int() != 2 || output.Get("0.summary.0.text").String()+output.Get("0.content.0.text").String() == "" {
+		t.Fatalf("the output is %s", output)
+	}
+	again, err := door.Decode([]byte(`{"model":"m","input":` + output.Raw + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := again.Messages[0].Parts
+	if len(parts) != 2 || parts[0].Text != "Look it up." || parts[1].Call == nil || parts[1].Signature != "sig" || parts[1].SignedBy != llm.Gemini {
+		t.Errorf("it came back as %+v", parts)
+	}
+}
+
+func TestArgumentsThatAreNoObjectAreCarriedAndTold(t *testing.T) {
+	req, err := ResponsesDoor().Decode([]byte(`{"model":"m","input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(req.Messages[0].Parts[0].Call.Args); !gjson.Valid(got) || !slices.Contains(req.Aside, "input[0].arguments") {
+		t.Errorf("the arguments are %s, aside %v", got, req.Aside)
 	}
 }

@@ -32,7 +32,6 @@ func (d *responsesDecoder) input(v gjson.Result) *RequestError {
 			return err
 		}
 	}
-	d.join()
 	return nil
 }
 
@@ -58,23 +57,39 @@ func (d *responsesDecoder) join() {
 
 func (d *responsesDecoder) item(path string, v gjson.Result) *RequestError {
 	kind := v.Get("type").String()
+	call, isCall := clientToolOf(kind, "_call")
+	output, isOutput := clientToolOf(kind, "_call_output")
 	switch {
 	case !v.IsObject():
 		return wrongType(path, v, "an object")
 	case isReference(v):
-		return unknownReference(path)
+		id := v.Get("id").String()
+		d.state.References = append(d.state.References, id)
+		if !IsOwnID(id) {
+			d.beyond(path+".", "item_reference")
+		}
+		return nil
 	case kind == "message", kind == "" && v.Get("role").Exists():
 		return d.message(path+".", v)
 	case kind == "":
 		return &RequestError{path + ".type", "is required: a string such as \"message\""}
-	case kind == "function_call":
+	case kind == "function_call", kind == "custom_tool_call":
 		return d.call(path+".", v)
-	case kind == "function_call_output":
+	case kind == "function_call_output", kind == "custom_tool_call_output":
 		return d.output(path+".", v)
+	case isCall:
+		return d.clientCall(path+".", call, v)
+	case isOutput:
+		return d.clientOutput(path+".", output, v)
 	case kind == "reasoning":
 		return d.thinking(path+".", v)
+	case kind == "additional_tools", kind == "tool_search_output":
+		return d.tools(path+".tools", v.Get("tools"), "")
+	case hostedItem(kind): // what the assistant said after it stays
+		d.aside(path + ": " + kind)
+	default:
+		d.beyond(path+".", kind)
 	}
-	d.beyond(path+".", kind)
 	return nil
 }
 
@@ -237,10 +252,12 @@ func responsesFile(path string, v gjson.Result) (*llm.Media, *RequestError) {
 	return m, nil
 }
 
-// call takes a function_call: its call_id is what results name, its id only
-// the item's own.
+// call takes a call of a function or of a custom tool: its call_id is what
+// results name, its id only the item's own.
 func (d *responsesDecoder) call(path string, v gjson.Result) *RequestError {
 	c := &llm.ToolCall{Args: json.RawMessage("{}")}
+	namespace := ""
+	custom := v.Get("type").String() == "custom_tool_call"
 	err := eachField(v, path, func(name string, v gjson.Result) (err *RequestError) {
 		switch {
 		case name == "type", name == "id", name == "status", v.Type == gjson.Null, v.Type == gjson.False:
@@ -248,15 +265,20 @@ func (d *responsesDecoder) call(path string, v gjson.Result) *RequestError {
 			c.ID, err = text(path+name, v)
 		case name == "name":
 			c.Name, err = text(path+name, v)
-		case name == "arguments":
+		case name == "namespace":
+			namespace, err = text(path+name, v)
+		case name == "input" && custom:
+			var input string
+			if input, err = text(path+name, v); err == nil {
+				c.Args = json.RawMessage(`{"input":` + string(gjson.AppendJSONString(nil, input)) + `}`)
+			}
+		case name == "arguments" && !custom:
 			var args string
-			if args, err = text(path+name, v); err != nil || strings.TrimSpace(args) == "" {
-				return err
+			args, err = text(path+name, v)
+			var whole bool
+			if c.Args, whole = callArguments(args); !whole {
+				d.req.Aside = append(d.req.Aside, path+name)
 			}
-			if _, ok := object([]byte(args)); !ok {
-				return &RequestError{path + name, "must be a JSON object, written in a string"}
-			}
-			c.Args = json.RawMessage(args)
 		case name == "caller" && v.Get("type").String() == "direct":
 		default:
 			d.beyond(path, name)
@@ -271,13 +293,25 @@ func (d *responsesDecoder) call(path string, v gjson.Result) *RequestError {
 	case c.Name == "":
 		return &RequestError{path + "name", "is required"}
 	}
-	m := d.assistant()
-	m.Parts = append(m.Parts, llm.Part{Kind: llm.Call, Call: c})
-	d.spoke = false
+	c.Name = flatName(namespace, c.Name)
+	d.called(c)
 	return nil
 }
 
-// output takes a function_call_output.
+// called adds a call to the assistant's turn.
+func (d *responsesDecoder) called(c *llm.ToolCall) {
+	m := d.assistant()
+	m.Parts = append(m.Parts, llm.Part{Kind: llm.Call, Call: c})
+	d.spoke = false
+}
+
+// gave adds what a tool gave.
+func (d *responsesDecoder) gave(r *llm.ToolResult) {
+	d.req.Messages = append(d.req.Messages, llm.Message{Role: llm.ToolRole, Parts: []llm.Part{{Kind: llm.Result, Result: r}}})
+	d.turn = false
+}
+
+// output takes what a function or a custom tool gave.
 func (d *responsesDecoder) output(path string, v gjson.Result) *RequestError {
 	r := &llm.ToolResult{}
 	err := eachField(v, path, func(name string, v gjson.Result) (err *RequestError) {
@@ -303,8 +337,7 @@ func (d *responsesDecoder) output(path string, v gjson.Result) *RequestError {
 	case !v.Get("output").Exists():
 		return &RequestError{path + "output", "is required: a string or a list of parts"}
 	}
-	d.req.Messages = append(d.req.Messages, llm.Message{Role: llm.ToolRole, Parts: []llm.Part{{Kind: llm.Result, Result: r}}})
-	d.turn = false
+	d.gave(r)
 	return nil
 }
 

@@ -13,11 +13,23 @@ import (
 	"github.com/tidwall/sjson"
 )
 
+// ownMark stands behind the kind in every id that Breakwater gives in this
+// dialect: resp_bwk_…, msg_bwk_….
+const ownMark = "bwk_"
+
+// IsOwnID says whether an answer or an item was made here, so that OpenAI does
+// not know it.
+func IsOwnID(id string) bool {
+	_, rest, _ := strings.Cut(id, "_")
+	return strings.HasPrefix(rest, ownMark)
+}
+
 // ResponsesState is what a request asks of the conversations that the service
 // keeps. A codec keeps none: who does, adds what came before with
-// ExpandResponses, and who does not, refuses.
+// ExpandResponses, and who does not, refuses ids of Breakwater's own.
 type ResponsesState struct {
 	PreviousID string          // the answer that the request goes on from; "" for none
+	References []string        // ids of items that the input only names
 	Store      bool            // the answer may be gone on from; true unless the caller says otherwise
 	Items      json.RawMessage // the request's own input, as a list of items
 }
@@ -28,45 +40,53 @@ func responsesDecode(body []byte) (*llm.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if state.PreviousID != "" {
-		return nil, &RequestError{"previous_response_id", "conversations are not kept here: send all items in input, with store set to false"}
+	if IsOwnID(state.PreviousID) {
+		return nil, &RequestError{"previous_response_id", "conversations are not kept here: send all items in input"}
+	}
+	for _, id := range state.References {
+		if IsOwnID(id) {
+			return nil, &RequestError{"input", "an item_reference names an item that is not kept here: send the item itself"}
+		}
 	}
 	return req, nil
 }
 
+// maxExpanded bounds a body with all that it refers to, in bytes: an item may be
+// referred to often.
+const maxExpanded = 64 << 20
+
 // ExpandResponses gives body with its input preceded by the items of earlier,
 // a list, and with every item_reference replaced by the item that find knows.
-// The error is a *RequestError.
+// With earlier, the body no longer names the answer that it goes on from. The
+// error is a *RequestError.
 func ExpandResponses(body []byte, earlier json.RawMessage, find func(id string) (json.RawMessage, bool)) ([]byte, error) {
 	o, err := requestObject(body)
 	if err != nil {
 		return nil, err
 	}
 	in := o.Get("input")
-	if in.Type != gjson.String && !in.IsArray() {
+	if in.Type != gjson.String && in.Type != gjson.Null && !in.IsArray() {
 		return nil, wrongType("input", in, "a string or a list of items")
 	}
-	items := []json.RawMessage{}
-	add := func(list gjson.Result) (failed *RequestError) {
-		for i, v := range list.Array() {
-			if !isReference(v) {
-				items = append(items, json.RawMessage(v.Raw))
-				continue
+	items, size := []json.RawMessage{}, 0
+	for _, list := range [...]gjson.Result{gjson.ParseBytes(earlier), gjson.ParseBytes(responsesItems(in))} {
+		for _, v := range list.Array() {
+			item := json.RawMessage(v.Raw)
+			if isReference(v) {
+				if found, ok := find(v.Get("id").String()); ok {
+					item = found
+				}
 			}
-			item, ok := find(v.Get("id").String())
-			if !ok {
-				return unknownReference(fmt.Sprintf("input[%d]", i))
+			if size += len(item); size > maxExpanded {
+				return nil, &RequestError{"input", "is too long with the items that it refers to"}
 			}
 			items = append(items, item)
 		}
-		return nil
-	}
-	for _, list := range [...]gjson.Result{gjson.ParseBytes(earlier), gjson.ParseBytes(responsesItems(in))} {
-		if err := add(list); err != nil {
-			return nil, err
-		}
 	}
 	whole, setErr := sjson.SetRawBytes(body, "input", marshal(items))
+	if setErr == nil && earlier != nil {
+		whole, setErr = sjson.DeleteBytes(whole, "previous_response_id")
+	}
 	if setErr != nil {
 		return nil, &RequestError{"input", "cannot be extended in the body"}
 	}
@@ -81,29 +101,28 @@ func isReference(v gjson.Result) bool {
 		(!kind.Exists() || kind.Type == gjson.Null) && !v.Get("role").Exists() && v.Get("id").Exists()
 }
 
-func unknownReference(path string) *RequestError {
-	return &RequestError{path, "item_reference: the item that it names is not kept here: send the item itself"}
-}
-
 // responsesItems gives an input as a list of items, or what it is where it
 // can be none.
 func responsesItems(input gjson.Result) json.RawMessage {
-	if input.Type != gjson.String {
-		return json.RawMessage(input.Raw)
+	switch input.Type {
+	case gjson.Null:
+		return json.RawMessage("[]")
+	case gjson.String:
+		return json.RawMessage(`[{"type":"message","role":"user","content":` + input.Raw + `}]`)
 	}
-	return json.RawMessage(`[{"type":"message","role":"user","content":` + input.Raw + `}]`)
+	return json.RawMessage(input.Raw)
 }
 
 // DecodeResponses reads the body of POST /v1/responses, see
 // https://developers.openai.com/api/reference/resources/responses/methods/create
-// (2026-11). The error is a *RequestError. previous_response_id is only
-// reported, in the state.
+// (2026-11). The error is a *RequestError.
 //
-// What an llm.Request cannot say is named in Beyond: tools that are no
-// functions ("tools[0].web_search") and their items ("input[3].custom_tool_call"),
-// moderation and the like. Verbosity, truncation and reasoning.context are
-// named in Aside. What changes nothing in the answer is not named: nulls,
-// defaults, cache keys, and what concerns only tools that are in Beyond.
+// What an llm.Request cannot say is named in Beyond: what OpenAI keeps
+// ("previous_response_id", "prompt"), moderation and the like. Tools that OpenAI
+// runs, of which the model need not use any, are named in Aside ("tools[0]: web_search"), as are
+// verbosity, truncation and reasoning.context. What changes nothing in the
+// answer is not named: nulls, defaults, cache keys, and what concerns only tools
+// that fell away. An id of Breakwater's own is only reported, in the state.
 func DecodeResponses(body []byte) (*llm.Request, ResponsesState, error) {
 	o, err := requestObject(body)
 	if err != nil {
@@ -116,10 +135,17 @@ func DecodeResponses(body []byte) (*llm.Request, ResponsesState, error) {
 	if err := eachField(o, "", d.field); err != nil {
 		return nil, ResponsesState{}, err
 	}
+	if d.state.Items == nil {
+		d.state.Items = json.RawMessage("[]")
+	}
+	d.join()
+	if err := d.toolChoice(o.Get("tool_choice")); err != nil {
+		return nil, ResponsesState{}, err
+	}
 	switch {
 	case d.req.Model == "":
 		return nil, ResponsesState{}, &RequestError{"model", "is required: the name of a model or provider"}
-	case d.state.Items == nil || len(d.req.Messages) == 0 && len(d.req.Beyond) == 0:
+	case len(d.req.Messages) == 0 && len(d.req.Beyond) == 0 && d.state.PreviousID == "" && len(d.state.References) == 0:
 		return nil, ResponsesState{}, &RequestError{"input", "is required: a string or a list with at least one item"}
 	}
 	if d.req.User == "" {
@@ -140,6 +166,7 @@ type responsesDecoder struct {
 	wantLogprobs bool
 	turn         bool                     // the last message is the assistant's and goes on
 	spoke        bool                     // the last item is a message of the assistant's
+	fallen       bool                     // a tool fell away
 	seals        map[string]responsesSeal // of calls, by call id
 }
 
@@ -175,9 +202,8 @@ func (d *responsesDecoder) field(name string, v gjson.Result) (err *RequestError
 	case "input":
 		err = d.input(v)
 	case "tools":
-		err = d.tools(v)
-	case "tool_choice":
-		err = d.toolChoice(v)
+		err = d.tools(name, v, "")
+	case "tool_choice": // taken when the tools are known
 	case "parallel_tool_calls":
 		r.Parallel, err = optional(boolean(name, v))
 	case "text":
@@ -207,7 +233,9 @@ func (d *responsesDecoder) field(name string, v gjson.Result) (err *RequestError
 	case "store":
 		d.state.Store, err = boolean(name, v)
 	case "previous_response_id":
-		d.state.PreviousID, err = text(name, v)
+		if d.state.PreviousID, err = text(name, v); d.state.PreviousID != "" && !IsOwnID(d.state.PreviousID) {
+			d.beyond("", name)
+		}
 	default:
 		err = d.other(name, v)
 	}
@@ -223,14 +251,7 @@ func (d *responsesDecoder) other(name string, v gjson.Result) *RequestError {
 		if err != nil {
 			return err
 		}
-		if set {
-			return &RequestError{name, "answers are not made in the background here: leave it out and wait, or stream"}
-		}
-		harmless = true
-	case "conversation":
-		return &RequestError{name, "conversations are not kept here: send all items in input"}
-	case "prompt":
-		return &RequestError{name, "prompt templates are kept by OpenAI alone: send instructions and input"}
+		harmless = !set
 	case "truncation": // what does not fit is refused by the target instead
 		if v.String() != "disabled" {
 			d.req.Aside = append(d.req.Aside, name)
@@ -240,7 +261,7 @@ func (d *responsesDecoder) other(name string, v gjson.Result) *RequestError {
 		harmless = !v.Get("prewarm").Bool()
 	case "stream_options": // only padding against eavesdroppers, which says nothing
 		harmless = true
-	case "max_tool_calls": // of built-in tools, which are themselves beyond
+	case "max_tool_calls": // of built-in tools, which fall away
 		_, err := integer(name, v, 0, math.MaxInt64)
 		if err != nil {
 			return err
@@ -338,8 +359,9 @@ func (d *responsesDecoder) reasoning(v gjson.Result) *RequestError {
 			if t.Effort, err = text(path+name, v); err != nil {
 				return err
 			}
-			if !slices.Contains(efforts, t.Effort) {
-				return &RequestError{path + name, "must be one of " + strings.Join(efforts, ", ")}
+			if !slices.Contains(efforts, t.Effort) { // a new one, perhaps
+				t.Effort = ""
+				d.beyond(path, name)
 			}
 		case name == "summary", name == "generate_summary":
 			_, err = text(path+name, v)
@@ -371,99 +393,6 @@ func (d *responsesDecoder) include(v gjson.Result) *RequestError {
 		default:
 			d.beyond(fmt.Sprintf("include[%d].", i), what.String())
 		}
-	}
-	return nil
-}
-
-// tools takes functions; of the others it notes the type.
-func (d *responsesDecoder) tools(v gjson.Result) *RequestError {
-	if !v.IsArray() {
-		return wrongType("tools", v, "a list")
-	}
-	for i, tool := range v.Array() {
-		path := fmt.Sprintf("tools[%d].", i)
-		kind := tool.Get("type")
-		switch {
-		case !tool.IsObject():
-			return wrongType(fmt.Sprintf("tools[%d]", i), tool, "an object")
-		case kind.Type != gjson.String || kind.Str == "":
-			return &RequestError{path + "type", "is required: a string such as \"function\""}
-		case kind.Str != "function":
-			d.beyond(path, kind.Str)
-			continue
-		}
-		if err := d.tool(path, tool); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *responsesDecoder) tool(path string, v gjson.Result) *RequestError {
-	var t llm.Tool
-	err := eachField(v, path, func(name string, v gjson.Result) (err *RequestError) {
-		switch {
-		case name == "type", v.Type == gjson.Null, v.Type == gjson.False && name != "strict":
-		case name == "name":
-			t.Name, err = text(path+name, v)
-		case name == "description":
-			t.Description, err = text(path+name, v)
-		case name == "parameters":
-			t.Schema, err = schema(path+name, v)
-		case name == "strict":
-			t.Strict, err = optional(boolean(path+name, v))
-		case name == "allowed_callers" && v.Raw == `["direct"]`: // which is what a call always is here
-		default:
-			d.beyond(path, name)
-		}
-		return err
-	})
-	if err == nil && t.Name == "" {
-		err = &RequestError{path + "name", "is required"}
-	}
-	d.req.Tools = append(d.req.Tools, t)
-	return err
-}
-
-func (d *responsesDecoder) toolChoice(v gjson.Result) *RequestError {
-	const path = "tool_choice."
-	if v.Type == gjson.String {
-		mode, ok := responsesChoice(v.Str)
-		if !ok {
-			return &RequestError{"tool_choice", "must be none, auto or required, or an object"}
-		}
-		d.req.ToolChoice = &llm.ToolChoice{Mode: mode}
-		return nil
-	}
-	if !v.IsObject() {
-		return wrongType("tool_choice", v, "a string or an object")
-	}
-	switch kind := v.Get("type").String(); kind {
-	case "":
-		return &RequestError{path + "type", "is required"}
-	case "function":
-		name, err := text(path+"name", v.Get("name"))
-		d.req.ToolChoice = &llm.ToolChoice{Mode: llm.ChooseTool, Name: name}
-		return err
-	case "allowed_tools":
-		mode, ok := responsesChoice(v.Get("mode").String())
-		if !ok || mode == llm.ChooseNone {
-			return &RequestError{path + "mode", "must be auto or required"}
-		}
-		choice := &llm.ToolChoice{Mode: mode}
-		for i, tool := range v.Get("tools").Array() {
-			if kind := tool.Get("type").String(); kind != "function" {
-				d.beyond(fmt.Sprintf("tool_choice.tools[%d].", i), kind)
-				continue
-			}
-			choice.Among = append(choice.Among, tool.Get("name").String())
-		}
-		if choice.Among == nil {
-			return &RequestError{path + "tools", "must name at least one function"}
-		}
-		d.req.ToolChoice = choice
-	default:
-		d.beyond(path, kind)
 	}
 	return nil
 }

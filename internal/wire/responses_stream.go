@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -21,8 +23,10 @@ import (
 // one without words for a text before it or a call.
 type responsesStream struct {
 	echo   responsesEcho
-	id     string // of the request, for the items' ids
-	silent bool   // only the items are wanted
+	tools  map[string]answerTool // those that are no plain functions
+	final  json.RawMessage       // the response object at the end of a complete answer
+	id     string                // of the request, for the items' ids
+	silent bool                  // only the items are wanted
 	begun  bool
 	seq    int64
 	items  []json.RawMessage // by output index; nil while an item is open
@@ -37,7 +41,7 @@ type responsesStream struct {
 
 // responsesItem is an item that is still being written.
 type responsesItem struct {
-	kind  string // reasoning, message or function_call
+	kind  string // reasoning, message, function_call or the item of another tool
 	index int
 	id    string
 	head  string // of its deltas, behind the sequence number
@@ -51,12 +55,19 @@ type responsesItem struct {
 	nCites int
 	probs  []byte
 
-	call llm.CallDelta // its Index, ID and Name
-	seal string
+	call  llm.CallDelta // its Index, ID and Name
+	tool  answerTool    // that is called
+	input inputReader   // of a custom tool
+	said  []byte        // its input
+	seal  string
 }
 
 func newResponsesStream(m Meta, silent bool) *responsesStream {
-	return &responsesStream{echo: newResponsesEcho(m), id: m.RequestID, silent: silent}
+	s := &responsesStream{echo: newResponsesEcho(m), id: ownMark + m.RequestID, silent: silent}
+	if m.Request != nil && len(m.Request.Tools) > 0 {
+		s.tools = answerTools(gjson.ParseBytes(m.Request.Body))
+	}
+	return s
 }
 
 // ContentType gives text/event-stream.
@@ -116,23 +127,42 @@ func (s *responsesStream) End(dst []byte) []byte {
 	return s.take()
 }
 
-// Fail appends response.failed. What was said until then is in its output.
+// Response gives the response object of a complete answer, also of one that
+// passed through; nil before its end is written.
+func (s *responsesStream) Response() json.RawMessage { return s.final }
+
+// Passed reads an event of OpenAI's own stream that is passed on as it is.
+func (s *responsesStream) Passed(event []byte) {
+	at := bytes.Index(event, []byte("data:"))
+	if at < 0 {
+		return
+	}
+	s.seq++
+	for _, name := range [...]string{"response.completed", "response.incomplete"} {
+		if bytes.Contains(event[:min(len(event), at+64)], []byte(`"`+name+`"`)) || bytes.HasPrefix(event, []byte("event: "+name)) {
+			if o := gjson.GetBytes(event[at+len("data:"):], "response"); o.IsObject() {
+				s.final = json.RawMessage(o.Raw)
+			}
+		}
+	}
+}
+
+// Fail appends response.failed. What was said until then is in its output. A
+// stream that only passed through ends with an error event instead.
 func (s *responsesStream) Fail(dst []byte, p Problem) []byte {
 	s.dst = dst
+	if !s.begun && s.seq > 0 {
+		s.event("error")
+		s.add(`,"code":`, string(marshal(cmp.Or(p.Code, p.Type, "server_error"))), `,"message":`, string(marshal(p.Message)), `,"param":null`, endOfEvent)
+		return s.take()
+	}
 	s.begin()
 	s.finish = llm.FinishLength // what is open stays incomplete
 	s.close()
-	code := p.Code
-	if code == "" {
-		code = p.Type
-	}
-	if code == "" {
-		code = "server_error"
-	}
 	s.last("response.failed", "failed", string(marshal(struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
-	}{code, p.Message})))
+	}{cmp.Or(p.Code, p.Type, "server_error"), p.Message})))
 	return s.take()
 }
 
@@ -166,7 +196,11 @@ const endOfEvent = "}\n\n"
 func (s *responsesStream) last(name, status, failure string) {
 	s.event(name)
 	s.add(`,"response":`)
+	from := len(s.dst)
 	s.dst = s.response(s.dst, status, failure)
+	if status == "completed" || status == "incomplete" {
+		s.final = append(json.RawMessage(nil), s.dst[from:]...)
+	}
 	s.add(endOfEvent)
 }
 
@@ -235,13 +269,7 @@ func (i *responsesItem) json(b []byte, status string) []byte {
 		b = append(b, i.parts...)
 		return append(b, `]}`...)
 	}
-	b = append(b, `,"status":"`+status+`","call_id":`...)
-	b = gjson.AppendJSONString(b, i.call.ID)
-	b = append(b, `,"name":`...)
-	b = gjson.AppendJSONString(b, i.call.Name)
-	b = append(b, `,"arguments":`...)
-	b = gjson.AppendJSONString(b, string(i.words))
-	return append(b, '}')
+	return i.callJSON(b, status)
 }
 
 // appendWords appends a part with words, but for its closing brace.
@@ -442,34 +470,6 @@ func (s *responsesStream) sealed(of responsesSeal) {
 	s.done(i, "completed")
 }
 
-// call appends a piece of a call. Its first piece opens it.
-func (s *responsesStream) call(c llm.Chunk) {
-	var i *responsesItem
-	for _, other := range s.calls {
-		if other.call.Index == c.Call.Index {
-			i = other
-		}
-	}
-	if c.Signature != "" {
-		id := c.Call.ID
-		if i != nil {
-			id = i.call.ID
-		}
-		s.sealed(responsesSeal{By: c.SignedBy, Of: llm.Call, CallID: id, Signature: c.Signature})
-	}
-	if i == nil {
-		s.pause()
-		i = s.item("function_call", "fc_")
-		i.call = *c.Call
-		s.calls = append(s.calls, i)
-		s.added(i)
-	}
-	if c.Call.Args != "" {
-		i.words = append(i.words, c.Call.Args...)
-		s.delta("response.function_call_arguments.delta", i.head, "", c.Call.Args, "")
-	}
-}
-
 // pause closes what is open before something else begins, but for calls whose
 // arguments are not whole yet: pieces of several calls may come in any order.
 func (s *responsesStream) pause() {
@@ -492,7 +492,9 @@ func (s *responsesStream) close() {
 	for _, i := range s.calls {
 		if len(i.words) == 0 && status == "completed" {
 			i.words = []byte("{}")
-			s.delta("response.function_call_arguments.delta", i.head, "", "{}", "")
+			if i.kind == "function_call" {
+				s.delta("response.function_call_arguments.delta", i.head, "", "{}", "")
+			}
 		}
 		s.callDone(i, status)
 	}
@@ -517,18 +519,6 @@ func (s *responsesStream) openDone(status string) {
 		s.add(i.head, `,"summary_index":0,"part":`)
 		s.dst = appendWords(s.dst, "summary_text", "text", i.words)
 		s.add("}", endOfEvent)
-	}
-	s.done(i, status)
-}
-
-func (s *responsesStream) callDone(i *responsesItem, status string) {
-	if !s.silent {
-		s.event("response.function_call_arguments.done")
-		s.add(i.head, `,"name":`)
-		s.dst = gjson.AppendJSONString(s.dst, i.call.Name)
-		s.add(`,"arguments":`)
-		s.dst = gjson.AppendJSONString(s.dst, string(i.words))
-		s.add(endOfEvent)
 	}
 	s.done(i, status)
 }

@@ -53,6 +53,12 @@ func (s *SSEReader) Next() (Event, error) {
 	}
 }
 
+// whole says whether the pending bytes are known to hold a whole event.
+func (s *SSEReader) whole() bool {
+	b := s.pending()
+	return bytes.Contains(b, []byte("\n\n")) || bytes.Contains(b, []byte("\r\n\r\n"))
+}
+
 // frame gives the length of the first whole event among the pending bytes, or
 // 0 where more must be read to know it.
 func (s *SSEReader) frame() int {

@@ -27,11 +27,13 @@ type Stream struct {
 	framed  bool   // only server-sent events are in order
 	astray  bool   // it should be server-sent events, but is plain JSON
 	next    func() (Event, error)
+	events  *SSEReader // behind next; nil for JSON
 	decode  decoder
 	at      progress
 	waiting []llm.Chunk // of the last event, to be given
 	spare   []llm.Chunk // the same memory, to be used again
 	content bool        // the answer has content so far
+	size    int         // of the answer so far
 	err     error
 }
 
@@ -55,6 +57,7 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 	if len(s.waiting) > 0 {
 		c := s.waiting[0]
 		s.waiting = s.waiting[1:]
+		c.More = s.more()
 		return c, nil
 	}
 	if s.at == ended {
@@ -74,7 +77,7 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 	}
 	chunks, at, failure := s.decode(s.spare[:0], e)
 	switch {
-	case failure != nil && e.Partial:
+	case failure != nil && failure.Class == llm.Garbage && e.Partial:
 		return llm.Chunk{}, s.stopped(io.EOF)
 	case failure != nil:
 		return llm.Chunk{}, failure
@@ -88,13 +91,23 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 	s.at = max(s.at, at)
 	for _, c := range chunks {
 		s.content = s.content || c.HasContent()
+		s.size += weight(c)
+	}
+	if s.size > DefaultMaxAnswer { // writers, and whoever gathers, keep parts of it
+		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the answer was cut off: it is endless"}
 	}
 	if s.at == ended && !s.content {
 		return llm.Chunk{}, garbage("the answer is empty", nil)
 	}
 	chunks[0].Raw = e.Raw
 	s.waiting = chunks[1:]
+	chunks[0].More = s.more()
 	return chunks[0], nil
+}
+
+// more says whether the next chunk comes without waiting.
+func (s *Stream) more() bool {
+	return len(s.waiting) > 0 || s.at != ended && s.events != nil && s.events.whole()
 }
 
 // sniff tells server-sent events from JSON by the first byte: Gemini answers
@@ -110,7 +123,8 @@ func (s *Stream) sniff() error {
 				s.next = (&JSONReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
 				s.astray = s.framed
 			default:
-				s.next = (&SSEReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
+				s.events = &SSEReader{blocks: s.blocks, limit: DefaultMaxEvent}
+				s.next = s.events.Next
 			}
 			return nil
 		}

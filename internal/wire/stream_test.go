@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -234,3 +235,46 @@ func FuzzStreams(f *testing.F) {
 		}
 	})
 }
+
+// More tells the truth: a chunk with it is followed by one that is read
+// already, wherever the bytes were split.
+func TestAChunkSaysWhetherAnotherIsAtHand(t *testing.T) {
+	codec, _ := CodecFor(llm.OpenAIChat)
+	event := func(text, end string) string {
+		return `data: {"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` + end + end
+	}
+	for _, end := range []string{"\n", "\r\n"} {
+		first, second := event("a", end), event("b", end)
+		reads := []string{first, second + first[:10], first[10:] + second + first + second[:len(second)-len(end)], second[len(second)-len(end):], "data: [DONE]" + end + end}
+		var served int
+		s := codec.Stream(readerFunc(func(p []byte) (int, error) {
+			if served == len(reads) {
+				return 0, io.EOF
+			}
+			served++
+			return copy(p, reads[served-1]), nil
+		}), &llm.Request{Dialect: llm.OpenAIChat, Stream: true})
+		var more []bool
+		for {
+			before := served
+			c, err := s.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(more); n > 0 && more[n-1] && served != before {
+				t.Errorf("chunk %d was said to be at hand, and had to be read", n)
+			}
+			more = append(more, c.More)
+		}
+		if want := []bool{false, false, true, true, false, false, false}; !slices.Equal(more, want) {
+			t.Errorf("got %v, want %v", more, want)
+		}
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
