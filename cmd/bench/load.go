@@ -22,8 +22,8 @@ type measured struct {
 	allocs    float64       // objects per answer; 0 where the server does not tell
 }
 
-// load asks a server with so many callers at once for a while. Every answer
-// must be complete.
+// load asks a server with so many callers at once for a while, each at least
+// once. Every answer must be complete.
 func load(ctx context.Context, client *http.Client, url string, w workload, callers int, length time.Duration) (measured, int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -35,7 +35,7 @@ func load(ctx context.Context, client *http.Client, url string, w workload, call
 		wg.Go(func() {
 			buffer := make([]byte, 32<<10)
 			var mine, mineFirst []time.Duration
-			for time.Since(began) < length && ctx.Err() == nil {
+			for once := true; once || time.Since(began) < length && ctx.Err() == nil; once = false {
 				at := time.Now()
 				f, err := ask(ctx, client, url, w, buffer)
 				if err != nil {

@@ -162,11 +162,11 @@ func (s *servers) allocs(p *process) float64 {
 	return 0
 }
 
-func (s *servers) memory(w io.Writer) error {
+// memory writes what the two in between have in memory.
+func (s *servers) memory(w io.Writer) {
 	fmt.Fprintln(w)
 	for _, p := range []*process{s.proxy, s.breakwater} {
 		now, peak := p.resident()
 		fmt.Fprintf(w, "memory of %s: %s now, %s at most\n", p.name, now, peak)
 	}
-	return nil
 }

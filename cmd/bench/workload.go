@@ -36,7 +36,7 @@ func workloads() []workload {
 			user, stream, prompt)
 	}
 	const short = "What does a breakwater do for the ships in the harbour behind it?"
-	long := strings.Repeat("A breakwater takes the force out of the waves. ", 100<<10/48)
+	long := strings.Repeat("It takes the force out of the waves of the open sea. ", 100<<10/52)
 	return []workload{
 		{"chat", []int{1, 16, 256}, question(playWhole, short, false), "}"},
 		{"stream", []int{1, 16, 256}, question(playStream, short, true), "data: [DONE]\n\n"},
