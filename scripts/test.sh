@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every check and every test: formatting, vet, staticcheck, govulncheck,
 # and the tests with the race detector, in a real browser, with the official
-# SDKs and, where it is to be had, against a real Ollama server.
+# SDKs, with command-line clients (Claude Code, Gemini CLI, Qwen Code, Codex)
+# and, where it is to be had, against a real Ollama server.
 #
 #   bash scripts/test.sh
 #
@@ -46,6 +47,10 @@ else
 fi
 if command -v npm >/dev/null; then
 	npm ci --prefix test/js --no-audit --no-fund --loglevel=error
+	# 400 MB to download and 1 GB on disk, so only when it changed. What the
+	# packages would run at their installation is not needed.
+	[[ test/cli/node_modules/.package-lock.json -nt test/cli/package-lock.json ]] ||
+		npm ci --prefix test/cli --ignore-scripts --no-audit --no-fund --loglevel=error
 fi
 
 say "Formatting"
@@ -54,6 +59,7 @@ unformatted=$(gofmt -l $(git ls-files '*.go'))
 
 say "go vet"
 go vet ./...
+go vet -C test/sdk ./...
 
 say "staticcheck"
 go tool -modfile=tools/go.mod staticcheck ./...

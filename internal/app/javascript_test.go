@@ -1,128 +1,188 @@
 package app
 
 import (
-	"encoding/json"
-	"os"
+	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 	"breakwater/internal/sim"
+	"breakwater/internal/store"
 )
 
-func TestTheJavaScriptSDKCompletesAChatAndAStream(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node on the PATH")
+// javaScript is the programs of test/js: by program the doors that its clients
+// are driven at, as "client door", each with the features that are impossible
+// there.
+func javaScript() map[string]map[string]string {
+	const (
+		apiOnly   = " models embeddings embeddings_batch"
+		aiSDK     = "n models count"
+		langChain = "models count"
+	)
+	return map[string]map[string]string{
+		"openai": {
+			"openai-js openai-chat":      "tool_error count",
+			"openai-js openai-responses": "tool_error audio stop n" + apiOnly,
+			"openai-js openai-completions": "system multi_turn tool parallel_tools streamed_tools tool_loop tool_error thinking " +
+				"json_schema json_mode image document audio count" + apiOnly,
+		},
+		"anthropic": {"anthropic-js anthropic-messages": "audio n logprobs json_mode embeddings embeddings_batch"},
+		"google":    {"google-js gemini-generate": "", "google-js-v1beta gemini-generate": ""},
+		"ollama": {
+			"ollama-js ollama-chat":     "tool_error document audio n count",
+			"ollama-js ollama-generate": "multi_turn tool parallel_tools streamed_tools tool_loop tool_error document audio n count" + apiOnly,
+		},
+		"ai": {
+			"ai-openai openai-chat":           aiSDK + " tool_error",
+			"ai-openai openai-responses":      aiSDK + " tool_error audio stop embeddings embeddings_batch",
+			"ai-anthropic anthropic-messages": aiSDK + " audio logprobs json_mode embeddings embeddings_batch",
+			"ai-google gemini-generate":       aiSDK + " tool_error logprobs",
+			"ai-ollama ollama-chat":           aiSDK + " tool_error stop length document audio logprobs",
+		},
+		"langchain": {
+			"langchain-openai openai-chat":           langChain + " tool_error",
+			"langchain-openai openai-responses":      langChain + " tool_error audio stop n logprobs embeddings embeddings_batch",
+			"langchain-anthropic anthropic-messages": langChain + " tool_error audio n logprobs json_mode embeddings embeddings_batch",
+			"langchain-google gemini-generate":       langChain + " n logprobs",
+			"langchain-ollama ollama-chat":           langChain + " tool_error document audio n logprobs",
+		},
 	}
-	if _, err := os.Stat("../../test/js/node_modules/openai"); err != nil {
-		t.Skip("the SDK is not installed; run: npm ci --prefix test/js")
-	}
-	h := startHouse(t, houseOptions{})
+}
+
+// javaScriptRoutes gives names to models for a client that takes them only as
+// Google's are: without a slash, and one of a family that can see.
+func javaScriptRoutes() string {
+	var b strings.Builder
 	for _, p := range llm.Providers() {
-		cmd := exec.CommandContext(t.Context(), node, "openai.mjs", h.URL()+"/v1", string(p))
-		cmd.Dir = "../../test/js"
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", p, err, err.(*exec.ExitError).Stderr)
+		hears, thinks := string(p), string(p)
+		if p == llm.OpenAI {
+			hears, thinks = "openai/gpt-audio", "openai/echo-openai"
 		}
-		var got struct {
-			Text, Provider, Streamed, Finish, ChatFinish string
-			Usage, ChatUsage                             map[string]any
-			Models                                       []string
-			Error                                        struct {
-				Name, Code string
-				Status     int
+		for alias, target := range map[string]string{
+			"gemini-2-": string(p), "gemini-2-hears-": hears, "gemini-2-thinks-": thinks, "embed-": string(p) + "/embed-" + string(p),
+		} {
+			fmt.Fprintf(&b, "  - {name: %[1]s, match: {models: [%[1]s]}, targets: [%[2]s]}\n", alias+string(p), target)
+		}
+	}
+	return b.String()
+}
+
+// javaScriptClient gives a program of test/js, and a Node.js that runs it: the
+// libraries' newest versions want 22, which npm has brought where its packages
+// have it.
+func javaScriptClient(t *testing.T) (node string, program func(name string) string) {
+	t.Helper()
+	const modules = "../../test/js/node_modules/"
+	if found, _ := filepath.Glob(modules + "openai/package.json"); found == nil {
+		t.Skip("the JavaScript clients are not installed; run: npm ci --prefix test/js")
+	}
+	found, _ := filepath.Glob(modules + "node-linux-*/bin/node")
+	for _, node := range append(found, "node") {
+		out, err := exec.CommandContext(t.Context(), node, "-p", "process.versions.node").Output()
+		major, _, _ := strings.Cut(string(out), ".")
+		if n, _ := strconv.Atoi(major); err == nil && n >= 22 {
+			return node, func(name string) string { return "../../test/js/" + name + ".mjs" }
+		}
+	}
+	t.Skip("no Node.js 22 is there")
+	return "", nil
+}
+
+// Every feature of the JavaScript clients against each provider: it works, is
+// refused in clear words, or the client cannot ask for it.
+func TestTheJavaScriptClientsAreServedByEveryProvider(t *testing.T) {
+	node, program := javaScriptClient(t)
+	h := startClientHouse(t, houseOptions{file: javaScriptRoutes(), env: map[string]string{"BREAKWATER_RESPONSES_KEEP": "1m"}})
+	t.Run("all features", func(t *testing.T) {
+		for name, doors := range javaScript() {
+			for _, p := range llm.Providers() {
+				t.Run(name+" "+string(p), func(t *testing.T) {
+					t.Parallel()
+					lines := runClient(t, node, program(name), h.URL(), string(p))
+					for door, skipped := range doors {
+						holdsFeatures(t, p, door, strings.Fields(skipped), &lines)
+					}
+					for _, l := range lines {
+						t.Errorf("unexpected: %+v", l)
+					}
+				})
 			}
 		}
-		if err := json.Unmarshal(out, &got); err != nil {
-			t.Fatalf("%s: %v\n%s", p, err, out)
+	})
+	for _, s := range h.sims {
+		s.Set(sim.Fault{Kind: sim.RateLimited})
+	}
+	aborts := 0
+	t.Run("rate limits", func(t *testing.T) {
+		for name, doors := range javaScript() {
+			for _, p := range llm.Providers() {
+				aborts += len(doors)
+				t.Run(name+" "+string(p), func(t *testing.T) {
+					t.Parallel()
+					if lines := runClient(t, node, program(name), h.URL(), string(p), "limited"); len(lines) != len(doors) {
+						t.Errorf("%d doors told of a rate limit, want %d", len(lines), len(doors))
+					}
+				})
+			}
 		}
-		want := sim.Speech(p)("")
-		if got.Text != want || got.Streamed != want || got.Finish != "stop" || got.ChatFinish != "stop" || got.Provider != string(p) {
-			t.Errorf("%s: %+v", p, got)
+	})
+	h.stop()
+	abandoned, err := reopen(t, h.db).Traces(t.Context(), store.TraceQuery{Outcome: record.Abandoned, Limit: 1000})
+	if err != nil || len(abandoned) != aborts {
+		t.Errorf("%d requests are recorded as abandoned, want %d; %v", len(abandoned), aborts, err)
+	}
+}
+
+// holdsFeatures takes the lines of a client at a door, and holds that they tell
+// of each feature what is expected of the provider. Rate limits are looked at
+// by themselves.
+func holdsFeatures(t *testing.T, p llm.Provider, door string, skipped []string, lines *[]clientLine) {
+	t.Helper()
+	cannot := map[llm.Provider]string{
+		llm.Claude: "n logprobs audio json_mode embeddings embeddings_batch",
+		llm.Local:  "n document audio",
+	}
+	switch door + " " + string(p) { // what one library lacks with one provider
+	case "langchain-google gemini-generate claude":
+		skipped = append(skipped, "embeddings_batch")
+	case "langchain-google gemini-generate gemini":
+		skipped = append(skipped, "parallel_tools", "streamed_tools")
+	}
+	for _, feature := range strings.Fields("chat stream system multi_turn tool parallel_tools streamed_tools tool_loop tool_error thinking " +
+		"json_schema json_mode image document audio stop length n logprobs usage error_400 error_401 error_404 abort models count embeddings embeddings_batch") {
+		at := slices.IndexFunc(*lines, func(l clientLine) bool { return l.Client+" "+l.Door == door && l.Feature == feature })
+		if at < 0 {
+			t.Errorf("%s: %s was not told", door, feature)
+			continue
 		}
-		if got.Usage["total_tokens"] == nil || got.ChatUsage["total_tokens"] == nil || !slices.Contains(got.Models, "auto") {
-			t.Errorf("%s: usage %v and %v, models %v", p, got.Usage, got.ChatUsage, got.Models)
-		}
-		if got.Error.Name != "NotFoundError" || got.Error.Status != 404 || got.Error.Code != "model_not_found" {
-			t.Errorf("%s: an unknown model gave %+v", p, got.Error)
+		l := (*lines)[at]
+		*lines = slices.Delete(*lines, at, at+1)
+		skip := slices.Contains(skipped, l.Feature)
+		refuse := !skip && slices.Contains(strings.Fields(cannot[p]), l.Feature)
+		if (l.Skip != "") != skip || (l.Refused != "") != refuse {
+			t.Errorf("%s: %s: %+v; want it skipped: %t, refused: %t", door, l.Feature, l, skip, refuse)
 		}
 	}
 }
 
-// Every door, with its own SDK, answers the same whoever serves.
-func TestTheJavaScriptSDKsAreServedAtTheirDoors(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node on the PATH")
-	}
-	if _, err := os.Stat("../../test/js/node_modules/@anthropic-ai/sdk"); err != nil {
-		t.Skip("the SDKs are not installed; run: npm ci --prefix test/js")
-	}
-	h := startHouse(t, houseOptions{})
-	stops := map[string][2]string{
-		"anthropic": {"end_turn", "NotFoundError 404"}, "gemini v1": {"STOP", "ApiError 404"}, "gemini v1beta": {"STOP", "ApiError 404"},
-		"ollama": {"stop", "ResponseError 404"}, "responses": {"completed", "NotFoundError 404"},
-	}
-	for _, p := range llm.Providers() {
-		cmd := exec.CommandContext(t.Context(), node, "doors.mjs", h.URL(), string(p))
-		cmd.Dir = "../../test/js"
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", p, err, err.(*exec.ExitError).Stderr)
-		}
-		var got map[string]struct {
-			Text, Stop, Streamed, StreamStop, Generated, Error string
-			Tokens, StreamTokens, Count                        int
-			Models                                             []string
-		}
-		if err := json.Unmarshal(out, &got); err != nil {
-			t.Fatalf("%s: %v\n%s", p, err, out)
-		}
-		want := sim.Speech(p)("")
-		for door, stop := range stops {
-			g := got[door]
-			if g.Text != want || g.Streamed != want || g.Stop != stop[0] || g.StreamStop != stop[0] || g.Tokens == 0 || g.StreamTokens == 0 {
-				t.Errorf("%s at the door %s: %+v", p, door, g)
-			}
-			if g.Generated != "" && g.Generated != want {
-				t.Errorf("%s at the door %s generated %q", p, door, g.Generated)
-			}
-			if g.Error != stop[1] {
-				t.Errorf("%s at the door %s: an unknown model gave %s", p, door, g.Error)
-			}
-			if g.Models != nil && !slices.Contains(g.Models, "auto") {
-				t.Errorf("%s at the door %s lists %v", p, door, g.Models)
+// A real model calls a tool for every client, and answers from its result.
+func TestAToolLoopOfEveryJavaScriptClientAgainstARealOllama(t *testing.T) {
+	node, program := javaScriptClient(t)
+	h := startClientHouse(t, houseOptions{file: javaScriptRoutes(), env: map[string]string{"OLLAMA_HOST": startOllama(t), "OLLAMA_MODEL": "tiny-a"}})
+	for name, doors := range javaScript() {
+		want := 0
+		for _, skipped := range doors {
+			if !slices.Contains(strings.Fields(skipped), "tool_loop") {
+				want++
 			}
 		}
-	}
-}
-
-// A real model calls a tool at every door, and answers from its result.
-func TestAToolLoopAtEveryDoorAgainstARealOllama(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node on the PATH")
-	}
-	if _, err := os.Stat("../../test/js/node_modules/@anthropic-ai/sdk"); err != nil {
-		t.Skip("the SDKs are not installed; run: npm ci --prefix test/js")
-	}
-	h := startHouse(t, houseOptions{env: map[string]string{"OLLAMA_HOST": startOllama(t), "OLLAMA_MODEL": "tiny-a"}})
-	cmd := exec.CommandContext(t.Context(), node, "tools.mjs", h.URL(), "local")
-	cmd.Dir = "../../test/js"
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, err.(*exec.ExitError).Stderr)
-	}
-	var got map[string]struct{ Call, Words string }
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, door := range []string{"openai", "openaiStream", "responses", "anthropic", "gemini", "ollama"} {
-		if g := got[door]; g.Call != "get_weather Oslo" || g.Words == "" {
-			t.Errorf("%s: %+v", door, g)
+		if lines := runClient(t, node, program(name), h.URL(), string(llm.Local), "real"); len(lines) != want {
+			t.Errorf("%s: %d tool loops, want %d", name, len(lines), want)
 		}
 	}
 }
