@@ -48,7 +48,7 @@ func (r *geminiReducer) older(in []schemaField) []byte {
 	for _, f := range in {
 		out, nullable = r.olderKeyword(out, f, kind, nullable)
 	}
-	if nullable {
+	if nullable && len(out) > 0 { // what is free to be anything may be null already
 		out = append(out, schemaField{"nullable", []byte("true")})
 	}
 	return rawObject(out)
