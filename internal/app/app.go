@@ -116,6 +116,10 @@ func (a *App) build(ctx context.Context) error {
 		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout,
 		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), CanaryInterval: a.cfg.Anomaly.Canary,
 		Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		Context: func(t llm.Target) int64 {
+			m, _ := prices.Lookup(t.Provider, t.Model)
+			return m.Context
+		},
 		Price: func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) {
 			cost, known := prices.Cost(t, u)
 			if !known && u != (llm.Usage{}) {

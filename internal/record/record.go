@@ -54,6 +54,7 @@ const (
 	VerdictHeldByAnomaly     Verdict = "held_by_anomaly"
 	VerdictHeldByOperator    Verdict = "held_by_operator"
 	VerdictCapabilityMissing Verdict = "capability_missing"
+	VerdictContextTooLong    Verdict = "context_too_long"
 	VerdictNoSuchModel       Verdict = "no_such_model"
 	VerdictNoUsableKey       Verdict = "no_usable_key"
 	VerdictProviderDisabled  Verdict = "provider_disabled"

@@ -71,11 +71,16 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace.Preferred = p.preferred
 	trace.Plan = p.outcome
 	var failures []*llm.Failure
+	var longest int64 // the context of the largest model that the prompt was too long for
 	// Where nobody else can, a target that is only held serves after all: slow
 	// is better than not at all.
 	for _, lastResort := range []bool{false, true} {
 		for i, c := range p.candidates {
 			if lastResort && p.outcome[i].Verdict != record.VerdictHeldByAnomaly {
+				continue
+			}
+			if longest > 0 && r.context(c.target) <= longest {
+				p.outcome[i].Verdict = record.VerdictContextTooLong
 				continue
 			}
 			permit, canary := r.admit(p, i, call.Request, lastResort)
@@ -98,12 +103,25 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 			if f.Class == llm.Deadline {
 				return nil, r.refuse(trace, late(p))
 			}
-			if !f.Class.TryNext() {
+			if f.Class == llm.ContextLength {
+				longest = max(longest, r.context(c.target))
+			}
+			if !f.Class.TryNext() && (f.Class != llm.ContextLength || longest == 0 || !r.larger(p, longest)) {
 				return nil, r.refuse(trace, refusal(c.target, f))
 			}
 		}
 	}
 	return nil, r.refuse(trace, r.exhausted(p, call.Request, failures))
+}
+
+// larger says whether a candidate that was not asked takes a longer prompt.
+func (r *HybridRouter) larger(p *plan, than int64) bool {
+	for i, c := range p.candidates {
+		if p.outcome[i].Verdict == record.VerdictNotNeeded && c.endpoint.Unusable == "" && r.context(c.target) > than {
+			return true
+		}
+	}
+	return false
 }
 
 // admit asks everything that may keep a request from candidate i and writes

@@ -217,3 +217,41 @@ func TestWhatATargetCannotCarryGoesWhereItCan(t *testing.T) {
 		t.Errorf("with nobody able to carry it: %#v", err)
 	}
 }
+
+func TestAPromptThatIsTooLongGoesToALargerModelOnly(t *testing.T) {
+	tooLong := &llm.Failure{Class: llm.ContextLength, Status: 400, Code: "context_length_exceeded", Message: "too many tokens"}
+	sizes := map[llm.Provider]int64{llm.Gemini: 100, llm.Claude: 100, llm.OpenAI: 200}
+	known := func(c *Config) { c.Context = func(t llm.Target) int64 { return sizes[t.Provider] } }
+	h := newHouse(t, known)
+	h.gemini.script = []act{{fail: tooLong}}
+	text, err := h.ask(t.Context(), chat("gemini", true))
+	mustSay(t, text, err, "hello from openai")
+	if plan := h.log.last(t).Plan; plan[1].Verdict != record.VerdictContextTooLong || h.claude.count() != 0 || len(h.log.changes()) != 0 {
+		t.Errorf("the plan says %+v", plan)
+	}
+	for name, c := range map[string]struct {
+		asked string
+		fail  []*fake
+		calls int
+	}{
+		"it is too long for all":  {"gemini", []*fake{h.gemini, h.openai}, 2},
+		"nobody is larger":        {"openai", []*fake{h.openai}, 1},
+		"its own size is unknown": {"local", []*fake{h.local}, 1},
+	} {
+		before := h.gemini.count() + h.claude.count() + h.openai.count() + h.local.count()
+		for _, f := range c.fail {
+			f.script = []act{{fail: tooLong}}
+		}
+		_, err := h.ask(t.Context(), chat(c.asked, true))
+		if e, ok := err.(*Error); !ok || e.Status != 400 || e.Code != "context_length_exceeded" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := h.gemini.count() + h.claude.count() + h.openai.count() + h.local.count() - before; got != c.calls {
+			t.Errorf("%s: %d calls, want %d", name, got, c.calls)
+		}
+	}
+	h.gemini.script, h.openai.script = []act{{fail: tooLong}}, []act{{fail: serverDown()}}
+	if _, err := h.ask(t.Context(), chat("gemini", true)); err == nil || err.(*Error).Status != 502 {
+		t.Errorf("the larger one is down: %v", err)
+	}
+}

@@ -145,6 +145,8 @@ func verdictWords(c record.Candidate) string {
 		return "has no such model"
 	case record.VerdictCapabilityMissing:
 		return c.Detail
+	case record.VerdictContextTooLong:
+		return "takes no longer prompt"
 	}
 	return strings.ReplaceAll(string(c.Verdict), "_", " ")
 }
@@ -160,6 +162,9 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 	switch {
 	case len(failures) > 0:
 		e.Status, e.Code = 502, "all_providers_failed"
+		if all(failures, llm.ContextLength) {
+			return refusal(p.tried(), failures[0])
+		}
 		if all(failures, llm.Timeout) {
 			e.Status, e.Code = 504, "all_providers_timed_out"
 		} else if all(failures, llm.RateLimit) || all(failures, llm.Quota) {
@@ -183,6 +188,16 @@ func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Fail
 		e.Message += fmt.Sprintf("; the next probe is at %s", probe.Format("15:04:05 MST"))
 	}
 	return e
+}
+
+// tried gives the first candidate that was asked.
+func (p *plan) tried() llm.Target {
+	for _, c := range p.outcome {
+		if c.Verdict == record.VerdictTriedFailed {
+			return c.Target
+		}
+	}
+	return p.candidates[0].target
 }
 
 // words tells what became of each candidate that was considered.

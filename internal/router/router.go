@@ -90,7 +90,10 @@ type Config struct {
 	IDs              *record.IDs
 	// Price gives what an answer costs; false where the model's price is unknown.
 	Price func(llm.Target, llm.Usage) (record.NanoUSD, bool)
-	Log   *slog.Logger
+	// Context gives how many tokens a model takes and gives together; 0 where it
+	// is unknown. It may be nil.
+	Context func(llm.Target) int64
+	Log     *slog.Logger
 }
 
 const (
@@ -115,6 +118,7 @@ type HybridRouter struct {
 	observer  Observer
 	ids       *record.IDs
 	price     func(llm.Target, llm.Usage) (record.NanoUSD, bool)
+	context   func(llm.Target) int64
 	log       *slog.Logger
 	holds     *holds
 
@@ -154,6 +158,7 @@ func New(c Config) (*HybridRouter, error) {
 		observer:  c.Observer,
 		ids:       c.IDs,
 		price:     c.Price,
+		context:   c.Context,
 		log:       c.Log,
 		breakers:  make(map[llm.Target]*breaker),
 	}
@@ -165,6 +170,9 @@ func New(c Config) (*HybridRouter, error) {
 	}
 	if r.recovery == 0 {
 		r.recovery = DefaultRecoveryTimeout
+	}
+	if r.context == nil {
+		r.context = func(llm.Target) int64 { return 0 }
 	}
 	interval := c.CanaryInterval
 	if interval == 0 {
