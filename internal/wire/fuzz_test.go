@@ -50,7 +50,7 @@ func FuzzTranslatedRequests(f *testing.F) {
 					t.Fatalf("%s to %s: %d bytes became %d", from, to, len(body), len(e.Body))
 				}
 				again := *first
-				again.Dialect, again.Body = llm.Plain, nil
+				again.Dialect, again.Body = from, nil
 				if len(again.Beyond) > 0 {
 					t.Fatalf("%s to %s: %s\nbecame %s\nwhich says %q beyond the shared words", from, to, body, e.Body, again.Beyond)
 				}
