@@ -155,6 +155,15 @@ func (d *anthropicDecoder) need(path, name string, b gjson.Result) (string, *Req
 	return text(path+name, v)
 }
 
+// needName is need for what must not be empty either.
+func (d *anthropicDecoder) needName(path, name string, b gjson.Result) (string, *RequestError) {
+	s, err := d.need(path, name, b)
+	if err == nil && s == "" {
+		err = &RequestError{path + name, "must not be empty"}
+	}
+	return s, err
+}
+
 // told notes whatever a block has beside these fields and those of every block.
 func (d *anthropicDecoder) told(path string, b gjson.Result, fields ...string) {
 	b.ForEach(func(key, v gjson.Result) bool {
@@ -223,11 +232,11 @@ func (d *anthropicDecoder) media(path, kind string, b gjson.Result) (*llm.Media,
 }
 
 func (d *anthropicDecoder) call(path string, b gjson.Result) (*llm.ToolCall, *RequestError) {
-	id, err := d.need(path, "id", b)
+	id, err := d.needName(path, "id", b)
 	if err != nil {
 		return nil, err
 	}
-	name, err := d.need(path, "name", b)
+	name, err := d.needName(path, "name", b)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +254,7 @@ func (d *anthropicDecoder) call(path string, b gjson.Result) (*llm.ToolCall, *Re
 
 func (d *anthropicDecoder) result(path string, b gjson.Result) (r *llm.ToolResult, err *RequestError) {
 	r = &llm.ToolResult{}
-	if r.CallID, err = d.need(path, "tool_use_id", b); err != nil {
+	if r.CallID, err = d.needName(path, "tool_use_id", b); err != nil {
 		return nil, err
 	}
 	r.Name = d.names[r.CallID]
