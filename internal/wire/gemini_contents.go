@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"breakwater/internal/llm"
@@ -52,6 +53,11 @@ func (d *geminiDecoder) content(path string, v gjson.Result) *RequestError {
 	}
 	if len(turn.messages) == 0 {
 		turn.messages = []llm.Message{{Role: role}}
+	}
+	for i, m := range turn.messages { // only the model calls, whatever role its caller forgot to give
+		if m.Role == llm.User && slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.Call }) {
+			turn.messages[i].Role = llm.Assistant
+		}
 	}
 	d.req.Messages = append(d.req.Messages, turn.messages...)
 	return err
