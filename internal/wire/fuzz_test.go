@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,9 @@ func FuzzTranslatedRequests(f *testing.F) {
 				}
 				again := *first
 				again.Dialect, again.Body = from, nil
+				if slices.ContainsFunc(again.Beyond, func(name string) bool { return strings.HasSuffix(name, ".tool_call_id") }) {
+					continue // a result of no call, which Ollama alone takes
+				}
 				if len(again.Beyond) > 0 {
 					t.Fatalf("%s to %s: %s\nbecame %s\nwhich says %q beyond the shared words", from, to, body, e.Body, again.Beyond)
 				}
