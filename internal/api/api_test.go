@@ -33,7 +33,11 @@ type upstream struct {
 	silent bool // until the caller's time is up
 }
 
-func (u *upstream) Send(ctx context.Context, _ llm.Target, req *llm.Request) (*llm.Reply, error) {
+func (u *upstream) Admit(provider.Ask) (*provider.Leave, *provider.Busy) {
+	return &provider.Leave{}, nil
+}
+
+func (u *upstream) Send(ctx context.Context, _ *provider.Leave, _ llm.Target, req *llm.Request) (*llm.Reply, error) {
 	if u.panic {
 		panic("broken")
 	}

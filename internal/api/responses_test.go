@@ -99,11 +99,11 @@ type listener struct {
 	told [][]llm.Message
 }
 
-func (l *listener) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm.Reply, error) {
+func (l *listener) Send(ctx context.Context, leave *provider.Leave, t llm.Target, req *llm.Request) (*llm.Reply, error) {
 	l.mu.Lock()
 	l.told = append(l.told, req.Messages)
 	l.mu.Unlock()
-	return l.upstream.Send(ctx, t, req)
+	return l.upstream.Send(ctx, leave, t, req)
 }
 
 // said gives the texts of the last request, by role.

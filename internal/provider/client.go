@@ -117,7 +117,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Send asks t's model to answer req. The Reply must be closed. The error is a
 // *llm.Failure: also the one that ctx was cancelled with as its cause.
 // Otherwise a ctx that ended is told by its own error.
-func (c *Client) Send(ctx context.Context, t llm.Target, req *llm.Request) (*llm.Reply, error) {
+// leave is Admit's; the caller ends it.
+func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.Request) (*llm.Reply, error) {
 	codec := c.codec(req)
 	req, thoughtless := wire.WithoutThinking(c.local.capabilities(t.Model), req)
 	encoded, err := codec.Encode(t.Model, req)

@@ -69,7 +69,7 @@ func hello(stream bool) *llm.Request {
 
 // ask sends and gathers the whole answer.
 func ask(ctx context.Context, c *Client, req *llm.Request) (wire.Answer, *llm.Reply, error) {
-	reply, err := c.Send(ctx, llm.Target{Provider: c.provider, Model: "m"}, req)
+	reply, err := c.Send(ctx, &Leave{}, llm.Target{Provider: c.provider, Model: "m"}, req)
 	if err != nil {
 		return wire.Answer{}, nil, err
 	}
@@ -100,7 +100,7 @@ func TestSendCallsEachProviderAsItWants(t *testing.T) {
 				got = r
 				w.WriteHeader(http.StatusTeapot)
 			})
-			_, err := client.Send(t.Context(), llm.Target{Provider: c.provider, Model: c.model}, hello(c.stream))
+			_, err := client.Send(t.Context(), &Leave{}, llm.Target{Provider: c.provider, Model: c.model}, hello(c.stream))
 			if f, ok := llm.AsFailure(err); !ok || f.Status != http.StatusTeapot {
 				t.Fatal(err)
 			}
@@ -156,7 +156,7 @@ func TestWithoutAKeyNothingIsSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = c.Send(t.Context(), llm.Target{}, hello(false))
+		_, err = c.Send(t.Context(), &Leave{}, llm.Target{}, hello(false))
 		if f, ok := llm.AsFailure(err); !ok || f.Class != llm.Auth || !strings.Contains(f.Message, "no key") {
 			t.Errorf("%s: %v", p, err)
 		}
@@ -186,7 +186,7 @@ func TestRecordedAnswersArriveWhole(t *testing.T) {
 			if p == llm.OpenAI {
 				req.Body = []byte(`{"model":"m"}`)
 			}
-			reply, err := c.Send(t.Context(), llm.Target{Model: "m"}, req)
+			reply, err := c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, req)
 			if err != nil {
 				t.Fatalf("%s: %v", x.Name, err)
 			}
@@ -261,7 +261,7 @@ func TestRecordedErrorsAreClassified(t *testing.T) {
 				continue
 			}
 			w, known := want[x.Name]
-			_, err := c.Send(t.Context(), llm.Target{Model: "m"}, hello(false))
+			_, err := c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(false))
 			f, ok := llm.AsFailure(err)
 			if !ok || !known || f.Class != w.class || f.Status != x.Response.Status || f.RetryAfter != w.wait || w.id != "" && f.RequestID != w.id {
 				t.Errorf("%s: got %v, wait %v, id %q, want %+v", x.Name, err, f.RetryAfter, f.RequestID, w)
@@ -276,7 +276,7 @@ func TestErrorsHoldNoSecretAndLittleText(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprintf(w, `{"error":{"message":"bad key %s\n%s","code":"%s"}}`, secret, strings.Repeat("x", 1<<20), secret)
 	})
-	_, err := c.Send(t.Context(), llm.Target{Model: "m"}, hello(false))
+	_, err := c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(false))
 	f, ok := llm.AsFailure(err)
 	if !ok || f.Class != llm.Auth || strings.Contains(fmt.Sprintf("%+v", *f), secret) || len(f.Message) > wire.MaxMessage {
 		t.Errorf("got %.300v", err)
@@ -284,7 +284,7 @@ func TestErrorsHoldNoSecretAndLittleText(t *testing.T) {
 	c = upstream(t, llm.OpenAI, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://127.0.0.1:1/?key="+secret, http.StatusFound)
 	})
-	_, err = c.Send(t.Context(), llm.Target{Model: "m"}, hello(false))
+	_, err = c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(false))
 	if f, ok := llm.AsFailure(err); !ok || f.Class != llm.Garbage || f.Status != http.StatusFound || strings.Contains(err.Error(), secret) {
 		t.Errorf("redirect: %v", err)
 	}
@@ -319,7 +319,7 @@ func TestConnectionsThatFailAreNetworkFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = c.Send(t.Context(), llm.Target{Model: "m"}, hello(false))
+		_, err = c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(false))
 		f, ok := llm.AsFailure(err)
 		if !ok || f.Class != llm.Network || f.Message == "" || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "key=") {
 			t.Errorf("%s: %v", name, err)
@@ -346,7 +346,7 @@ func TestAConnectionThatTakesTooLongIsATimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Send(t.Context(), llm.Target{Model: "m"}, hello(false))
+	_, err = c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(false))
 	if f, ok := llm.AsFailure(err); !ok || f.Class != llm.Timeout {
 		t.Errorf("got %v", err)
 	}
@@ -419,7 +419,7 @@ func TestBrokenAnswersAreTold(t *testing.T) {
 					panic(http.ErrAbortHandler)
 				}
 			})
-			reply, err := client.Send(t.Context(), llm.Target{Model: "m"}, hello(c.stream))
+			reply, err := client.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, hello(c.stream))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -508,7 +508,7 @@ func TestWhatCannotBeTranslatedIsABadRequest(t *testing.T) {
 	c := client(t, llm.Claude, "http://127.0.0.1:1")
 	req := hello(false)
 	req.Dialect, req.Beyond = llm.OpenAIChat, []string{"tools"}
-	_, err := c.Send(t.Context(), llm.Target{Model: "m"}, req)
+	_, err := c.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, req)
 	var refused *wire.RequestError
 	if f, ok := llm.AsFailure(err); !ok || f.Class != llm.BadRequest || !errors.As(err, &refused) || refused.Field != "tools" {
 		t.Errorf("got %v", err)

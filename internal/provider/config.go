@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // Defaults.
@@ -23,6 +25,13 @@ const (
 	// MaxErrorBody bounds what is read of an error's body, in bytes: the longest
 	// that providers send is a few KB.
 	MaxErrorBody = 64 << 10
+	// DefaultIdleTime is a little less than what most servers keep a connection for.
+	DefaultIdleTime = 90 * time.Second
+	// DefaultLifeTime sees a change of DNS within minutes, and costs a handshake
+	// among thousands of requests.
+	DefaultLifeTime = 10 * time.Minute
+	// DefaultPing finds a dead HTTP/2 connection before many requests hang on it.
+	DefaultPing = 15 * time.Second
 	// MaxIdlePerHost keeps connections of a burst for the next one: a new
 	// TLS connection costs up to half a second of a caller's time.
 	MaxIdlePerHost = 256
@@ -42,6 +51,47 @@ const (
 type Key struct {
 	Name   string // for people; no secret
 	Secret string
+	Weight int            // in the order Weighted; 0 counts as 1
+	Limits traffic.Limits // of this key
+}
+
+// KeyOrder says which of several usable keys is taken.
+type KeyOrder string
+
+// The orders.
+const (
+	InOrder   KeyOrder = "in_order"   // the first that can be used; the others are spares
+	Weighted  KeyOrder = "weighted"   // in proportion to their weights
+	LeastUsed KeyOrder = "least_used" // the one with the fewest requests under way, then in the last minute
+)
+
+// Pool sets up the connections to an upstream. Zero fields take the defaults.
+type Pool struct {
+	Idle        int           // connections kept for later; default MaxIdlePerHost
+	Connections int           // at most, where the upstream speaks HTTP/1; 0 for any number
+	IdleTime    time.Duration // an unused one is closed after; default DefaultIdleTime
+	LifeTime    time.Duration // none serves longer, so that changes of DNS are seen; default DefaultLifeTime
+	NoHTTP2     bool
+	Ping        time.Duration // how often a silent HTTP/2 connection is checked; default DefaultPing
+}
+
+// PoolUse is how a pool stands, for people.
+type PoolUse struct {
+	InUse, Idle    int64         // connections
+	Opened, Reused int64         // since the start: connections made, requests that found one
+	Handshake      time.Duration // of the last minutes' new connections, TCP and TLS together: the median; 0 without any
+}
+
+// KeyUse is how a key stands, for people.
+type KeyUse struct {
+	Name, Last4 string
+	State       record.KeyState
+	Until       time.Time // when a key that cools down is tried again; zero where nobody knows
+	Reason      string    // why it is not usable
+	Requests    int64     // since the start
+	Tokens      int64     // since the start, input and output
+	Under       int64     // requests under way
+	Limits      traffic.Use
 }
 
 // Config says which upstream a Client speaks to.
@@ -56,6 +106,14 @@ type Config struct {
 	// Responses says that an OpenAI upstream has /responses, which many servers
 	// that speak OpenAI's API lack: callers of that door are passed on to it.
 	Responses bool
+	KeyOrder  KeyOrder // default InOrder
+	// Limit is that of the provider, which its endpoints share; nil for none.
+	Limit *traffic.Limiter
+	// ModelLimits bound single models.
+	ModelLimits map[string]traffic.Limits
+	// OnKey hears of every change of a key. It must not block.
+	OnKey func(record.KeyChange)
+	Pool  Pool
 	// ConnectTimeout is DefaultConnectTimeout where it is 0.
 	ConnectTimeout time.Duration
 	// Hop names this Breakwater in HopHeader.

@@ -53,7 +53,7 @@ func TestARefusalIsPassedOnAsItCameUnlessItQuotesAKey(t *testing.T) {
 		`{"error":`:          false,
 	} {
 		client, _ := recordingUpstream(t, llm.OpenAI, 400, nil, body)
-		_, err := client.Send(t.Context(), llm.Target{Model: "m"}, &llm.Request{Dialect: llm.OpenAIChat, Body: []byte(`{"model":"m"}`)})
+		_, err := client.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, &llm.Request{Dialect: llm.OpenAIChat, Body: []byte(`{"model":"m"}`)})
 		f, ok := llm.AsFailure(err)
 		if !ok || passed != (string(f.Body) == body) || !passed && f.Body != nil {
 			t.Errorf("%s: %v, body %s", body, err, f.Body)
@@ -64,7 +64,7 @@ func TestARefusalIsPassedOnAsItCameUnlessItQuotesAKey(t *testing.T) {
 func TestHeadersThatRepeatAKeyAreKeptBack(t *testing.T) {
 	client, _ := recordingUpstream(t, llm.OpenAI, 200, http.Header{"X-Echo": {"Bearer " + secret}, "X-Kind": {"plain"}},
 		`{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`)
-	reply, err := client.Send(t.Context(), llm.Target{Model: "m"}, &llm.Request{Dialect: llm.OpenAIChat, Body: []byte(`{"model":"m"}`)})
+	reply, err := client.Send(t.Context(), &Leave{}, llm.Target{Model: "m"}, &llm.Request{Dialect: llm.OpenAIChat, Body: []byte(`{"model":"m"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}

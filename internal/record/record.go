@@ -58,6 +58,7 @@ const (
 	VerdictNoSuchModel       Verdict = "no_such_model"
 	VerdictNoUsableKey       Verdict = "no_usable_key"
 	VerdictProviderDisabled  Verdict = "provider_disabled"
+	VerdictRateLimited       Verdict = "rate_limited" // by a limit of ours, or a key that cools down
 )
 
 // Candidate is one target that a request might have gone to, and why it did
@@ -85,8 +86,11 @@ type Attempt struct {
 	UpstreamID string // the upstream's own id of the request
 	Usage      llm.Usage
 	Cost       NanoUSD
-	Probe      bool // a half-open breaker's probe
-	Canary     bool // sent to a held target to see whether it is well again
+	Probe      bool   // a half-open breaker's probe
+	Canary     bool   // sent to a held target to see whether it is well again
+	Hedge      bool   // sent beside another attempt that was late
+	LastResort bool   // sent to a target whose breaker was open, since nobody else could answer
+	Key        string // the name of the provider's key; "" where it needs none
 }
 
 // Trace is one client request, whole. Every request ends in exactly one.
@@ -107,8 +111,10 @@ type Trace struct {
 	Attempts  []Attempt  // in order; the served one is last
 	Plan      []Candidate
 	Usage     llm.Usage
-	Cost      NanoUSD // of all attempts
-	Simulated bool    // seeded by the demo, not real traffic
+	Cost      NanoUSD       // of all attempts
+	Simulated bool          // seeded by the demo, not real traffic
+	Strategy  string        // that ordered the candidates, such as "failover"
+	Queued    time.Duration // waited for its turn because every candidate was limited
 }
 
 // Ended gives the instant at which the request ended.
@@ -211,4 +217,33 @@ type Notice struct {
 	NextTry  time.Time
 	Receipt  string // what the channel gave back, such as Slack's ts
 	Error    string // the last failure, redacted; "" after success
+}
+
+// KeyState is how a provider's key stands.
+type KeyState string
+
+// The states of a key.
+const (
+	KeyUsable    KeyState = "usable"
+	KeyCooling   KeyState = "cooling"   // rate-limited, for some of its models or all
+	KeyExhausted KeyState = "exhausted" // out of quota or credit until it resets
+	KeyRevoked   KeyState = "revoked"   // the provider does not take it
+)
+
+// KeyStates lists all states.
+func KeyStates() []KeyState { return []KeyState{KeyUsable, KeyCooling, KeyExhausted, KeyRevoked} }
+
+// KeyChange is one change of one key. It never holds the secret.
+type KeyChange struct {
+	ID       ID
+	At       time.Time
+	Provider llm.Provider
+	Endpoint string
+	Key      string // its name
+	Last4    string // the last four characters of the secret; "" of a short one
+	From, To KeyState
+	Model    string    // where it is about one model only; "" for all
+	Until    time.Time // when it is tried again; zero where nobody knows
+	Reason   string    // in words, redacted
+	Request  ID        // the request that brought it about; 0 where none did
 }

@@ -15,6 +15,12 @@ import (
 // Timeouts bound the phases of an attempt; none bounds an answer that keeps
 // coming. A slow model is not a hung connection.
 type Timeouts struct {
+	// Headers runs from the attempt's start to the response headers of an answer
+	// that comes in pieces; 0 for FirstToken.
+	Headers time.Duration
+	// SlowShare cuts a stream that comes slower than this share of the target's
+	// usual pace, 0 to 1; 0 for never.
+	SlowShare float64
 	// FirstToken runs from the attempt's start to the first piece of an answer
 	// that comes in pieces. A model that shows that it thinks has begun.
 	FirstToken time.Duration
@@ -133,7 +139,7 @@ func (a *attempt) open(req *llm.Request) error {
 	first := a.within(a.patience, "before the answer began")
 	defer first.Stop()
 	var err error
-	if a.reply, err = a.endpoint.Upstream.Send(a.ctx, a.target, req); err != nil {
+	if a.reply, err = a.endpoint.Upstream.Send(a.ctx, &provider.Leave{}, a.target, req); err != nil {
 		return err
 	}
 	a.UpstreamID, a.Status = a.reply.RequestID, 200

@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // Call is one caller's request on its way through the router.
@@ -17,6 +18,8 @@ type Call struct {
 	Accepted time.Time
 	Caller   string // the name of the caller's key; "" where none is demanded
 	Request  *llm.Request
+	Priority traffic.Priority
+	Strategy Strategy // the caller's own wish; "" for none
 }
 
 // NewCall numbers a request that has just been accepted.

@@ -67,7 +67,9 @@ func (f *fake) set(a *act) {
 	f.always = a
 }
 
-func (f *fake) Send(ctx context.Context, target llm.Target, req *llm.Request) (*llm.Reply, error) {
+func (f *fake) Admit(provider.Ask) (*provider.Leave, *provider.Busy) { return &provider.Leave{}, nil }
+
+func (f *fake) Send(ctx context.Context, _ *provider.Leave, target llm.Target, req *llm.Request) (*llm.Reply, error) {
 	a := f.next(req)
 	if a.panics {
 		panic("the upstream's code is broken")

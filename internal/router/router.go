@@ -16,13 +16,17 @@ import (
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // Upstream speaks to one endpoint of one provider.
 type Upstream interface {
+	// Admit gives leave to send one request, or says why not now. The leave is
+	// ended exactly once, with Done.
+	Admit(provider.Ask) (*provider.Leave, *provider.Busy)
 	// Send starts one attempt. Its error is a *llm.Failure, or the context's
 	// when the caller went away.
-	Send(context.Context, llm.Target, *llm.Request) (*llm.Reply, error)
+	Send(context.Context, *provider.Leave, llm.Target, *llm.Request) (*llm.Reply, error)
 	// Lacks names what req asks for and this model cannot do here.
 	Lacks(model string, req *llm.Request) []string
 	// Streams says whether the answer to req comes in pieces.
@@ -72,6 +76,10 @@ type Route struct {
 	Name    string
 	Models  []string // as callers write them
 	Targets []string // "provider" or "provider/model"
+	// Strategy orders the targets; "" for the router's own.
+	Strategy Strategy
+	Weights  []int // of Targets, for RoundRobin; missing ones are 1
+	Hedge    bool  // ask a second target where the first is late
 }
 
 // Config is what a HybridRouter is made of.
@@ -94,6 +102,26 @@ type Config struct {
 	// is unknown. It may be nil.
 	Context func(llm.Target) int64
 	Log     *slog.Logger
+	// Strategy orders candidates where neither the route nor the caller says
+	// how; default Failover.
+	Strategy Strategy
+	// Affinity keeps a conversation where its prompt is cached.
+	Affinity bool
+	// HedgeShare bounds the hedges, as a share of the requests of routes that
+	// hedge; 0 for DefaultHedgeShare.
+	HedgeShare float64
+	// LastResort tries a target whose breaker is open where nobody else is left.
+	LastResort bool
+	// NextAfterFilter asks the next candidate after a refusal by a provider's policy.
+	NextAfterFilter bool
+	// Queue holds requests that every candidate is limited for; nil for none: they
+	// are refused at once.
+	Queue *traffic.Queue
+	// Spare says whether there is room for hedges; nil for always.
+	Spare func() bool
+	// Estimate gives about how many input tokens a request has for a target; nil
+	// where nobody knows.
+	Estimate func(llm.Target, *llm.Request) int64
 }
 
 const (
