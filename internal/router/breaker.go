@@ -44,6 +44,7 @@ type breaker struct {
 	// in Unix nanoseconds, and the permits that are out.
 	used atomic.Int64
 	busy atomic.Int64
+	pace pace // of the same target; kept and forgotten with the breaker
 }
 
 // newBreaker makes a closed breaker. changed is called under gobreaker's
