@@ -137,7 +137,7 @@ func TestBaseURLsMayHaveAPathAndASlash(t *testing.T) {
 }
 
 func TestNewTellsAllThatIsWrongAndNoSecret(t *testing.T) {
-	_, err := New(Config{Provider: "x", BaseURL: "ftp://h", Keys: []Key{{"a", "top secret"}, {"b", ""}}, ConnectTimeout: -1})
+	_, err := New(Config{Provider: "x", BaseURL: "ftp://h", Keys: []Key{{Name: "a", Secret: "top secret"}, {Name: "b", Secret: ""}}, ConnectTimeout: -1})
 	for _, field := range []string{"provider:", "base_url:", "keys[0]:", "keys[1]:", "connect_timeout:"} {
 		if err == nil || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "top secret") {
 			t.Errorf("%s: %v", field, err)
@@ -315,7 +315,7 @@ func TestConnectionsThatFailAreNetworkFailures(t *testing.T) {
 		"no TLS":   "https://" + broken.Addr().String(),
 		"no reply": "http://user:" + secret + "@" + broken.Addr().String(),
 	} {
-		c, err := New(Config{Provider: llm.Claude, BaseURL: address, Keys: []Key{{"k", secret}}})
+		c, err := New(Config{Provider: llm.Claude, BaseURL: address, Keys: []Key{{Name: "k", Secret: secret}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestAConnectionThatTakesTooLongIsATimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c, err := New(Config{Provider: llm.OpenAI, BaseURL: "https://" + silent.Addr().String(), Keys: []Key{{"k", secret}}, ConnectTimeout: 20 * time.Millisecond})
+	c, err := New(Config{Provider: llm.OpenAI, BaseURL: "https://" + silent.Addr().String(), Keys: []Key{{Name: "k", Secret: secret}}, ConnectTimeout: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
