@@ -32,7 +32,7 @@ type Loader interface {
 // moves no breaker, is no probe and no canary, and is not recorded. The error is
 // that of a model that nobody has.
 func (r *HybridRouter) Count(ctx context.Context, req *llm.Request) (llm.Target, *provider.Count, *Error) {
-	p, e := r.plan(req)
+	p, e := r.plan(&Call{Request: req, Strategy: Failover}) // a count takes nobody's turn
 	if e != nil {
 		return llm.Target{}, nil, e
 	}

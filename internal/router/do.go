@@ -67,11 +67,11 @@ type Answer struct {
 // already recorded.
 func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace := r.newTrace(call)
-	p, e := r.plan(call.Request)
+	p, e := r.plan(call)
 	if e != nil {
 		return nil, r.refuse(trace, e)
 	}
-	trace.Preferred = p.preferred
+	trace.Preferred, trace.Strategy = p.preferred, string(p.strategy)
 	trace.Plan = p.outcome
 	var failures []*llm.Failure
 	var longest int64 // the context of the largest model that the prompt was too long for

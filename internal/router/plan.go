@@ -15,46 +15,33 @@ import (
 type candidate struct {
 	endpoint *endpoint
 	target   llm.Target
+	key      string // the provider's key that has the conversation in its cache; "" for any
 }
 
 // plan is where a request may go, in order, and what became of each.
 type plan struct {
 	preferred  llm.Provider
-	candidates []candidate
+	strategy   Strategy           // that ordered the candidates
+	candidates []candidate        // shared with other plans: not to be written to
 	outcome    []record.Candidate // as long as candidates
+	because    string             // why the first is first, as said of it; "" for the configuration's order
 }
 
-// plan lists the candidates of a request: those of the operator's route for
-// this model, or else the provider that the model's name means and then the
-// chain, each with its default model. Embeddings have no chain.
-func (r *HybridRouter) plan(req *llm.Request) (*plan, *Error) {
-	var wishes []wish
-	if route, ok := r.routes[req.Model]; ok {
-		for _, target := range route.Targets {
-			w, _ := r.resolve(target) // New saw to it that each resolves
-			wishes = append(wishes, w)
-		}
-	} else {
-		first, ok := r.resolve(req.Model)
-		if !ok {
-			return nil, r.unknownModel(req.Model)
-		}
-		wishes = append(wishes, first)
-		for _, p := range r.order(first.provider)[1:] {
-			wishes = append(wishes, wish{provider: p})
-		}
+// plan lists the candidates of a request in the order in which they are tried;
+// Strategy has the rules.
+func (r *HybridRouter) plan(call *Call) (*plan, *Error) {
+	l, e := r.layout(call.Request)
+	if e != nil {
+		return nil, e
 	}
-	if req.Embed != nil {
-		if wishes = named(wishes); len(wishes) == 0 {
-			return nil, noEmbeddingModel(req.Model)
-		}
+	p := &plan{preferred: l.preferred, strategy: r.strategyOf(call, l), candidates: l.candidates}
+	r.arrange(p, l, call)
+	if len(p.candidates) > 0 {
+		p.preferred = p.candidates[0].target.Provider
 	}
-	p := &plan{preferred: wishes[0].provider}
-	for _, w := range wishes {
-		for _, e := range r.endpoints[w.provider] {
-			p.candidates = append(p.candidates, candidate{e, e.target(w.model)})
-			p.outcome = append(p.outcome, record.Candidate{Target: e.target(w.model), Verdict: record.VerdictNotNeeded})
-		}
+	p.outcome = make([]record.Candidate, len(p.candidates))
+	for i, c := range p.candidates {
+		p.outcome[i] = record.Candidate{Target: c.target, Verdict: record.VerdictNotNeeded}
 	}
 	return p, nil
 }
@@ -116,7 +103,11 @@ func (p *plan) reason(served int) string {
 		}
 	}
 	if served == 0 {
-		return fmt.Sprintf("%s was the first choice", p.candidates[0].target.Provider.Title())
+		because := "was the first choice"
+		if p.because != "" {
+			because = p.because
+		}
+		return fmt.Sprintf("%s %s", p.candidates[0].target.Provider.Title(), because)
 	}
 	var why []string
 	for _, c := range p.outcome[:served] {

@@ -149,6 +149,7 @@ type HybridRouter struct {
 	context   func(llm.Target) int64
 	log       *slog.Logger
 	holds     *holds
+	*ordering
 
 	mu       sync.Mutex
 	breakers map[llm.Target]*breaker
@@ -188,6 +189,7 @@ func New(c Config) (*HybridRouter, error) {
 		price:     c.Price,
 		context:   c.Context,
 		log:       c.Log,
+		ordering:  newOrdering(c),
 		breakers:  make(map[llm.Target]*breaker),
 	}
 	if len(r.chain) == 0 {
