@@ -159,7 +159,7 @@ func TestARateThatHasFadedIsNoNoise(t *testing.T) {
 	var r rate
 	r.add(100, 1)
 	for range 3000 {
-		r.fade(0.5)
+		r.fade(0.7)
 		if got := r.perToken(); got != 0 && math.Abs(got-0.01) > 1e-9 {
 			t.Fatalf("%v seconds a token, it was 0.01", got)
 		}

@@ -348,6 +348,23 @@ func TestTurnsAreSmoothAndExact(t *testing.T) {
 	}
 }
 
+func TestWhoCannotBeUsedHasNoTurn(t *testing.T) {
+	h := newHouse(t, two, func(c *Config) {
+		c.Endpoints[0].Unusable, c.Endpoints[2].Unusable = record.VerdictNoUsableKey, record.VerdictProviderDisabled
+	})
+	count := map[string]int{}
+	for range 30 {
+		p, _ := h.plan(&Call{Request: chat("auto", true), Strategy: RoundRobin})
+		count[names(p)[0]]++
+		if !strings.HasSuffix(p.reason(0), " had its turn") {
+			t.Errorf("it says %q", p.reason(0))
+		}
+	}
+	if want := map[string]int{"claude/claude-sonnet-4-5": 10, "openai@eu/gpt-4o": 10, "local/llama3": 10}; !maps.Equal(count, want) {
+		t.Errorf("turns %v, want %v", count, want)
+	}
+}
+
 func TestTheTurnsOfATargetThatIsDownAreShared(t *testing.T) {
 	h := newHouse(t)
 	seconds := map[string]int{}
