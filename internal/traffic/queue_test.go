@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -183,15 +184,26 @@ func TestCallersTakeTurns(t *testing.T) {
 func TestWhoAlwaysComesAnewHasNoMoreTurnsThanWhoWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
-		for range 3 {
+		for range 20 {
 			h.wait("patient", Ticket{Caller: "patient", Ways: []string{"a"}})
 		}
-		for range 3 {
-			h.wait("anew", Ticket{Caller: "anew", Ways: []string{"a"}})
+		var anew <-chan error
+		for range 20 {
+			if anew == nil || len(anew) > 0 {
+				anew = h.wait("anew", Ticket{Caller: "anew", Ways: []string{"a"}})
+			}
 			h.give("a", 1)
 		}
-		h.give("a", 3)
-		h.wantWent(t, "patient", "anew", "patient", "anew", "patient", "anew")
+		turns := 0
+		for _, name := range h.went {
+			if name == "patient" {
+				turns++
+			}
+		}
+		if turns < 10 || turns > 14 {
+			t.Errorf("who waited had %d of 20 turns", turns)
+		}
+		h.give("a", 20)
 		h.end(t)
 	})
 }
@@ -248,6 +260,8 @@ func TestTheEarliestWaitToldWakes(t *testing.T) {
 				err := h.Wait(context.Background(), Ticket{Ways: []string{wait.String()}}, func(now time.Time) (time.Duration, bool) {
 					return due.Sub(now), !now.Before(due)
 				})
+				h.mu.Lock()
+				defer h.mu.Unlock()
 				if err == nil {
 					at = append(at, time.Since(began))
 				}
@@ -280,22 +294,95 @@ func TestAWakeWhileSomebodyTriesIsNotLost(t *testing.T) {
 
 func TestWakesInQuickSuccessionDoNotKeepTheLastLineFromTrying(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		h := newHouse(usual(), map[string]int{"b": 1})
-		stop := false
+		h := newHouse(usual(), map[string]int{})
+		stop, tries := false, 0
 		h.all.Go(func() {
-			_ = h.Wait(context.Background(), Ticket{Priority: Urgent, Ways: []string{"a"}}, func(time.Time) (time.Duration, bool) {
+			err := h.Wait(context.Background(), Ticket{Priority: Urgent, Ways: []string{"a"}}, func(time.Time) (time.Duration, bool) {
+				if tries++; tries == 1 {
+					h.all.Go(func() {
+						_ = h.Wait(context.Background(), Ticket{Priority: Batch, Ways: []string{"b"}}, func(time.Time) (time.Duration, bool) {
+							stop = true
+							return 0, true
+						})
+					})
+					for h.Waiting()[Batch] == 0 {
+						runtime.Gosched()
+					}
+				}
 				h.Wake() // something always ends while it tries
 				return 0, stop
 			})
-		})
-		batch := make(chan error, 1)
-		h.all.Go(func() {
-			batch <- h.Wait(context.Background(), Ticket{Priority: Batch, Ways: []string{"b"}}, func(time.Time) (time.Duration, bool) {
-				stop = true
-				return 0, true
-			})
+			if err != nil {
+				t.Errorf("the last Wake was lost: %v", err)
+			}
 		})
 		h.all.Wait()
+		if tries > 2*maxBegun {
+			t.Errorf("the urgent one tried %d times", tries)
+		}
+		h.end(t)
+	})
+}
+
+// during has a request try, and calls f while it does; it settles by the second try.
+func (h *house) during(t Ticket, f func()) <-chan error {
+	done := make(chan error, 1)
+	tries := 0
+	h.all.Go(func() {
+		done <- h.Wait(context.Background(), t, func(time.Time) (time.Duration, bool) {
+			if tries++; tries == 1 {
+				f()
+			}
+			return 0, tries > 1
+		})
+	})
+	synctest.Wait()
+	return done
+}
+
+func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
+	urgent := Ticket{Priority: Urgent, Ways: []string{"a"}}
+	t.Run("while it tries", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			h := newHouse(usual(), map[string]int{"a": 1})
+			h.during(Ticket{Ways: []string{"a"}}, func() {
+				h.all.Go(func() { _ = h.Wait(context.Background(), urgent, h.try("urgent", urgent.Ways, 0)) })
+				for h.Waiting()[Urgent] == 0 {
+					runtime.Gosched()
+				}
+			})
+			h.wantWent(t, "urgent")
+			h.Wake()
+			h.end(t)
+		})
+	})
+	t.Run("after it tried", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			h := newHouse(usual(), map[string]int{"a": 1})
+			h.during(Ticket{Ways: []string{"a"}}, func() {})
+			h.wait("normal", Ticket{Ways: []string{"a"}})
+			h.wantWent(t)
+			h.wait("urgent", urgent)
+			h.wantWent(t, "urgent")
+			h.give("a", 1)
+			h.end(t)
+		})
+	})
+}
+
+func TestWhoIsTryingIsNotPushedOut(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		limits := usual()
+		limits.Size = 1
+		h := newHouse(limits, map[string]int{})
+		trying := h.during(Ticket{Priority: Batch, Ways: []string{"a"}}, func() {
+			err := h.Wait(context.Background(), Ticket{Priority: Urgent, Ways: []string{"a"}}, nil)
+			wantFull(t, err, "1 requests")
+		})
+		h.Wake()
+		if err := <-trying; err != nil {
+			t.Error(err)
+		}
 		h.end(t)
 	})
 }
@@ -438,6 +525,7 @@ func TestWhoseTurnWouldComeAfterItsDeadlineIsToldAtOnce(t *testing.T) {
 		if time.Since(began) != 0 || full.RetryAfter > 2*time.Second {
 			t.Errorf("told after %s to ask again in %s; want at once, and a second or two", time.Since(began), full.RetryAfter)
 		}
+		wantFull(t, h.Wait(ctx, Ticket{Caller: "d", Priority: Batch, Ways: []string{"a"}}, nil), "too late")
 		other := h.waitCtx(ctx, "other", Ticket{Caller: "other", Ways: []string{"a"}}) // one goes before it: callers take turns
 		urgent := h.waitCtx(ctx, "urgent", Ticket{Caller: "c", Priority: Urgent, Ways: []string{"a"}})
 		elsewhere := h.waitCtx(ctx, "elsewhere", Ticket{Caller: "c", Ways: []string{"b"}})
@@ -470,6 +558,20 @@ func TestRetryAfterIsHowLongTheQueueTakesToDrain(t *testing.T) {
 		}
 		if got := wantFull(t, <-h.wait("more", Ticket{Ways: []string{"a"}}), "20"); got.RetryAfter != 10*time.Second {
 			t.Errorf("at two a second it is %s; want 10s", got.RetryAfter)
+		}
+		h.give("a", 20)
+
+		time.Sleep(time.Hour) // empty: says nothing of how fast it drains
+		for range 20 {
+			h.wait("ahead", Ticket{Ways: []string{"a"}})
+		}
+		for range 10 {
+			h.give("a", 1)
+			h.wait("ahead", Ticket{Ways: []string{"a"}})
+			time.Sleep(500 * time.Millisecond)
+		}
+		if got := wantFull(t, <-h.wait("more", Ticket{Ways: []string{"a"}}), "20"); got.RetryAfter > 12*time.Second {
+			t.Errorf("an hour later at two a second it is %s; want about 10s", got.RetryAfter)
 		}
 		h.give("a", 20)
 		h.end(t)
