@@ -73,7 +73,7 @@ func TestRetryAfterFollowsHowLongRequestsStay(t *testing.T) {
 		}
 		full := NewGate(GateLimits{Bytes: 100})
 		full.Enter(time.Now(), Urgent, 60)
-		if _, retry, ok := full.Enter(time.Now(), Urgent, 1<<62); ok || retry < minGateRetry || retry > maxGateRetry {
+		if _, retry, ok := full.Enter(time.Now(), Urgent, 1<<62); ok || retry < minRetry || retry > maxGateRetry {
 			t.Errorf("a body that never fits: %t, %s", ok, retry)
 		}
 	})
@@ -95,7 +95,7 @@ func TestAGateIsNeverExceeded(t *testing.T) {
 				for j, body := range of {
 					leave, retry, ok := g.Enter(now, Priority((i+j)%3-1), body)
 					if !ok {
-						if retry < minGateRetry || retry > maxGateRetry {
+						if retry < minRetry || retry > maxGateRetry {
 							rt.Errorf("retry after %s", retry)
 						}
 						continue
