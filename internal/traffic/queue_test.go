@@ -7,101 +7,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// house is what the requests of a test wait for: ways with places, and a queue
-// before them. It notes who goes, in order.
-type house struct {
-	*Queue
-	mu     sync.Mutex
-	free   map[string]int
-	trying bool
-	wrong  string // what must not happen and did
-	went   []string
-	all    sync.WaitGroup
-}
-
-func newHouse(limits QueueLimits, free map[string]int) *house {
-	return &house{Queue: NewQueue(limits), free: free}
-}
-
-func usual() QueueLimits {
-	return QueueLimits{Size: 1000, Wait: 30 * time.Second, Aging: 5 * time.Second}
-}
-
-// try takes a place on one of the ways.
-func (h *house) try(name string, ways []string, wait time.Duration) func(time.Time) (time.Duration, bool) {
-	return func(time.Time) (time.Duration, bool) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.trying {
-			h.wrong = "two try at the same time"
-		}
-		h.trying = true
-		defer func() { h.trying = false }()
-		for _, way := range ways {
-			if h.free[way] > 0 {
-				h.free[way]--
-				h.went = append(h.went, name)
-				return 0, true
-			}
-		}
-		return wait, false
-	}
-}
-
-// wait has a request wait in the background, and returns when it does.
-func (h *house) wait(name string, t Ticket) <-chan error {
-	return h.waitCtx(context.Background(), name, t)
-}
-
-func (h *house) waitCtx(ctx context.Context, name string, t Ticket) <-chan error {
-	done := make(chan error, 1)
-	h.all.Go(func() { done <- h.Wait(ctx, t, h.try(name, t.Ways, 0)) })
-	synctest.Wait()
-	return done
-}
-
-// give frees places on a way, one after the other.
-func (h *house) give(way string, n int) {
-	for range n {
-		h.mu.Lock()
-		h.free[way]++
-		h.mu.Unlock()
-		h.Wake()
-		synctest.Wait()
-	}
-}
-
-func (h *house) wantWent(t *testing.T, want ...string) {
-	t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Equal(h.went, want) {
-		t.Errorf("went %v, want %v", h.went, want)
-	}
-	if h.wrong != "" {
-		t.Error(h.wrong)
-	}
-}
-
-// end waits for all requests, and sees that nothing is left.
-func (h *house) end(t *testing.T) {
-	t.Helper()
-	h.all.Wait()
-	if h.size.Load() != 0 || len(h.lines)+len(h.ways)+len(h.callers) > 0 || h.turn != nil {
-		t.Errorf("something is left in the queue: %d, lines %v, ways %v, callers %v", h.size.Load(), h.lines, h.ways, h.callers)
-	}
-}
-
-func inBubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
-
 func TestWhoFindsNobodyInLineTriesAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{"a": 1})
 		if err := <-h.wait("first", Ticket{Ways: []string{"a"}}); err != nil {
 			t.Error(err)
@@ -112,7 +24,7 @@ func TestWhoFindsNobodyInLineTriesAtOnce(t *testing.T) {
 }
 
 func TestTheMoreUrgentGoFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for _, p := range []Priority{Batch, Normal, Urgent} {
 			h.wait(p.String(), Ticket{Priority: p, Ways: []string{"a"}})
@@ -127,7 +39,7 @@ func TestTheMoreUrgentGoFirst(t *testing.T) {
 }
 
 func TestWhoWaitedAgingCountsOneClassMoreUrgent(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		h.wait("old batch", Ticket{Priority: Batch, Ways: []string{"a"}})
 		time.Sleep(10 * time.Second)
@@ -141,7 +53,7 @@ func TestWhoWaitedAgingCountsOneClassMoreUrgent(t *testing.T) {
 }
 
 func TestAgeingBoundsHowLongBatchWaitsBehindASteadyStreamOfUrgent(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for i := range 5 {
 			h.wait("urgent", Ticket{Priority: Urgent, Caller: fmt.Sprint("loud", i), Ways: []string{"a"}})
@@ -165,7 +77,7 @@ func TestAgeingBoundsHowLongBatchWaitsBehindASteadyStreamOfUrgent(t *testing.T) 
 }
 
 func TestCallersTakeTurns(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 4 {
 			h.wait("greedy", Ticket{Caller: "greedy", Ways: []string{"a"}})
@@ -180,7 +92,7 @@ func TestCallersTakeTurns(t *testing.T) {
 }
 
 func TestWhoAlwaysComesAnewHasNoMoreTurnsThanWhoWaits(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 20 {
 			h.wait("patient", Ticket{Caller: "patient", Ways: []string{"a"}})
@@ -207,7 +119,7 @@ func TestWhoAlwaysComesAnewHasNoMoreTurnsThanWhoWaits(t *testing.T) {
 }
 
 func TestAHeadThatCannotGoHoldsUpItsLineButNoOther(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		h.wait("a1", Ticket{Priority: Urgent, Ways: []string{"a", "b"}})
 		h.wait("a2", Ticket{Ways: []string{"b", "a"}}) // the same line, whatever the order
@@ -228,7 +140,7 @@ func TestAHeadThatCannotGoHoldsUpItsLineButNoOther(t *testing.T) {
 }
 
 func TestASmallRequestDoesNotOvertakeALargeOneOfItsLine(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		tries := 0
 		h.all.Go(func() {
@@ -248,7 +160,7 @@ func TestASmallRequestDoesNotOvertakeALargeOneOfItsLine(t *testing.T) {
 }
 
 func TestTheEarliestWaitToldWakes(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		var at []time.Duration
 		began := time.Now()
@@ -274,7 +186,7 @@ func TestTheEarliestWaitToldWakes(t *testing.T) {
 }
 
 func TestAWakeWhileSomebodyTriesIsNotLost(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		q := NewQueue(usual())
 		tries := 0
 		err := q.Wait(context.Background(), Ticket{Ways: []string{"a"}}, func(time.Time) (time.Duration, bool) {
@@ -291,7 +203,7 @@ func TestAWakeWhileSomebodyTriesIsNotLost(t *testing.T) {
 }
 
 func TestWakesInQuickSuccessionDoNotKeepTheLastLineFromTrying(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		stop, tries := false, 0
 		h.all.Go(func() {
@@ -341,7 +253,7 @@ func (h *house) during(t Ticket, f func()) <-chan error {
 func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 	urgent := Ticket{Priority: Urgent, Ways: []string{"a"}}
 	t.Run("while it tries", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(usual(), map[string]int{"a": 1})
 			h.during(Ticket{Ways: []string{"a"}}, func() {
 				h.all.Go(func() { _ = h.Wait(context.Background(), urgent, h.try("urgent", urgent.Ways, 0)) })
@@ -355,7 +267,7 @@ func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 		})
 	})
 	t.Run("after it tried", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(usual(), map[string]int{"a": 1})
 			h.during(Ticket{Ways: []string{"a"}}, func() {})
 			h.wait("normal", Ticket{Ways: []string{"a"}})
@@ -369,7 +281,7 @@ func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 }
 
 func TestWhoIsTryingIsNotPushedOut(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 1
 		h := newHouse(limits, map[string]int{})
@@ -386,7 +298,7 @@ func TestWhoIsTryingIsNotPushedOut(t *testing.T) {
 }
 
 func TestWhoGoesAwayLeavesAtOnceAndHoldsUpNobody(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		ctx, cancel := context.WithCancel(context.Background())
 		gone := h.waitCtx(ctx, "gone", Ticket{Priority: Urgent, Ways: []string{"a"}})
@@ -406,7 +318,7 @@ func TestWhoGoesAwayLeavesAtOnceAndHoldsUpNobody(t *testing.T) {
 }
 
 func TestWhenTheHeadLeavesTheNextOneTries(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		ctx, cancel := context.WithCancel(context.Background())
 		h.all.Go(func() {
@@ -425,7 +337,7 @@ func TestWhenTheHeadLeavesTheNextOneTries(t *testing.T) {
 }
 
 func TestATryThatPanicsHoldsUpNobody(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		func() {
 			defer func() { _ = recover() }()
@@ -455,7 +367,7 @@ func wantFull(t *testing.T, err error, reason string) *FullError {
 }
 
 func TestNobodyWaitsLongerThanTheLimit(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		began := time.Now()
 		wantFull(t, <-h.wait("late", Ticket{Ways: []string{"a"}}), "within 30s")
@@ -467,7 +379,7 @@ func TestNobodyWaitsLongerThanTheLimit(t *testing.T) {
 }
 
 func TestAFullQueueKeepsTheMoreUrgent(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 3
 		h := newHouse(limits, map[string]int{})
@@ -484,7 +396,7 @@ func TestAFullQueueKeepsTheMoreUrgent(t *testing.T) {
 }
 
 func TestWhatHasAgedIsNotPushedOutByItsNewClass(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 1
 		h := newHouse(limits, map[string]int{})
@@ -498,7 +410,7 @@ func TestWhatHasAgedIsNotPushedOutByItsNewClass(t *testing.T) {
 }
 
 func TestWhoseTurnWouldComeAfterItsDeadlineIsToldAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 20 {
 			h.wait("ahead", Ticket{Caller: "c", Ways: []string{"a"}})
@@ -539,7 +451,7 @@ func TestWhoseTurnWouldComeAfterItsDeadlineIsToldAtOnce(t *testing.T) {
 }
 
 func TestRetryAfterIsHowLongTheQueueTakesToDrain(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 20
 		h := newHouse(limits, map[string]int{})
