@@ -157,15 +157,12 @@ func (r *keyRing) admit(now time.Time, ask Ask, tokens int64) (*Leave, *Busy) {
 			return nil, out.busy(now)
 		}
 	}
-	busy := &Busy{Detail: keysLimited}
-	for k, wished := r.wished(keys, ask.Key), true; ; wished = false {
-		if k == nil || !wished {
-			k, wished = r.next(keys, now), false
-		}
-		if k == nil {
-			busy.Wait = sooner(busy.Wait, out.wait(now))
-			return nil, busy
-		}
+	var soonest time.Duration
+	k, wished := r.wished(keys, ask.Key), true
+	if k == nil {
+		k, wished = r.next(keys, now), false
+	}
+	for ; k != nil; k, wished = r.next(keys, now), false {
 		m := k.modelOf(ask.Model, r.turn)
 		taken := room{r.limit, r.models[ask.Model].limiter, k.limiter, m.learned}
 		wait, full := taken.take(now, tokens)
@@ -185,8 +182,9 @@ func (r *keyRing) admit(now time.Time, ask Ask, tokens int64) (*Leave, *Busy) {
 			return nil, &Busy{Wait: wait, Detail: modelLimited}
 		}
 		k.fits = 0
-		busy.Wait = sooner(busy.Wait, wait)
+		soonest = sooner(soonest, wait)
 	}
+	return nil, &Busy{Wait: sooner(soonest, out.wait(now)), Detail: keysLimited}
 }
 
 // sooner gives the shorter of two waits, of which 0 is one that nobody knows.

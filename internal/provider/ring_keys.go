@@ -68,7 +68,7 @@ func (r *keyRing) set(keys []Key, overlap time.Duration, now time.Time) {
 			k = before[i]
 			before = slices.Delete(before, i, i+1)
 			if !k.spareUntil.IsZero() { // what became of the spare was told to nobody
-				k.standing, k.models = standing{worked: k.worked}, make(map[string]*keyModel)
+				k.standing, k.models = standing{worked: r.turn + 1}, make(map[string]*keyModel)
 			}
 		}
 		if k.limiter == nil || k.limits != conf.Limits {
@@ -179,6 +179,7 @@ func (r *keyRing) takes(k *key) {
 	defer r.unlock()
 	if k.state == record.KeyRevoked {
 		r.change(k, "", &k.standing, record.KeyUsable, time.Time{}, "the provider takes it again", time.Now())
+		k.worked = r.turn + 1 // what is under way was refused before
 	}
 }
 
