@@ -22,6 +22,7 @@ type Client struct {
 	base      *url.URL
 	ring      *keyRing
 	pool      *pool
+	call      http.RoundTripper // the pool, but in tests
 	hop       string
 	answers   bool // it has /responses
 	chat      wire.Codec
@@ -47,6 +48,7 @@ func New(cfg Config) (*Client, error) {
 		answers:  cfg.Responses && cfg.Provider == llm.OpenAI,
 		urls:     make(map[llm.Dialect]*url.URL),
 	}
+	c.call = c.pool
 	c.chat, _ = wire.CodecFor(DialectOf(cfg.Provider))
 	c.responses, _ = wire.CodecFor(llm.OpenAIResponses)
 	for _, d := range []llm.Dialect{llm.OpenAIChat, llm.OpenAIResponses, llm.AnthropicMessages, llm.OllamaChat} {
@@ -261,7 +263,7 @@ func (c *Client) head(h http.Header, k *key, via []string) error {
 // do makes the call. Anything but success is an error, and its body is closed.
 // leave, if any, learns from what the answer tells of limits.
 func (c *Client) do(r *http.Request, leave *Leave) (*http.Response, error) {
-	resp, err := c.pool.RoundTrip(r)
+	resp, err := c.call.RoundTrip(r)
 	if err != nil {
 		return nil, c.broken(r.Context(), err)
 	}

@@ -3,7 +3,6 @@ package provider
 import (
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +31,6 @@ const (
 	MaxModelsPerKey = 256
 	// maxFormer bounds the secrets that are gone but still kept out of texts.
 	maxFormer = 32
-	// tightFor is how long estimates count after a provider told of few tokens left.
-	tightFor = time.Minute
 )
 
 // keyRing gives out the keys of a client. Its lock is held for some comparisons
@@ -42,11 +39,9 @@ type keyRing struct {
 	provider llm.Provider
 	order    KeyOrder
 	limit    *traffic.Limiter
-	models   map[string]modelLimit
+	models   map[string]*traffic.Limiter
 	onKey    func(record.KeyChange)
 
-	limited atomic.Bool              // some key or the provider has a limit on tokens
-	tight   atomic.Int64             // until when a provider's own limit on tokens is near; Unix nanoseconds
 	secrets atomic.Pointer[[]string] // of all keys, former ones too
 
 	mu      sync.Mutex
@@ -56,11 +51,6 @@ type keyRing struct {
 	former  []string
 	changes []record.KeyChange // not told yet
 	telling bool
-}
-
-type modelLimit struct {
-	limiter *traffic.Limiter
-	tokens  bool // a limit on tokens is among them
 }
 
 // key is one secret. Another secret under the same name is another key, so that
@@ -255,9 +245,7 @@ func meaning(f *llm.Failure, now time.Time) (record.KeyState, time.Time) {
 
 // refused takes note of a 429, and says until when the model cools down.
 func (m *keyModel) refused(f *llm.Failure, now time.Time) time.Time {
-	if m.learned != nil {
-		m.learned.Refused(now, f.RetryAfter)
-	}
+	m.learned.Refused(now, f.RetryAfter)
 	wait := f.RetryAfter
 	if wait == 0 {
 		wait = min(FirstCooling<<min(m.strikes, 8), LongestCooling)
@@ -346,28 +334,22 @@ func (r *keyRing) unlock() {
 	r.mu.Unlock()
 }
 
-// countsTokens says whether a request's tokens matter to some limit: one that is
-// configured, or a provider's own that is near.
-func (r *keyRing) countsTokens(model string, now time.Time) bool {
-	return r.limited.Load() || r.models[model].tokens || now.UnixNano() < r.tight.Load()
+// countsTokens says whether a request's tokens matter to some limit.
+func (r *keyRing) countsTokens(model string) bool {
+	if r.limit.CountsTokens() || r.models[model].CountsTokens() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.keys, func(k *key) bool {
+		m := k.models[model]
+		return k.limiter.CountsTokens() || m != nil && m.learned.CountsTokens()
+	})
 }
 
 // told takes over what an answer's headers tell of the provider's own limits.
 func (l *Leave) told(h http.Header) {
-	if l == nil || l.model == nil || l.model.learned == nil {
-		return
-	}
-	now := time.Now()
-	l.model.learned.Told(now, h)
-	for _, name := range []struct{ limit, left string }{
-		{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens"},
-		{"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining"},
-		{"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining"},
-	} {
-		limit, err := strconv.ParseInt(h.Get(name.limit), 10, 64)
-		left, errLeft := strconv.ParseInt(h.Get(name.left), 10, 64)
-		if err == nil && errLeft == nil && left < limit/4 {
-			l.ring.tight.Store(now.Add(tightFor).UnixNano())
-		}
+	if l != nil && l.model != nil {
+		l.model.learned.Told(time.Now(), h)
 	}
 }

@@ -27,6 +27,10 @@ func NewLimiter(limits Limits) *Limiter { return &Limiter{limits: limits} }
 // it says how long until there may be; 0 means when another one ends.
 func (l *Limiter) Take(now time.Time, tokens int64) (wait time.Duration, ok bool) { return 0, true }
 
+// CountsTokens says whether Take wants to know the request's tokens: a limit on
+// them is configured, or a provider has told that few are left.
+func (l *Limiter) CountsTokens() bool { return l != nil && l.limits.Tokens > 0 }
+
 // Undo gives back what Take took, as if it had never been: the request was not sent.
 func (l *Limiter) Undo(now time.Time, tokens int64) {}
 
