@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,6 +42,7 @@ func speaks(t *testing.T, protocol string, halfway chan bool) *speaker {
 		}
 		fmt.Fprintf(w, event+"data: [DONE]\n\n", `"stop"`)
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that were begun and not needed
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:

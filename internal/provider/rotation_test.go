@@ -254,3 +254,75 @@ func TestAPingBringsARefusedKeyBack(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestAnotherKeyServesWhereOneIsRefused(t *testing.T) {
+	keys := keysNamed("revoked", "limited", "poor", "good")
+	answers := map[string]struct {
+		status int
+		body   string
+	}{
+		keys[0].Secret: {401, `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}`},
+		keys[1].Secret: {429, `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`},
+		keys[2].Secret: {400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}`},
+		keys[3].Secret: {200, `{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}`},
+	}
+	c := upstream(t, llm.Claude, func(w http.ResponseWriter, r *http.Request) {
+		a := answers[r.Header.Get("X-Api-Key")]
+		w.Header().Set("Retry-After", "20")
+		w.WriteHeader(a.status)
+		io.WriteString(w, a.body)
+	})
+	if err := c.SetKeys(keys, 0); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	for range keys {
+		l, busy := c.Admit(Ask{Model: "m"})
+		if busy != nil {
+			t.Fatalf("got %+v", busy)
+		}
+		asked = append(asked, l.Key)
+		reply, err := c.Send(t.Context(), l, llm.Target{Model: "m"}, hello(false))
+		f, _ := llm.AsFailure(err)
+		l.Done(llm.Usage{}, f)
+		if err == nil {
+			reply.Close()
+		}
+	}
+	if !slices.Equal(asked, []string{"revoked", "limited", "poor", "good"}) {
+		t.Errorf("asked %v", asked)
+	}
+	states := []record.KeyState{record.KeyRevoked, record.KeyCooling, record.KeyExhausted, record.KeyUsable}
+	for i, u := range c.KeyUses() {
+		if u.State != states[i] || u.Requests != 1 {
+			t.Errorf("got %+v", u)
+		}
+	}
+}
+
+func TestLimitsThatAProviderTellsAreKeptByModelAndKey(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusBadRequest} {
+		c := upstream(t, llm.OpenAI, func(w http.ResponseWriter, r *http.Request) {
+			for name, value := range map[string]string{"Limit": "10", "Remaining": "0", "Reset": "20s"} {
+				w.Header().Set("X-Ratelimit-"+name+"-Requests", value)
+			}
+			w.WriteHeader(status)
+			io.WriteString(w, `{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}`)
+		})
+		l, _ := c.Admit(Ask{Model: "m"})
+		if reply, err := c.Send(t.Context(), l, llm.Target{Model: "m"}, hello(false)); err == nil {
+			reply.Close()
+		}
+		l.Done(llm.Usage{}, nil)
+		_, busy := c.Admit(Ask{Model: "m"})
+		if busy == nil {
+			t.Skip("the limiter lets everything through")
+		}
+		if busy.Wait <= 0 || busy.Wait > 20*time.Second || busy.NoKey || busy.Detail != keysLimited {
+			t.Errorf("%d: got %+v", status, busy)
+		}
+		if got := admitted(c, Ask{Model: "n"}); got != "main" {
+			t.Errorf("%d: the other model: %s", status, got)
+		}
+	}
+}

@@ -108,6 +108,8 @@ func TestWhatAnthropicsErrorsMean(t *testing.T) {
 		{"a browser's request", 401, anthropicError("authentication_error", "CORS requests are not allowed for this Organization because of its settings."), told{class: llm.BadRequest, code: "authentication_error"}},
 		{"resource", 403, anthropicError("permission_error", "Your API key does not have permission to use the specified resource."), told{class: llm.Auth, code: "permission_error", ofModel: true}},
 		{"disabled key", 403, anthropicError("permission_error", "This API key has been disabled."), told{class: llm.Auth, code: "permission_error"}},
+		{"resource, in a stream", 0, anthropicError("permission_error", "x"), told{class: llm.Auth, code: "permission_error", ofModel: true}},
+		{"key, in a stream", 0, anthropicError("authentication_error", "x"), told{class: llm.Auth, code: "authentication_error"}},
 		{"model", 404, anthropicError("not_found_error", "model: claude-x"), told{class: llm.NoSuchModel, code: "not_found_error"}},
 		{"path", 404, anthropicError("not_found_error", "Not found"), told{class: llm.BadRequest, code: "not_found_error"}},
 		{"bytes", 413, anthropicError("request_too_large", "Request exceeds the maximum size"), told{class: llm.ContextLength, code: "request_too_large"}},
