@@ -166,6 +166,19 @@ func TestConnectionsAreRenewedAndNoStreamIsCut(t *testing.T) {
 	}
 }
 
+func TestALifeTimeMayBeShorterThanARequest(t *testing.T) {
+	s := speaks(t, "HTTP/1", nil)
+	c := s.clientOf(t, Pool{LifeTime: 1})
+	for range 3 {
+		if _, _, err := ask(t.Context(), c, hello(true)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if use := c.PoolUse(); use.Opened != 3 || use.Reused != 0 {
+		t.Errorf("got %+v", use)
+	}
+}
+
 func TestRenewalsUnderLoadLoseNoRequest(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1", "HTTP/2"} {
 		s := speaks(t, protocol, nil)
