@@ -95,6 +95,9 @@ func (r *keyRing) set(keys []Key, overlap time.Duration, now time.Time) {
 	if len(keys) == 0 && r.provider == llm.Local {
 		k := newKey(r.provider, "")
 		k.bare, k.weight = true, 1
+		if len(before) > 0 && before[0].bare {
+			k = before[0]
+		}
 		r.keys = []*key{k}
 	}
 	secrets := slices.Clone(r.former)

@@ -110,6 +110,13 @@ func TestWrongKeysChangeNothing(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, local, "m", "")
+	fail(t, local, "", "m", limited)
+	if err := local.SetKeys(nil, 0); err != nil {
+		t.Error(err)
+	}
+	if got := admitted(local, Ask{Model: "m"}); !strings.HasPrefix(got, keysCooling) {
+		t.Errorf("a server without keys forgets that it cools down: %s", got)
+	}
 }
 
 func TestRotationsDropNoRequest(t *testing.T) {
