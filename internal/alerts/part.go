@@ -1,0 +1,179 @@
+package alerts
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+	"breakwater/internal/redact"
+)
+
+// The ends of the title of an incident about a key or model.
+const (
+	refusedTitle = " is refused"
+	quotaTitle   = " is out of quota"
+	missingTitle = " is missing"
+)
+
+// The kinds of event that only such an incident has: what the provider said,
+// and who serves instead.
+const (
+	keyEvent     = "key"
+	modelEvent   = "model"
+	servingEvent = "serving"
+)
+
+// subject is what one incident is about: a provider, or one key or model of it.
+type subject struct {
+	provider             llm.Provider
+	endpoint, key, model string
+}
+
+func about(i *record.Incident) subject {
+	return subject{provider: i.Subject, endpoint: i.Endpoint, key: i.Key, model: i.Model}
+}
+
+// applyPart takes a signal about a key or model. Losing one is certain at the
+// first word of the provider's, so nothing is pending.
+func (s *story) applyPart(g Signal) step {
+	switch g.Kind {
+	case KeyLost, ModelMissing:
+		return s.lost(g)
+	case KeyBack:
+		if !s.back.IsZero() && g.At.Sub(s.back) >= KeyCalmAfter {
+			return s.resolve(g.At, "The key may be used and was not refused since.")
+		}
+		if !s.back.IsZero() || s.restored {
+			return nothing
+		}
+		s.back, s.next = g.At, time.Time{}
+		s.add(record.Event{At: g.At, Kind: "recovered", Text: "It may be used again; the next requests will tell."})
+		return changed
+	case TargetServed:
+		if g.Asked.Before(s.lostAt) {
+			return nothing
+		}
+		if s.Key != "" {
+			return s.resolve(g.At, "The key is used again.")
+		}
+		return s.resolve(g.At, "The model answers.")
+	case Removed:
+		return s.resolve(g.At, "It is no longer in the configuration.")
+	}
+	return nothing
+}
+
+// lost notes what the provider said and who serves instead. Said again it
+// changes nothing, unless the key was given another chance in between.
+func (s *story) lost(g Signal) step {
+	s.Title = s.partTitle(g)
+	s.next, s.lostAt = g.Next, g.At
+	again := s.State == record.Ongoing
+	if again && s.back.IsZero() && !s.restored {
+		return nothing
+	}
+	s.back, s.restored = time.Time{}, false
+	kind := modelEvent
+	if s.Key != "" {
+		kind = keyEvent
+	}
+	s.add(record.Event{At: g.At, Kind: kind, Text: redact.Short(redact.Secrets(g.Text), maxText)})
+	s.add(record.Event{At: g.At, Kind: servingEvent, Text: g.Serving})
+	if again {
+		return changed
+	}
+	s.State, s.Opened = record.Ongoing, g.At
+	return opened
+}
+
+func (s *story) partTitle(g Signal) string {
+	at := ""
+	if s.Endpoint != "" {
+		at = " at " + s.Endpoint
+	}
+	switch {
+	case s.Model != "":
+		return fmt.Sprintf("%s's model %s%s%s", s.Subject.Title(), s.Model, at, missingTitle)
+	case g.State == record.KeyExhausted:
+		return fmt.Sprintf("%s's key %s%s%s", s.Subject.Title(), s.Key, at, quotaTitle)
+	}
+	return fmt.Sprintf("%s's key %s%s%s", s.Subject.Title(), s.Key, at, refusedTitle)
+}
+
+// partLines says what there is to say of a key or model.
+func (m Message) partLines() []line {
+	i := m.Incident
+	if m.Kind == record.NoticeResolved {
+		return []line{
+			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
+			{"What it was", strings.Join(m.causes(), "\n")},
+			{"Callers", m.callers()},
+			{"To do", "Nothing. " + i.Timeline[len(i.Timeline)-1].Text},
+		}
+	}
+	return []line{
+		{"What", strings.Join(m.causes(), "\n")},
+		{"Since", clock(i.Began)},
+		{"Callers", m.callers()},
+		{"Breakwater", m.doingWithout()},
+		{"To do", partAdvice(i)},
+	}
+}
+
+// partCallers says who serves instead, and what callers noticed where that is
+// known.
+func (m Message) partCallers() string {
+	text := ""
+	for _, e := range m.Incident.Timeline {
+		if e.Kind == servingEvent {
+			text = e.Text
+		}
+	}
+	if m.Impact != nil && m.Impact.Rerouted+m.Impact.Failed > 0 {
+		text += " So far: " + m.Impact.words()
+	}
+	return text
+}
+
+// doingWithout says what Breakwater does about the key or model.
+func (m Message) doingWithout() string {
+	i := m.Incident
+	switch {
+	case i.Model != "":
+		return "Asks the next candidate instead. The provider's other models are used as before."
+	case strings.HasSuffix(i.Title, refusedTitle):
+		return "Does not use the key any more."
+	case m.Next.IsZero():
+		return "Does not use the key until its quota resets."
+	}
+	return "Does not use the key until " + clock(m.Next) + "."
+}
+
+// partAdvice says where the matter is mended. The places are those of
+// https://ai.google.dev/gemini-api/docs/api-key,
+// https://platform.claude.com/docs/en/get-api-key and
+// https://developers.openai.com/api/docs/guides/error-codes (2026-11).
+func partAdvice(i record.Incident) string {
+	console := map[llm.Provider]string{
+		llm.Gemini: "aistudio.google.com (API keys)", llm.Claude: "platform.claude.com (Settings, API keys)",
+		llm.OpenAI: "platform.openai.com (Settings, API keys)",
+	}[i.Subject]
+	account := map[llm.Provider]string{
+		llm.Gemini: "aistudio.google.com (Usage and Billing)", llm.Claude: "platform.claude.com (Settings, Billing)",
+		llm.OpenAI: "platform.openai.com (Settings, Billing and Limits)",
+	}[i.Subject]
+	if console == "" {
+		console, account = "the server", "the server"
+	}
+	switch {
+	case i.Model != "" && i.Subject == llm.Local:
+		return "Fetch it on the Ollama server (ollama pull " + i.Model + "), or take another model in Breakwater's configuration."
+	case i.Model != "":
+		return "Look whether it was renamed or retired, or is not open to this account: GET /v1/models lists what there is. Then take another model in Breakwater's configuration."
+	case strings.HasSuffix(i.Title, quotaTitle):
+		return "Nothing, if it can wait for the quota to reset. Otherwise add credit or raise the limit at " + account + ", or give Breakwater one more key."
+	}
+	return "Look whether it was revoked on purpose. If not, make a new key at " + console + ", and put it where Breakwater reads the old one from. A file or a command is read again at a SIGHUP; the environment, at a restart."
+}
