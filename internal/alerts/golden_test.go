@@ -45,14 +45,14 @@ func lostKey(state record.KeyState, said, serving string) record.Incident {
 
 func keyLost(state record.KeyState, said, serving string) Signal {
 	return Signal{
-		At: noon, Provider: llm.Gemini, Target: llm.Target{Provider: llm.Gemini}, Kind: KeyLost, Key: "main ····x7Qf",
+		At: noon, Provider: llm.Gemini, Target: llm.Target{Provider: llm.Gemini}, Kind: KeyLost, Key: "main", Last4: "x7Qf",
 		State: state, Text: said, Serving: serving,
 	}
 }
 
 func foundKey() record.Incident {
 	s, _ := started(keyLost(record.KeyRevoked, "HTTP 401: API key expired.", "Gemini's key spare ····9f3c serves on."),
-		Signal{At: noon.Add(25 * time.Minute), Provider: llm.Gemini, Kind: Removed, Target: llm.Target{Provider: llm.Gemini}, Key: "main ····x7Qf"})
+		Signal{At: noon.Add(25 * time.Minute), Provider: llm.Gemini, Kind: Removed, Target: llm.Target{Provider: llm.Gemini}, Key: "main", Last4: "x7Qf"})
 	s.Number = 13
 	return s.Incident
 }

@@ -34,11 +34,6 @@ const (
 // minute while it lasts.
 const CalmAfter = 3 * time.Minute
 
-// KeyCalmAfter ends the incident of a key that may be used again and was not
-// refused since, though no request has shown that it works: a spare may wait
-// long for its turn.
-const KeyCalmAfter = 10 * time.Minute
-
 // saveRetry is the pause after an incident that could not be written.
 const saveRetry = time.Second
 
@@ -180,12 +175,6 @@ func (m *Manager) calm(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for of, st := range m.stories {
-		if !st.back.IsZero() && now.Sub(st.back) >= KeyCalmAfter {
-			m.queue.put(Signal{
-				At: now, Provider: of.provider, Target: llm.Target{Provider: of.provider, Endpoint: of.endpoint},
-				Kind: KeyBack, Key: of.key,
-			})
-		}
 		if now.Sub(st.foundAt) < CalmAfter {
 			continue
 		}

@@ -3,7 +3,6 @@ package alerts
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
@@ -25,7 +24,7 @@ const (
 	servingEvent = "serving"
 )
 
-// subject is what one incident is about: a provider, or one key or model of it.
+// subject is what one incident is about: a provider, or a key or model of it.
 type subject struct {
 	provider             llm.Provider
 	endpoint, key, model string
@@ -42,21 +41,13 @@ func (s *story) applyPart(g Signal) step {
 	case KeyLost, ModelMissing:
 		return s.lost(g)
 	case KeyBack:
-		if !s.back.IsZero() && g.At.Sub(s.back) >= KeyCalmAfter {
-			return s.resolve(g.At, "The key may be used and was not refused since.")
-		}
-		if !s.back.IsZero() || s.restored {
-			return nothing
-		}
-		s.back, s.next = g.At, time.Time{}
-		s.add(record.Event{At: g.At, Kind: "recovered", Text: "It may be used again; the next requests will tell."})
-		return changed
+		return s.resolve(g.At, "The key works again.")
 	case TargetServed:
 		if g.Asked.Before(s.lostAt) {
 			return nothing
 		}
 		if s.Key != "" {
-			return s.resolve(g.At, "The key is used again.")
+			return s.resolve(g.At, "The key works again.")
 		}
 		return s.resolve(g.At, "The model answers.")
 	case Removed:
@@ -66,40 +57,44 @@ func (s *story) applyPart(g Signal) step {
 }
 
 // lost notes what the provider said and who serves instead. Said again it
-// changes nothing, unless the key was given another chance in between.
+// changes nothing, unless it is something else, such as of the key's next secret.
 func (s *story) lost(g Signal) step {
-	s.Title = s.partTitle(g)
-	s.next, s.lostAt = g.Next, g.At
-	again := s.State == record.Ongoing
-	if again && s.back.IsZero() && !s.restored {
+	title := s.partTitle(g)
+	told := s.State == record.Ongoing
+	s.next, s.lostAt, s.restored = g.Next, g.At, false
+	if told && s.Title == title {
 		return nothing
 	}
-	s.back, s.restored = time.Time{}, false
+	s.Title = title
 	kind := modelEvent
 	if s.Key != "" {
 		kind = keyEvent
 	}
 	s.add(record.Event{At: g.At, Kind: kind, Text: redact.Short(redact.Secrets(g.Text), maxText)})
 	s.add(record.Event{At: g.At, Kind: servingEvent, Text: g.Serving})
-	if again {
+	if told {
 		return changed
 	}
 	s.State, s.Opened = record.Ongoing, g.At
 	return opened
 }
 
+// partTitle says which key or model it is, and what is the matter with it.
 func (s *story) partTitle(g Signal) string {
-	at := ""
+	at, model, end := "", "", refusedTitle
 	if s.Endpoint != "" {
 		at = " at " + s.Endpoint
 	}
-	switch {
-	case s.Model != "":
-		return fmt.Sprintf("%s's model %s%s%s", s.Subject.Title(), s.Model, at, missingTitle)
-	case g.State == record.KeyExhausted:
-		return fmt.Sprintf("%s's key %s%s%s", s.Subject.Title(), s.Key, at, quotaTitle)
+	if s.Key == "" {
+		return s.Subject.Title() + "'s model " + s.Model + at + missingTitle
 	}
-	return fmt.Sprintf("%s's key %s%s%s", s.Subject.Title(), s.Key, at, refusedTitle)
+	if s.Model != "" {
+		model = " for " + s.Model
+	}
+	if g.State == record.KeyExhausted {
+		end = quotaTitle
+	}
+	return s.Subject.Title() + "'s key " + record.KeyLabel(s.Key, g.Last4) + at + model + end
 }
 
 // partLines says what there is to say of a key or model.
@@ -141,14 +136,14 @@ func (m Message) partCallers() string {
 func (m Message) doingWithout() string {
 	i := m.Incident
 	switch {
-	case i.Model != "":
+	case i.Key == "":
 		return "Asks the next candidate instead. The provider's other models are used as before."
 	case strings.HasSuffix(i.Title, refusedTitle):
-		return "Does not use the key any more."
+		return "Sends nothing with the key any more, and looks from time to time whether it works again."
 	case m.Next.IsZero():
-		return "Does not use the key until its quota resets."
+		return "Sends nothing with the key until its quota resets."
 	}
-	return "Does not use the key until " + clock(m.Next) + "."
+	return "Sends nothing with the key until " + clock(m.Next) + "."
 }
 
 // partAdvice says where the matter is mended. The places are those of
@@ -168,9 +163,9 @@ func partAdvice(i record.Incident) string {
 		console, account = "the server", "the server"
 	}
 	switch {
-	case i.Model != "" && i.Subject == llm.Local:
+	case i.Key == "" && i.Subject == llm.Local:
 		return "Fetch it on the Ollama server (ollama pull " + i.Model + "), or take another model in Breakwater's configuration."
-	case i.Model != "":
+	case i.Key == "":
 		return "Look whether it was renamed or retired, or is not open to this account: GET /v1/models lists what there is. Then take another model in Breakwater's configuration."
 	case strings.HasSuffix(i.Title, quotaTitle):
 		return "Nothing, if it can wait for the quota to reset. Otherwise add credit or raise the limit at " + account + ", or give Breakwater one more key."

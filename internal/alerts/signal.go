@@ -26,7 +26,7 @@ const (
 	CallerFailed       SignalKind = "caller_failed" // a request that had tried the provider failed for its caller
 	TargetServed       SignalKind = "target_served" // a request or a probe went well
 	KeyLost            SignalKind = "key_lost"      // the provider refuses a key, or it is out of quota
-	KeyBack            SignalKind = "key_back"      // such a key may be used again, whether or not it works
+	KeyBack            SignalKind = "key_back"      // such a key works again
 	ModelMissing       SignalKind = "model_missing" // the provider does not have a model of the configuration
 	Removed            SignalKind = "removed"       // a key or model is no longer in the configuration
 )
@@ -42,11 +42,11 @@ type Signal struct {
 	Matters  bool      // of TroubleFound: it would have been a hold
 	Next     time.Time // when the target is tried again; zero where that is not known
 
-	// Key is the one that it is about, of the endpoint of Target, as
-	// record.KeyLabel writes it. Of TargetServed it is the one that was used; of
-	// Removed "" says that it is about the model of Target.
-	Key   string
-	State record.KeyState // of KeyLost: KeyRevoked or KeyExhausted
+	// Key is the name of the one that it is about, at the endpoint of Target and
+	// for its Model, where there is one, alone. Of TargetServed it is the one that
+	// was used. Last4 are the last characters of its secret, of KeyLost.
+	Key, Last4 string
+	State      record.KeyState // of KeyLost: KeyRevoked or KeyExhausted
 	// Serving says of KeyLost and ModelMissing who serves instead, in plain words.
 	Serving string
 	// Asked is when the request of TargetServed was sent: one that was under way
@@ -54,12 +54,9 @@ type Signal struct {
 	Asked time.Time
 }
 
-// part gives the one key or model that the signal is about.
+// part gives the key or model that the signal is about.
 func (s Signal) part() subject {
-	if s.Key != "" {
-		return subject{provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key}
-	}
-	return subject{provider: s.Provider, endpoint: s.Target.Endpoint, model: s.Target.Model}
+	return subject{provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
 }
 
 // subjects lists whose incidents the signal acts on.
@@ -68,9 +65,10 @@ func (s Signal) subjects() []subject {
 	case KeyLost, KeyBack, ModelMissing, Removed:
 		return []subject{s.part()}
 	case TargetServed:
-		model := s
-		model.Key = ""
-		return []subject{{provider: s.Provider}, s.part(), model.part()}
+		used := s.part()
+		key, model := used, used
+		key.model, model.key = "", ""
+		return []subject{{provider: s.Provider}, used, key, model}
 	}
 	return []subject{{provider: s.Provider}}
 }

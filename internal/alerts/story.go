@@ -28,7 +28,6 @@ type story struct {
 	next     time.Time
 	said     Signal    // the last that the timeline tells of
 	lostAt   time.Time // when the provider last said that the key or model is lost
-	back     time.Time // since when a lost key may be used again; zero while it may not
 }
 
 // step is what a signal did to a story.

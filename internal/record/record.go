@@ -185,9 +185,8 @@ type Incident struct {
 	ID      ID
 	Number  int64        // counts 1, 2, 3 …; given by the store when it opens, 0 before
 	Subject llm.Provider // whose trouble it is
-	// Key or Model is set where it is about one key of the provider's, as
-	// KeyLabel writes it, or about one model alone, and Endpoint where that is at
-	// a named one.
+	// Key is the name of the provider's key that it is about, Model the model,
+	// Endpoint where that is; "" where it is about all of them.
 	Endpoint, Key, Model string
 
 	State    IncidentState
