@@ -148,15 +148,15 @@ func (w *writer) count(ctx context.Context, t *record.Trace, minutes sums) error
 		if err != nil {
 			return err
 		}
-		ended := fromMicros(micros(a.Start) + micros(a.Took))
-		minutes.targets.at(key(ended, subject)).countAttempt(a)
+		at := key(fromMicros(micros(a.Start)+micros(a.Took)), subject)
+		minutes.targets.at(at).countAttempt(a)
 		if a.Key == "" {
 			continue
 		}
-		if subject, err = w.keySubject(ctx, a.Target, a.Key); err != nil {
+		if at.subject, err = w.keySubject(ctx, a.Target, a.Key); err != nil {
 			return err
 		}
-		minutes.keys.at(key(ended, subject)).count(a)
+		minutes.keys.at(at).count(a)
 	}
 	return nil
 }
