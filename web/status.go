@@ -116,7 +116,7 @@ type Provider struct {
 	State   State
 	Breaker Breaker
 	Hold    *record.Hold // nil where none stands
-	Keys    KeysOut
+	Keys    KeysOut      // zero where it needs none
 
 	Share         Figure[float64]       // of all served requests in the last 15 minutes, 0 to 1
 	P95, UsualP95 Figure[time.Duration] // of whole attempts, in the last 15 minutes

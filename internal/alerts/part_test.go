@@ -108,3 +108,27 @@ func TestIncidentsOfKeysStandBesideTheProvidersOwn(t *testing.T) {
 		h.stop()
 	})
 }
+
+func TestWhatManyRequestsSayOfTheSameIsQueuedOnce(t *testing.T) {
+	q := newQueue()
+	for range 100 {
+		for _, target := range []llm.Target{gemini, claude, {Provider: llm.Gemini, Model: "gemini-2.5-pro"}} {
+			q.put(Signal{Provider: target.Provider, Target: target, Kind: TargetServed, Key: "main"})
+			q.put(Signal{Provider: target.Provider, Target: target, Kind: TargetServed, Key: "spare"})
+		}
+	}
+	if n := len(q.take()); n != 6 {
+		t.Errorf("%d signals wait, want one of each target and key", n)
+	}
+	missing, served := signal(ModelMissing, gemini, 0), signal(TargetServed, gemini, 0)
+	for _, s := range []Signal{missing, missing, served, served, missing, of(KeyLost, 0), missing, missing} {
+		q.put(s)
+	}
+	var kinds []SignalKind
+	for _, s := range q.take() {
+		kinds = append(kinds, s.Kind)
+	}
+	if want := []SignalKind{ModelMissing, TargetServed, ModelMissing, KeyLost, ModelMissing}; !slices.Equal(kinds, want) {
+		t.Errorf("%v wait, want %v: what came in between counts", kinds, want)
+	}
+}
