@@ -128,7 +128,7 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request, w
 		a.TTFT = time.Since(a.began)
 		if a.Probe {
 			a.permit.succeed()
-			r.wake()
+			r.queue.Wake()
 		}
 		if watched && a.streams {
 			a.watch()
@@ -359,7 +359,7 @@ func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 	}
 	a.permit.b.pace.end()
 	a.leave.Done(a.Usage, f)
-	r.wake()
+	r.queue.Wake()
 }
 
 // end closes the attempt and writes its figures down. f is nil for an answer

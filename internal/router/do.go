@@ -62,11 +62,11 @@ type Answer struct {
 // Where none does the error is a *Error, and the trace is already recorded.
 func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace := r.newTrace(call)
-	p, e := r.plan(call.Request)
+	p, e := r.plan(call)
 	if e != nil {
 		return nil, r.refuse(trace, e)
 	}
-	trace.Preferred = p.preferred
+	trace.Preferred, trace.Strategy = p.preferred, string(p.strategy)
 	trace.Plan = p.outcome
 	w := &walk{r: r, call: call, plan: p, trace: trace}
 	w.estimate = w.needs
@@ -195,6 +195,7 @@ func (a *Answer) finish(err error) {
 		a.walk.r.end(a.attempt, nil)
 		trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
 		trace.Served = a.Target
+		a.walk.r.sessions.served(a.walk.call, a.Target, a.attempt.Key, a.attempt.Usage, time.Now())
 	} else {
 		f, _ := llm.AsFailure(err)
 		trace.Outcome, trace.Status = record.Failed, 502

@@ -17,47 +17,33 @@ import (
 type candidate struct {
 	endpoint *endpoint
 	target   llm.Target
-	key      string // whose account may hold the conversation's prompt cache; "" for none
+	key      string // the provider's key that has the conversation in its cache; "" for any
 }
 
 // plan is where a request may go, in order, and what became of each.
 type plan struct {
 	preferred  llm.Provider
-	candidates []candidate
+	strategy   Strategy           // that ordered the candidates
+	candidates []candidate        // shared with other plans: not to be written to
 	outcome    []record.Candidate // as long as candidates
+	because    string             // why the first is first, as said of it; "" for the configuration's order
 }
 
-// plan lists the candidates of a request: those of the operator's route for
-// this model, or else the provider that the model's name means and then the
-// chain, each with its default model. Embeddings have no chain.
-func (r *HybridRouter) plan(req *llm.Request) (*plan, *Error) {
-	var wishes []wish
-	if route, ok := r.routes[req.Model]; ok {
-		for _, target := range route.Targets {
-			w, _ := r.resolve(target) // New saw to it that each resolves
-			wishes = append(wishes, w)
-		}
-	} else {
-		first, ok := r.resolve(req.Model)
-		if !ok {
-			return nil, r.unknownModel(req.Model)
-		}
-		wishes = append(wishes, first)
-		for _, p := range r.order(first.provider)[1:] {
-			wishes = append(wishes, wish{provider: p})
-		}
+// plan lists the candidates of a request in the order in which they are tried;
+// Strategy has the rules.
+func (r *HybridRouter) plan(call *Call) (*plan, *Error) {
+	l, e := r.layout(call.Request)
+	if e != nil {
+		return nil, e
 	}
-	if req.Embed != nil {
-		if wishes = named(wishes); len(wishes) == 0 {
-			return nil, noEmbeddingModel(req.Model)
-		}
+	p := &plan{preferred: l.preferred, strategy: r.strategyOf(call, l), candidates: l.candidates}
+	r.arrange(p, l, call)
+	if len(p.candidates) > 0 {
+		p.preferred = p.candidates[0].target.Provider
 	}
-	p := &plan{preferred: wishes[0].provider}
-	for _, w := range wishes {
-		for _, e := range r.endpoints[w.provider] {
-			p.candidates = append(p.candidates, candidate{endpoint: e, target: e.target(w.model)})
-			p.outcome = append(p.outcome, record.Candidate{Target: e.target(w.model), Verdict: record.VerdictNotNeeded})
-		}
+	p.outcome = make([]record.Candidate, len(p.candidates))
+	for i, c := range p.candidates {
+		p.outcome[i] = record.Candidate{Target: c.target, Verdict: record.VerdictNotNeeded}
 	}
 	return p, nil
 }
@@ -111,26 +97,20 @@ func (p *plan) failed(i int, f *llm.Failure) {
 	}
 }
 
-// reason says in words why the candidate serves that was granted it.
-func (p *plan) reason(g grant) string {
-	title := p.candidates[g.i].target.Provider.Title()
-	switch {
-	case g.held:
-		return title + " is held, and nobody else could answer"
-	case g.permit.resort:
-		return title + " has an open breaker, and nobody else could answer"
-	}
+// reason says in words why a candidate serves, by what became of the others.
+func (p *plan) reason(served int) string {
+	title := p.candidates[served].target.Provider.Title()
 	var why []string
 	for i, c := range p.outcome {
-		if i == g.i || c.Verdict == record.VerdictNotNeeded && c.Detail == "" {
+		if i == served || c.Verdict == record.VerdictNotNeeded && c.Detail == "" {
 			continue
 		}
-		if words := verdictWords(c); i < g.i || c.Verdict == record.VerdictTriedFailed {
-			why = append(why, fmt.Sprintf("%s %s", c.Target.Provider.Title(), words))
+		if i < served || c.Verdict == record.VerdictTriedFailed { // the others did not matter
+			why = append(why, fmt.Sprintf("%s %s", c.Target.Provider.Title(), verdictWords(c)))
 		}
 	}
 	if len(why) == 0 {
-		return title + " was the first choice"
+		return title + " " + cmp.Or(p.because, "was the first choice")
 	}
 	return fmt.Sprintf("%s, so %s served", strings.Join(why, ", "), title)
 }
@@ -150,7 +130,7 @@ func verdictWords(c record.Candidate) string {
 	case record.VerdictNoUsableKey:
 		return "has no usable key"
 	case record.VerdictRateLimited:
-		return "is " + cmp.Or(c.Detail, "limited")
+		return "is limited"
 	case record.VerdictNotNeeded: // but asked
 		return "was later"
 	case record.VerdictProviderDisabled:

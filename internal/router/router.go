@@ -152,12 +152,10 @@ type HybridRouter struct {
 	context   func(llm.Target) int64
 	log       *slog.Logger
 	holds     *holds
-	strategy  Strategy
-	affinity  bool
 	hedges    *hedges
 	spare     func() bool
 	queue     *traffic.Queue
-	estimate  func(llm.Target, *llm.Request) int64
+	*ordering
 
 	lastResort, nextAfterFilter bool
 
@@ -201,12 +199,10 @@ func New(c Config) (*HybridRouter, error) {
 		price:     c.Price,
 		context:   c.Context,
 		log:       c.Log,
-		strategy:  cmp.Or(c.Strategy, Failover),
-		affinity:  c.Affinity,
 		hedges:    newHedges(cmp.Or(c.HedgeShare, DefaultHedgeShare)),
 		spare:     c.Spare,
 		queue:     c.Queue,
-		estimate:  c.Estimate,
+		ordering:  newOrdering(c),
 
 		lastResort: c.LastResort, nextAfterFilter: c.NextAfterFilter,
 	}
@@ -301,7 +297,7 @@ func (e *endpoint) target(model string) llm.Target {
 
 // breaker gives the breaker of a target, a closed one at first sight.
 func (r *HybridRouter) breaker(target llm.Target) *breaker {
-	if b := (*r.breakers.Load())[target]; b != nil {
+	if b := r.seen(target); b != nil {
 		return b
 	}
 	r.mu.Lock()

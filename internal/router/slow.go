@@ -14,8 +14,6 @@ const (
 	// slowestWait is what a single wait counts for at most: a long one is the
 	// silence deadline's business, and a model may think in the middle.
 	slowestWait = slowWindow / 4
-	// bytesPerToken is that of English; a bound is no place for exactness.
-	bytesPerToken = 4
 )
 
 // slow watches how fast a stream comes, by what arrives while its upstream is

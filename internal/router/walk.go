@@ -136,8 +136,8 @@ func (w *walk) admit(i int, now time.Time, turn, held bool) (grant, bool) {
 // who waits in line for the same target goes first.
 func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 	c, out := &w.plan.candidates[i], &w.plan.outcome[i]
-	if q := w.r.queue; q != nil && !turn && q.Taken(b.name) {
-		out.Verdict, out.Detail = record.VerdictRateLimited, "limited, and others wait before it"
+	if !turn && w.r.queue.Taken(b.name) {
+		out.Verdict, out.Detail = record.VerdictRateLimited, "others wait for it already"
 		w.busy = true
 		return nil
 	}
@@ -184,18 +184,15 @@ func (w *walk) resort(i int, now time.Time) (grant, bool) {
 	return grant{i: i, permit: permit, leave: leave}, true
 }
 
+// errUnsent ends leave that nothing was sent with: the provider has not seen the
+// request, so that it counts no tokens.
+var errUnsent = &llm.Failure{Class: llm.Network, Message: "nothing was sent"}
+
 // giveBack ends leave that nothing was sent with. The queue that is asking
 // itself need not be woken.
 func (r *HybridRouter) giveBack(leave *provider.Leave, turn bool) {
-	leave.Done(llm.Usage{}, &llm.Failure{Class: llm.Cancelled})
+	leave.Done(llm.Usage{}, errUnsent)
 	if !turn {
-		r.wake()
-	}
-}
-
-// wake tells the queue that room may have come free.
-func (r *HybridRouter) wake() {
-	if r.queue != nil {
 		r.queue.Wake()
 	}
 }
@@ -336,7 +333,14 @@ func (w *walk) larger() bool {
 
 // reason says in words why the request went where it went.
 func (w *walk) reason(g grant) string {
-	why := w.plan.reason(g)
+	why := w.plan.reason(g.i)
+	title := w.plan.candidates[g.i].target.Provider.Title()
+	switch {
+	case g.held:
+		why = title + " is held, and nobody else could answer"
+	case g.permit.resort:
+		why = title + " has an open breaker, and nobody else could answer"
+	}
 	if w.trace.Queued >= time.Millisecond {
 		return fmt.Sprintf("waited %s for its turn, %s", seconds(w.trace.Queued), why)
 	}
