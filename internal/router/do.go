@@ -155,8 +155,10 @@ func (a *Answer) Next() (llm.Chunk, error) {
 	if err == nil {
 		if chunk.Usage != nil {
 			a.attempt.Usage = *chunk.Usage
-			total := chunk.Usage.Add(a.relay.before)
-			chunk.Usage = &total
+			if a.relay.times > 0 {
+				total := chunk.Usage.Add(a.relay.before)
+				chunk.Usage = &total
+			}
 		}
 		if said := a.relay.said; said != nil {
 			if said.note(chunk); said.more { // slow is better than broken off
@@ -164,6 +166,10 @@ func (a *Answer) Next() (llm.Chunk, error) {
 			}
 		}
 		return chunk, nil
+	}
+	if errors.Is(err, io.EOF) {
+		a.finish(err)
+		return llm.Chunk{}, err
 	}
 	if f, ok := llm.AsFailure(err); ok {
 		if f = a.goOn(f); f == nil {

@@ -49,7 +49,7 @@ func (r Retries) pause(f *llm.Failure, nth int) (time.Duration, bool) {
 	case llm.Server:
 		most = r.Max
 	case llm.RateLimit:
-		if f.RetryAfter > 0 { // otherwise nobody knows when it would help
+		if f.RetryAfter > 0 && !f.TooLarge { // otherwise nobody knows when it would help
 			most = r.Max
 		}
 	}
@@ -104,7 +104,7 @@ func (w *walk) anotherKey(i int, f *llm.Failure, keys []string) *provider.Leave 
 	default:
 		return nil
 	}
-	if keys[len(keys)-1] == "" { // the provider has no keys
+	if f.TooLarge || keys[len(keys)-1] == "" { // no key would help, or there is none
 		return nil
 	}
 	leave, _ := w.askAgain(i)
