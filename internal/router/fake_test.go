@@ -26,6 +26,7 @@ type act struct {
 	panicAt int           // panics after so many chunks; 0 for never
 	slowly  time.Duration // before each chunk after the first
 	endless bool          // says "word " for ever
+	pauseAt int           // waits 20 s before that chunk
 	preface int           // chunks without content before the answer
 	think   time.Duration // between two of those
 	told    int64         // input tokens that the first of those tells
@@ -204,8 +205,12 @@ func (s *fakeStream) Next() (llm.Chunk, error) {
 		panic("the upstream's code is broken")
 	}
 	if s.at > 0 && s.act.slowly > 0 {
+		wait := s.act.slowly
+		if s.at == s.act.pauseAt {
+			wait = 20 * time.Second
+		}
 		select {
-		case <-time.After(s.act.slowly):
+		case <-time.After(wait):
 		case <-s.ctx.Done():
 			return llm.Chunk{}, s.ctx.Err()
 		}
