@@ -166,6 +166,9 @@ func TestAPanicInAnUpstreamDoesNotWedgeTheBreaker(t *testing.T) {
 			}()
 			h.ask(t.Context(), chat("gemini", true))
 		}()
+		if trace := h.log.last(t); trace.Status != 500 || trace.Outcome != record.Failed {
+			t.Errorf("the trace says %+v", trace)
+		}
 		text, err := h.ask(t.Context(), chat("gemini", true))
 		mustSay(t, text, err, "hello from gemini")
 	})

@@ -70,19 +70,35 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace.Plan = p.outcome
 	w := &walk{r: r, call: call, plan: p, trace: trace}
 	w.estimate = w.needs
+	returned := false
+	defer func() {
+		if !returned { // a panic, which the record tells of too
+			r.refuse(trace, &Error{Status: 500, Code: "internal_error"})
+		}
+	}()
+	answer, e := w.answer(ctx)
+	if returned = true; e != nil {
+		return nil, r.refuse(trace, e)
+	}
+	return answer, nil
+}
+
+// answer asks the candidates until one answers.
+func (w *walk) answer(ctx context.Context) (*Answer, *Error) {
 	for {
 		g, ok := w.next(false)
-		if !ok && w.busy && r.queue != nil {
+		if !ok && w.busy && w.r.queue != nil {
+			var e *Error
 			if g, ok, e = w.queue(ctx); e != nil {
-				return nil, r.refuse(trace, e)
+				return nil, e
 			}
 		}
 		if !ok {
-			return nil, r.refuse(trace, w.exhausted(nil))
+			return nil, w.exhausted(nil)
 		}
 		a, g, e := w.ask(ctx, g)
 		if e != nil {
-			return nil, r.refuse(trace, e)
+			return nil, e
 		}
 		if a != nil {
 			return w.commit(ctx, g, a), nil

@@ -340,6 +340,11 @@ func (h *house) ask(ctx context.Context, req *llm.Request) (string, error) {
 	}
 }
 
+// failures gives how many the breaker of a provider's default model has counted.
+func (h *house) failures(p llm.Provider) int {
+	return h.breaker(h.endpoints[p][0].target("")).snapshot().Failures
+}
+
 func mustSay(t *testing.T, got string, err error, want string) {
 	t.Helper()
 	if err != nil || got != want {

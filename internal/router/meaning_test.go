@@ -55,7 +55,7 @@ func TestWhatAFailureMeans(t *testing.T) {
 				if got := h.claude.count() == 1; got != m.next || got != (err == nil) {
 					t.Errorf("the next was asked: %v, want %v; %v", got, m.next, err)
 				}
-				if got := h.Breakers()[0].Failures; got != map[bool]int{true: 1}[m.counts] {
+				if got := h.failures(llm.Gemini); got != map[bool]int{true: 1}[m.counts] {
 					t.Errorf("the breaker counts %d failures", got)
 				}
 			})

@@ -121,7 +121,7 @@ func TestAnotherKeyIsTriedAtOnceAndIsNoRetry(t *testing.T) {
 			if time.Since(began) != 0 || len(a) != 2 || a[0].Key != "first" || a[0].Class != f.Class || a[1].Key != "second" {
 				t.Errorf("%s: after %v %+v", f.Class, time.Since(began), a)
 			}
-			if h.Breakers()[0].Failures != 0 || len(h.log.changes()) != 0 {
+			if h.failures(llm.Gemini) != 0 || len(h.log.changes()) != 0 {
 				t.Errorf("%s moved the breaker", f.Class)
 			}
 
