@@ -271,6 +271,12 @@ func TestACutLongAfterTheProbeDoesNotTakeTheNextOnesPlace(t *testing.T) {
 		if b.state() != record.HalfOpen {
 			t.Errorf("an answer of an earlier time made it %s", b.state())
 		}
+		next, _ := b.allow(time.Minute)
+		next.succeed()
+		old.failLate(serverDown(), 3)
+		if b.state() != record.Closed {
+			t.Errorf("after another probe an answer of an earlier time made it %s", b.state())
+		}
 	})
 }
 

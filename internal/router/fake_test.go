@@ -23,6 +23,7 @@ type act struct {
 	cutAt   int           // breaks off after so many chunks; 0 for never
 	stall   bool          // goes silent instead of ending
 	panics  bool
+	deaf    bool          // does not hear that it was cancelled
 	panicAt int           // panics after so many chunks; 0 for never
 	slowly  time.Duration // before each chunk after the first
 	endless bool          // says "word " for ever
@@ -106,6 +107,10 @@ func (f *fake) Admit(ask provider.Ask) (*provider.Leave, *provider.Busy) {
 
 func (f *fake) Send(ctx context.Context, _ *provider.Leave, target llm.Target, req *llm.Request) (*llm.Reply, error) {
 	a := f.next(req)
+	if a.deaf {
+		time.Sleep(a.wait)
+		return &llm.Reply{Stream: f.stream(context.WithoutCancel(ctx), a), Dialect: f.dialect}, nil
+	}
 	if a.silent {
 		<-ctx.Done()
 		return nil, ctx.Err()

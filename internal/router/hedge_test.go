@@ -93,12 +93,12 @@ func TestWhereTheFirstOneIsSoonerTheHedgeIsCancelledAndItsCostTold(t *testing.T)
 }
 
 func TestAnswersAtTheSameInstantLeaveOne(t *testing.T) {
-	for range 20 {
+	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, hedging)
 			h.usually(h.gemini, time.Second, 50)
 			late := h.late(t, llm.Gemini)
-			h.gemini.script, h.claude.script = []act{{wait: late + time.Second}}, []act{{wait: time.Second}}
+			h.gemini.script, h.claude.script = []act{{wait: late + time.Second, deaf: i%2 == 0}}, []act{{wait: time.Second, deaf: i%2 == 0}}
 			text, err := h.ask(t.Context(), chat("ships", true))
 			trace := h.log.last(t)
 			mustSay(t, text, err, "hello from "+string(trace.Served.Provider))

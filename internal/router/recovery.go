@@ -195,8 +195,9 @@ func (a *Answer) continueAt(i int) (*attempt, *seam, *llm.Failure) {
 	out := &w.plan.outcome[i]
 	was := *out
 	out.Verdict = record.VerdictNotNeeded // this is another request, to be judged anew
-	g, ok := leg.admit(i, time.Now(), false, false)
+	g, ok := leg.admit(i, time.Now(), true, false) // who has half an answer need not stand in line
 	if !ok {
+		w.r.queue.Wake() // for whoever was kept out meanwhile
 		if i == a.served {
 			*out = was
 		}

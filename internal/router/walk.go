@@ -49,6 +49,9 @@ type grant struct {
 // the queue asks it too, for the request whose turn it is. Where there is none,
 // w.busy says whether waiting in line may help.
 //
+// The candidates are looked at from the first one on each time: one that was
+// limited or open may not be so any more when another one has failed.
+//
 // Where nobody else can answer at once, a target that is only held serves after
 // all: slow is better than later. And where every breaker is open, one that is
 // open may be tried as a last resort, if the operator wants that.

@@ -187,6 +187,34 @@ func TestWhenAllAreLimitedTheRequestWaitsForItsTurn(t *testing.T) {
 	})
 }
 
+func TestANewcomerStandsInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, onlyGemini(newQueue()))
+		h.gemini.withKeys(t, limited(1))
+		first, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), "first"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			waiting, _ := h.Do(t.Context(), h.NewCall(chat("gemini", true), "waiting"))
+			waiting.Close()
+		}()
+		synctest.Wait()
+		first.Close()
+		if newcomer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), "newcomer")); err == nil {
+			newcomer.Close()
+		}
+		synctest.Wait()
+		var order []string
+		for _, trace := range h.log.traces {
+			order = append(order, trace.Caller)
+		}
+		if got := strings.Join(order, ", "); got != "first, waiting, newcomer" {
+			t.Errorf("served %s", got)
+		}
+	})
+}
+
 func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {
@@ -204,6 +232,26 @@ func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
 		trace := h.log.last(t)
 		if trace.Queued != 3*time.Second || len(trace.Attempts) != 2 || trace.Plan[0].Verdict != record.VerdictTriedFailed {
 			t.Errorf("queued %v, %+v", trace.Queued, trace.Plan)
+		}
+	})
+}
+
+func TestWhoWaitsGoesOnAsSoonAsAProbeSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(c *Config) {
+			c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
+		})
+		halfOpen(t, h)
+		h.claude.withKeys(t, limited(1))
+		h.claude.script, h.gemini.script = []act{{wait: time.Minute}}, []act{{wait: 5 * time.Second, slowly: 20 * time.Second}}
+		go h.ask(t.Context(), chat("claude", true))
+		synctest.Wait()
+		go h.ask(t.Context(), chat("gemini", true)) // the probe, whose answer takes long
+		synctest.Wait()
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from gemini")
+		if trace := h.log.last(t); trace.Queued != 5*time.Second {
+			t.Errorf("it waited %v: %+v", trace.Queued, trace.Plan)
 		}
 	})
 }
