@@ -194,7 +194,7 @@ func (a *Answer) continueAt(i int) (*attempt, *seam, *llm.Failure) {
 	leg.estimate = leg.needs
 	out := &w.plan.outcome[i]
 	was := *out
-	out.Verdict = record.VerdictNotNeeded // this is another request, to be judged anew
+	out.Verdict = record.VerdictNotNeeded          // this is another request, to be judged anew
 	g, ok := leg.admit(i, time.Now(), true, false) // who has half an answer need not stand in line
 	if !ok {
 		w.r.queue.Wake() // for whoever was kept out meanwhile
