@@ -233,6 +233,31 @@ func TestAConversationMovesWithTheTargetThatServed(t *testing.T) {
 	}
 }
 
+func TestAnHourBelongsToTheKeyThatWroteIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, affine)
+		call := conversation("auto", "ships", 0)
+		h.sessions.served(call, claude, "team", llm.Usage{Input: 2000, CacheWrite: 1500, CacheWrite1h: 1500}, time.Now())
+		h.sessions.served(call, claude, "spare", llm.Usage{Input: 2000, CacheWrite: 1500}, time.Now())
+		time.Sleep(6 * time.Minute)
+		if _, found := h.sessions.hint(call); found {
+			t.Error("what another key wrote for 5 minutes is known for an hour")
+		}
+	})
+}
+
+func TestAConversationDoesNotWaitForWhatCannotBeUsed(t *testing.T) {
+	h := newHouse(t, affine, func(c *Config) { c.Endpoints[1].Unusable = record.VerdictNoUsableKey })
+	call := conversation("auto", "ships", 0)
+	h.sessions.served(call, claude, "", read, time.Now())
+	for _, s := range Strategies() {
+		call.Strategy = s
+		if got := ordered(t, h, call); got[0] == claude.String() {
+			t.Errorf("%s: goes to %s", s, got[0])
+		}
+	}
+}
+
 func TestNothingIsRememberedOfShortRequestsEmbeddingsOrWithoutAffinity(t *testing.T) {
 	h := newHouse(t, affine)
 	vectors := embed("text-embedding-3-small")

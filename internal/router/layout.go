@@ -3,6 +3,7 @@ package router
 import (
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ type layout struct {
 type group struct {
 	from, to int
 	weights  []int     // of each
-	turns    *rotation // nil where there is nothing to take turns in
+	turns    *rotation // of the first group; the others are not asked in turn
 }
 
 // maxLayouts bounds the names that are remembered. Beyond it all are forgotten:
@@ -133,26 +134,30 @@ func (r *HybridRouter) lay(name asked) (*layout, *Error) {
 		}
 	}
 	l.preferred = wishes[0].provider
+	whole := !name.embed && (routed || wishes[0].any)
 	among := circle{}
 	if routed {
 		among.route = route.Models[0]
 	}
-	whole := routed || wishes[0].any
-	for i, w := range wishes {
-		from := len(l.candidates)
-		for _, e := range r.endpoints[w.provider] {
-			l.candidates = append(l.candidates, candidate{endpoint: e, target: e.target(w.model)})
-		}
-		switch to := len(l.candidates); {
-		case name.embed, !whole && i == 0:
-			l.groups = append(l.groups, r.group(l, from, to, wishes[i:i+1], circle{among.route, w.provider}))
-		case i == len(wishes)-1 && whole:
-			l.groups = append(l.groups, r.group(l, 0, to, wishes, among))
-		case i == len(wishes)-1:
-			l.groups = append(l.groups, r.group(l, l.groups[0].to, to, wishes[1:], among))
-		}
+	if !whole {
+		among.provider = wishes[0].provider
+	}
+	for _, equals := range split(wishes, whole, name.embed) {
+		l.groups = append(l.groups, r.group(l, equals, among))
 	}
 	return l, nil
+}
+
+// split parts wishes into those that are equals: all of them, each of them, or
+// what the caller named and the rest of the chain.
+func split(wishes []wish, whole, each bool) [][]wish {
+	if whole {
+		return [][]wish{wishes}
+	}
+	if each {
+		return slices.Collect(slices.Chunk(wishes, 1))
+	}
+	return [][]wish{wishes[:1], wishes[1:]}
 }
 
 // wishes gives what a name comes to, in order.
@@ -181,24 +186,26 @@ func (r *HybridRouter) wishes(model string) ([]wish, *Error) {
 	return all, nil
 }
 
-// group makes equals of the candidates that some wishes came to. The endpoints
-// of a target share its weight; the weights are whole numbers all the same.
-func (r *HybridRouter) group(l *layout, from, to int, wishes []wish, among circle) group {
-	g := group{from: from, to: to, weights: make([]int, 0, to-from)}
+// group adds what some wishes come to as equals. The endpoints of a target share
+// its weight; the weights are whole numbers all the same.
+func (r *HybridRouter) group(l *layout, equals []wish, among circle) group {
+	g := group{from: len(l.candidates)}
 	common := 1
-	for _, w := range wishes {
+	for _, w := range equals {
 		common = leastCommon(common, max(r.usableEndpoints(w.provider), 1))
 	}
-	for _, w := range wishes {
-		each := max(w.weight, 0) * common / max(r.usableEndpoints(w.provider), 1)
+	for _, w := range equals {
 		for _, e := range r.endpoints[w.provider] {
-			if e.Unusable != "" {
-				each = 0
+			weight := 0
+			if e.Unusable == "" {
+				weight = max(w.weight, 0) * common / r.usableEndpoints(w.provider)
 			}
-			g.weights = append(g.weights, each)
+			g.weights = append(g.weights, weight)
+			l.candidates = append(l.candidates, candidate{endpoint: e, target: e.target(w.model)})
 		}
 	}
-	if to-from > 1 {
+	g.to = len(l.candidates)
+	if g.from == 0 {
 		g.turns = r.layouts.turn(among)
 	}
 	return g

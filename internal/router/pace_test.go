@@ -122,9 +122,65 @@ func TestOneHangingAnswerChangesLittle(t *testing.T) {
 	}
 }
 
+func TestOneEndlessAnswerIsStillOne(t *testing.T) {
+	var p pace
+	learn(&p, 100)
+	p.served(time.Second, 40_000*time.Second/100, llm.Usage{Input: 100, Output: 10_000}, true) // at half the speed
+	if rate, _ := p.usualRate(); rate < 45 {
+		t.Errorf("one long answer makes it %.1f tokens a second, usual are 50", rate)
+	}
+}
+
+func TestAShortAnswerTellsNothingOfTheRate(t *testing.T) {
+	var p pace
+	for range 50 {
+		p.served(time.Second, time.Microsecond, llm.Usage{Input: 100, Output: fewTokens - 1}, true)
+	}
+	if rate, known := p.usualRate(); known {
+		t.Errorf("pieces that came together make %.0f tokens a second", rate)
+	}
+}
+
+func TestNoRequestIsExpectedToTakeLessThanNothing(t *testing.T) {
+	var p pace
+	for i := range 100 { // a line through these is below zero up to 1,000 tokens
+		input := int64(1500 + i%10*300)
+		p.served(time.Duration(input-1000)*time.Millisecond, 0, llm.Usage{Input: input}, true)
+	}
+	if got, _ := p.expect(0, 0); got != 0 {
+		t.Errorf("nothing takes %s", got)
+	}
+	if got, _ := p.expect(3000, 0); !near(got, 2*time.Second, 0.1) {
+		t.Errorf("3,000 tokens take %s, want about 2s", got)
+	}
+}
+
+func TestARateThatHasFadedIsNoNoise(t *testing.T) {
+	var r rate
+	r.add(100, 1)
+	for range 3000 {
+		r.fade(0.7)
+		if got := r.perToken(); got != 0 && math.Abs(got-0.01) > 1e-9 {
+			t.Fatalf("%v seconds a token, it was 0.01", got)
+		}
+	}
+}
+
 func TestALastingChangeIsLearned(t *testing.T) {
 	var p pace
 	learn(&p, 10_000)
+	for range 400 {
+		p.served(3*time.Second, 20*time.Second, llm.Usage{Input: 1000, Output: 100}, true)
+	}
+	if got, _ := p.usualRate(); math.Abs(got-5) > 1 {
+		t.Errorf("after 400 answers at 5 tokens a second: %.1f", got)
+	}
+	for range 400 {
+		p.served(3*time.Second, 20*time.Second, llm.Usage{Input: 1000, Output: 50}, true)
+	}
+	if got, _, _ := p.usualOutput(); got > 60 {
+		t.Errorf("after 400 answers of 50 tokens: %d", got)
+	}
 	for range 400 {
 		p.served(3*time.Second, 20*time.Second, llm.Usage{Input: 1000, Output: 100}, true)
 	}

@@ -295,6 +295,9 @@ func (e *endpoint) target(model string) llm.Target {
 	return llm.Target{Provider: e.Provider, Endpoint: e.Name, Model: model}
 }
 
+// seen gives the breaker of a target; nil where it was never asked.
+func (r *HybridRouter) seen(target llm.Target) *breaker { return (*r.breakers.Load())[target] }
+
 // breaker gives the breaker of a target, a closed one at first sight.
 func (r *HybridRouter) breaker(target llm.Target) *breaker {
 	if b := r.seen(target); b != nil {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -106,7 +107,7 @@ func (r *HybridRouter) arrange(p *plan, l *layout, call *Call) {
 		at = slices.IndexFunc(l.candidates, func(c candidate) bool { return c.target == cached.target && c.endpoint.Unusable == "" })
 	}
 	keeps := p.strategy == Failover || p.strategy == Quality
-	if keeps && at < 0 {
+	if keeps && at < 0 || len(l.candidates) == 0 {
 		return
 	}
 	p.candidates = slices.Clone(l.candidates)
@@ -123,7 +124,7 @@ func (r *HybridRouter) arrange(p *plan, l *layout, call *Call) {
 		}
 		return
 	}
-	q := question{HybridRouter: r, call: call, cached: cached}
+	q := question{HybridRouter: r, call: call, likely: l.candidates[0].target, cached: cached}
 	for _, g := range l.groups {
 		if equals := p.candidates[g.from:g.to]; len(equals) > 1 {
 			because := q.order(p.strategy, equals, g, at >= g.from && at < g.to)
@@ -157,198 +158,207 @@ func toFront(all []candidate, i int) {
 type question struct {
 	*HybridRouter
 	call   *Call
-	cached session // where its prompt is cached; zero for nowhere
+	likely llm.Target // whose count of tokens does where a guess will do
+	cached session    // where its prompt is cached; zero for nowhere
+	rest   bool       // the equals in hand are not the first to be asked
+	inputs []input    // as far as they were estimated
+}
+
+// input is about how many input tokens a request has for a provider.
+type input struct {
+	provider llm.Provider
+	tokens   int64
+}
+
+// contender is a candidate among its equals.
+type contender struct {
+	candidate
+	weight int
+	seen   *breaker // of the target, with its pace; nil where it was never asked
+	score  float64  // the lowest goes first
+	output int64    // the output tokens that are expected
 }
 
 // order puts equals in order and says why the first is first; "" where it is
 // the configuration's. pinned says that the conversation is cached at one of them.
-func (q *question) order(s Strategy, equals []candidate, g group, pinned bool) (because string) {
-	switch s {
-	case Latency:
-		because = q.byTime(equals, g.from == 0 && !pinned)
-	case Cost:
-		return q.byPrice(equals)
-	case RoundRobin:
-		because = q.inTurn(equals, g, g.from == 0 && !pinned)
-	case LeastBusy:
-		because = q.byLoad(equals)
+func (q *question) order(s Strategy, equals []candidate, g group, pinned bool) string {
+	free := g.from == 0 && !pinned // the first is asked, whoever it is
+	turn := -1
+	if s == RoundRobin && free {
+		turn = g.turns.next(g.weights)
 	}
-	if pinned {
-		toFront(equals, slices.IndexFunc(equals, func(c candidate) bool { return c.target == q.cached.target }))
+	q.rest = g.from > 0
+	all := q.contenders(equals, g)
+	q.expectOutput(s, all)
+	for i := range all {
+		switch c := &all[i]; {
+		case c.endpoint.Unusable != "":
+			c.score = unusableLast
+		case i == turn:
+			c.score = -1
+		default:
+			c.score = q.score(s, c)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b contender) int { return cmp.Compare(a.score, b.score) })
+	front, because := 0, why(s, all[0], turn)
+	if pinned && s != Cost {
+		front = slices.IndexFunc(all, func(c contender) bool { return c.target == q.cached.target })
 		because = becauseCached
+	} else if s == Latency && free {
+		if other := q.explore(all); other > 0 {
+			front, because = other, becauseLearn
+		}
 	}
+	for i, c := range all {
+		equals[i] = c.candidate
+	}
+	toFront(equals, front)
 	return because
 }
 
-// byTime puts the lowest expected time first. Only who may explore tries
-// another now and then.
-func (q *question) byTime(equals []candidate, explores bool) string {
-	input := q.input(equals[0].target)
-	outputs := q.outputs(equals, func(p *pace) (int64, bool) { _, shown, known := p.usualOutput(); return shown, known })
-	scores := make([]float64, len(equals))
+// contenders looks up what is known of some candidates.
+func (q *question) contenders(equals []candidate, g group) []contender {
+	all := make([]contender, len(equals))
 	for i, c := range equals {
-		scores[i] = unknownLast
-		if c.endpoint.Unusable != "" {
-			scores[i] = unusableLast
-		} else if b := q.seen(c.target); b != nil {
-			if time, known := b.pace.expect(input, outputs[i]); known {
-				scores[i] = time.Seconds() * (1 + b.failures())
-			}
-		}
+		all[i] = contender{candidate: c, weight: g.weights[i], seen: q.seen(c.target)} // an order makes no breakers
 	}
-	byScore(equals, scores)
-	if other := 0; explores {
-		if other = q.explore(equals, scores); other > 0 {
-			toFront(equals, other)
-			return becauseLearn
+	return all
+}
+
+// score gives what a strategy makes of a usable candidate.
+func (q *question) score(s Strategy, c *contender) float64 {
+	switch s {
+	case Latency:
+		if c.seen == nil {
+			break
 		}
+		if took, known := c.seen.pace.expect(q.input(q.likely), c.output); known {
+			return took.Seconds() * (1 + c.failures())
+		}
+	case Cost:
+		usage := llm.Usage{Input: q.input(c.target), Output: c.output}
+		if c.target == q.cached.target {
+			usage.CacheRead = min(int64(q.cached.tokens), usage.Input)
+		}
+		if price, known := q.price(c.target, usage); known {
+			return float64(price)
+		}
+	case RoundRobin:
+		return drawn(q.chance(), c.weight)
+	case LeastBusy:
+		if c.seen == nil {
+			return 0
+		}
+		return float64(c.seen.pace.busy()) + c.failures()
 	}
-	if scores[0] < unknownLast {
+	return unknownLast
+}
+
+// drawn gives a score with which candidates come in an order drawn by weight: of
+// exponential times with the weights as rates, the first come so. Who has no weight
+// comes after them.
+func drawn(chance float64, weight int) float64 {
+	if weight <= 0 {
+		return unknownLast
+	}
+	return -math.Log(1-chance) / float64(weight)
+}
+
+// why says why the first in order is first.
+func why(s Strategy, first contender, turn int) string {
+	switch {
+	case s == Latency && first.score < unknownLast:
 		return becauseFast
+	case s == Cost && first.score < unknownLast:
+		return becauseCheap
+	case s == RoundRobin && turn >= 0:
+		return becauseTurn
+	case s == LeastBusy:
+		return becauseNotBusy
 	}
 	return ""
 }
 
-// explore says which candidate shall go first although it is not the best; 0 for
-// the best. One with an open breaker teaches nothing.
-func (q *question) explore(equals []candidate, scores []float64) int {
+// explore says which contender goes first although it is not the best; 0 for the
+// best. One with an open breaker would teach nothing.
+func (q *question) explore(all []contender) int {
 	chance, share := q.chance(), exploreShare
-	least := 0.0 // the score from which on a candidate is drawn
+	least := 0.0 // the score from which on a contender is drawn
 	if chance >= exploreShare {
 		if chance -= exploreShare; chance >= learnShare {
 			return 0
 		}
 		share, least = learnShare, unknownLast
 	}
-	var drawn []int
-	for i := 1; i < len(equals) && scores[i] < unusableLast; i++ {
-		if b := q.seen(equals[i].target); scores[i] >= least && (b == nil || b.state() != record.Open) {
-			drawn = append(drawn, i)
+	var others []int
+	for i, c := range all {
+		open := c.seen != nil && c.seen.state() == record.Open
+		if i > 0 && c.score >= least && c.score < unusableLast && !open {
+			others = append(others, i)
 		}
 	}
-	if len(drawn) == 0 {
+	if len(others) == 0 {
 		return 0
 	}
-	return drawn[min(int(chance/share*float64(len(drawn))), len(drawn)-1)]
+	return others[min(int(chance/share*float64(len(others))), len(others)-1)]
 }
 
-// byPrice puts the lowest expected price first.
-func (q *question) byPrice(equals []candidate) string {
-	outputs := q.outputs(equals, func(p *pace) (int64, bool) { paid, _, known := p.usualOutput(); return paid, known })
-	scores := make([]float64, len(equals))
-	for i, c := range equals {
-		if c.endpoint.Unusable != "" {
-			scores[i] = unusableLast
-			continue
-		}
-		usage := llm.Usage{Input: q.input(c.target), Output: outputs[i]}
-		if c.target == q.cached.target {
-			usage.CacheRead = min(int64(q.cached.tokens), usage.Input)
-		}
-		scores[i] = unknownLast
-		if price, known := q.price(c.target, usage); known {
-			scores[i] = float64(price)
-		}
-	}
-	byScore(equals, scores)
-	if scores[0] < unknownLast {
-		return becauseCheap
-	}
-	return ""
-}
-
-// byLoad puts the fewest requests under way first.
-func (q *question) byLoad(equals []candidate) string {
-	scores := make([]float64, len(equals))
-	for i, c := range equals {
-		if c.endpoint.Unusable != "" {
-			scores[i] = unusableLast
-		} else if b := q.seen(c.target); b != nil {
-			scores[i] = float64(b.pace.busy()) + b.failures()
-		}
-	}
-	byScore(equals, scores)
-	return becauseNotBusy
-}
-
-// inTurn puts the one whose turn it is first, where a turn is to be taken, and
-// draws the order of the others by weight: who takes over the turns of a target that
-// is down then gets its share of them, too.
-func (q *question) inTurn(equals []candidate, g group, takes bool) (because string) {
-	scores := make([]float64, len(equals))
-	for i, c := range equals {
-		switch {
-		case c.endpoint.Unusable != "":
-			scores[i] = unusableLast
-		case g.weights[i] <= 0:
-			scores[i] = unknownLast
-		default: // of exponential times with these rates the first come as by weight
-			scores[i] = -math.Log(1-q.chance()) / float64(g.weights[i])
-		}
-	}
-	if takes {
-		if first := g.turns.next(g.weights); first >= 0 {
-			scores[first], because = -1, becauseTurn
-		}
-	}
-	byScore(equals, scores)
-	return because
-}
-
-// byScore sorts a few candidates and their scores, the lowest first. Equal ones
-// stay as they are.
-func byScore(equals []candidate, scores []float64) {
-	for i := range scores {
-		for j := i; j > 0 && scores[j] < scores[j-1]; j-- {
-			scores[j], scores[j-1] = scores[j-1], scores[j]
-			equals[j], equals[j-1] = equals[j-1], equals[j]
-		}
-	}
-}
-
-// input gives about how many input tokens the request has for a target.
+// input gives about how many input tokens the request has for a target. Providers
+// count differently, but for the rest of a chain, which is seldom asked, any count
+// that is at hand does: a long prompt takes a while to look through.
 func (q *question) input(target llm.Target) int64 {
 	if q.estimate == nil {
 		return int64(len(q.call.Request.Body)) / bytesPerToken
 	}
-	return q.estimate(target, q.call.Request)
+	for _, known := range q.inputs {
+		if known.provider == target.Provider || q.rest {
+			return known.tokens
+		}
+	}
+	tokens := q.estimate(target, q.call.Request)
+	q.inputs = append(q.inputs, input{target.Provider, tokens})
+	return tokens
 }
 
-// outputs gives how many output tokens each candidate is expected to give:
+// expectOutput says how many output tokens each contender is expected to give:
 // what is usual of it, else of the others, but no more than the request allows.
-func (q *question) outputs(equals []candidate, usual func(*pace) (int64, bool)) []int64 {
+func (q *question) expectOutput(s Strategy, all []contender) {
+	if s != Latency && s != Cost {
+		return
+	}
 	const unknown = -1
-	outputs := make([]int64, len(equals))
 	var sum, known int64
-	for i, c := range equals {
-		outputs[i] = unknown
-		if b := q.seen(c.target); b != nil {
-			if n, ok := usual(&b.pace); ok {
-				outputs[i] = n
-				sum, known = sum+n, known+1
+	for i := range all {
+		c := &all[i]
+		c.output = unknown
+		if c.seen == nil {
+			continue
+		}
+		if paid, shown, ok := c.seen.pace.usualOutput(); ok {
+			c.output = paid
+			if s == Latency {
+				c.output = shown
 			}
+			sum, known = sum+c.output, known+1
 		}
 	}
 	other := int64(typicalOutput)
 	if known > 0 {
 		other = sum / known
 	}
-	for i := range outputs {
-		if outputs[i] == unknown {
-			outputs[i] = other
+	for i := range all {
+		if all[i].output == unknown {
+			all[i].output = other
 		}
 		if most := q.call.Request.MaxTokens; most != nil {
-			outputs[i] = min(outputs[i], max(*most, 0))
+			all[i].output = min(all[i].output, max(*most, 0))
 		}
 	}
-	return outputs
 }
 
-// seen gives the breaker of a target, with what is known of it; nil where there
-// is none: an order makes none.
-func (r *HybridRouter) seen(target llm.Target) *breaker {
-	return (*r.breakers.Load())[target]
+// failures gives how many failures in a row the closed breaker of a target that
+// was seen has counted.
+func (c *contender) failures() float64 {
+	return float64(c.seen.cb.Counts().ConsecutiveFailures)
 }
-
-// failures gives how many failures in a row a closed breaker has seen.
-func (b *breaker) failures() float64 { return float64(b.cb.Counts().ConsecutiveFailures) }

@@ -158,6 +158,54 @@ func TestAFewTokensAreAskedOfTheOneThatBeginsFirst(t *testing.T) {
 	}
 }
 
+func TestReasoningIsNotWaitedForTwice(t *testing.T) {
+	h := newHouse(t)
+	h.chance = never
+	for range 50 { // 3 s in all, and 4 s
+		h.at("openai/gpt-4o").pace.served(2*time.Second, time.Second, llm.Usage{Input: 10, Output: 1100, Reasoning: 1000}, true)
+		h.at("gemini/gemini-2.5-flash").pace.served(3*time.Second, time.Second, llm.Usage{Input: 10, Output: 100}, true)
+	}
+	if got := ordered(t, h, &Call{Request: chat("auto", true), Strategy: Latency}); got[0] != "openai/gpt-4o" {
+		t.Errorf("first %s", got[0])
+	}
+}
+
+func TestALongPromptIsLookedThroughOnceForAProvider(t *testing.T) {
+	looks := map[llm.Provider]int{}
+	h := newHouse(t, two, func(c *Config) {
+		c.Estimate = func(target llm.Target, _ *llm.Request) int64 { looks[target.Provider]++; return 1000 }
+	})
+	for _, c := range []struct {
+		model    string
+		strategy Strategy
+		want     map[llm.Provider]int
+	}{
+		{"support", Cost, map[llm.Provider]int{llm.OpenAI: 1, llm.Claude: 1, llm.Local: 1}},
+		{"openai", Cost, map[llm.Provider]int{llm.OpenAI: 1}}, // the rest of the chain goes by that
+		{"gemini", Cost, map[llm.Provider]int{llm.Claude: 1}}, // nobody to compare it with
+		{"support", Failover, map[llm.Provider]int{}},
+		{"support", LeastBusy, map[llm.Provider]int{}},
+	} {
+		clear(looks)
+		h.plan(&Call{Request: chat(c.model, true), Strategy: c.strategy})
+		if !maps.Equal(looks, c.want) {
+			t.Errorf("%s by %s: looked for %v, want %v", c.model, c.strategy, looks, c.want)
+		}
+	}
+}
+
+func TestANameMeansWhatWasLearntLast(t *testing.T) {
+	h := newHouse(t)
+	call := &Call{Request: chat("gpt-oss:20b", true)}
+	if got := ordered(t, h, call); got[0] != "openai/gpt-oss:20b" {
+		t.Errorf("at first it is %s", got[0])
+	}
+	h.Pinged(llm.Local, "", provider.Status{Models: []string{"gpt-oss:20b"}}, nil)
+	if got := ordered(t, h, call); got[0] != "local/gpt-oss:20b" {
+		t.Errorf("although the local server has it, it is %s", got[0])
+	}
+}
+
 func TestFailuresMakeATargetLookSlower(t *testing.T) {
 	h := newHouse(t)
 	h.chance = never
@@ -296,6 +344,23 @@ func TestTurnsAreSmoothAndExact(t *testing.T) {
 		}
 	}
 	if want := map[string]int{"openai@us/gpt-4o": 3, "openai@eu/gpt-4o": 3, "claude/claude-opus-4-5": 4, "claude/claude-haiku-4-5": 2, "local/llama3": 2}; !maps.Equal(count, want) {
+		t.Errorf("turns %v, want %v", count, want)
+	}
+}
+
+func TestWhoCannotBeUsedHasNoTurn(t *testing.T) {
+	h := newHouse(t, two, func(c *Config) {
+		c.Endpoints[0].Unusable, c.Endpoints[2].Unusable = record.VerdictNoUsableKey, record.VerdictProviderDisabled
+	})
+	count := map[string]int{}
+	for range 30 {
+		p, _ := h.plan(&Call{Request: chat("auto", true), Strategy: RoundRobin})
+		count[names(p)[0]]++
+		if !strings.HasSuffix(p.reason(0), " had its turn") {
+			t.Errorf("it says %q", p.reason(0))
+		}
+	}
+	if want := map[string]int{"claude/claude-sonnet-4-5": 10, "openai@eu/gpt-4o": 10, "local/llama3": 10}; !maps.Equal(count, want) {
 		t.Errorf("turns %v, want %v", count, want)
 	}
 }
