@@ -22,14 +22,19 @@ type Client struct {
 	base      *url.URL
 	ring      *keyRing
 	pool      *pool
+	call      http.RoundTripper // the pool, but in tests
 	hop       string
 	answers   bool // it has /responses
 	chat      wire.Codec
 	responses wire.Codec
 	urls      map[llm.Dialect]*url.URL // of the dialects in which it does not depend on the model
 	login     []string                 // Authorization, where the base URL has a user and no key says more
-	local     localModels              // of an Ollama server
+	values    headerValues
+	local     localModels // of an Ollama server
 }
+
+// headerValues are values that all calls share and none changes.
+type headerValues struct{ agent, json, events, version, hop []string }
 
 // New makes a client with a pool of connections of its own. The error names
 // the fields of cfg that are wrong.
@@ -47,6 +52,11 @@ func New(cfg Config) (*Client, error) {
 		answers:  cfg.Responses && cfg.Provider == llm.OpenAI,
 		urls:     make(map[llm.Dialect]*url.URL),
 	}
+	c.values = headerValues{
+		agent: []string{"breakwater"}, json: []string{"application/json"}, events: []string{"text/event-stream"},
+		version: []string{"2023-06-01"}, hop: []string{cfg.Hop},
+	}
+	c.call = c.pool
 	c.chat, _ = wire.CodecFor(DialectOf(cfg.Provider))
 	c.responses, _ = wire.CodecFor(llm.OpenAIResponses)
 	for _, d := range []llm.Dialect{llm.OpenAIChat, llm.OpenAIResponses, llm.AnthropicMessages, llm.OllamaChat} {
@@ -138,7 +148,7 @@ func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.
 		return nil, err
 	}
 	if streams && c.provider != llm.Local {
-		r.Header["Accept"] = []string{"text/event-stream"}
+		r.Header["Accept"] = c.values.events
 	}
 	if req.Dialect == codec.Dialect {
 		passHeaders(r.Header, req.Header)
@@ -222,9 +232,9 @@ func (c *Client) request(ctx context.Context, k *key, method string, u *url.URL,
 	if err := c.head(r.Header, k, via); err != nil {
 		return nil, err
 	}
-	r.Header["Accept"] = []string{"application/json"}
+	r.Header["Accept"] = c.values.json
 	if len(body) > 0 {
-		r.Header["Content-Type"] = []string{"application/json"}
+		r.Header["Content-Type"] = c.values.json
 	}
 	return r, nil
 }
@@ -232,13 +242,14 @@ func (c *Client) request(ctx context.Context, k *key, method string, u *url.URL,
 // head sets what every call carries: the hops and the key, where each provider
 // wants it. It fails without the key that a provider needs.
 func (c *Client) head(h http.Header, k *key, via []string) error {
-	h["User-Agent"] = []string{"breakwater"}
-	hops := via
-	if c.hop != "" {
-		hops = append(hops[:len(hops):len(hops)], c.hop)
-	}
-	if len(hops) > 0 {
-		h.Set(HopHeader, strings.Join(hops, ","))
+	h["User-Agent"] = c.values.agent
+	switch {
+	case len(via) == 0 && c.hop != "":
+		h[HopHeader] = c.values.hop
+	case len(via) > 0 && c.hop != "":
+		h[HopHeader] = []string{strings.Join(via, ",") + "," + c.hop}
+	case len(via) > 0:
+		h[HopHeader] = []string{strings.Join(via, ",")}
 	}
 	if c.login != nil {
 		h["Authorization"] = c.login
@@ -249,7 +260,7 @@ func (c *Client) head(h http.Header, k *key, via []string) error {
 	case k.bare:
 	case c.provider == llm.Claude: // https://platform.claude.com/docs/en/api/overview (2026-11)
 		h["X-Api-Key"] = k.auth
-		h["Anthropic-Version"] = []string{"2023-06-01"}
+		h["Anthropic-Version"] = c.values.version
 	case c.provider == llm.Gemini: // https://ai.google.dev/api (2026-11); a key in the query would end up in logs
 		h["X-Goog-Api-Key"] = k.auth
 	default:
@@ -261,7 +272,7 @@ func (c *Client) head(h http.Header, k *key, via []string) error {
 // do makes the call. Anything but success is an error, and its body is closed.
 // leave, if any, learns from what the answer tells of limits.
 func (c *Client) do(r *http.Request, leave *Leave) (*http.Response, error) {
-	resp, err := c.pool.RoundTrip(r)
+	resp, err := c.call.RoundTrip(r)
 	if err != nil {
 		return nil, c.broken(r.Context(), err)
 	}

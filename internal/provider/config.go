@@ -110,7 +110,8 @@ type Config struct {
 	Limit *traffic.Limiter
 	// ModelLimits bound single models.
 	ModelLimits map[string]traffic.Limits
-	// OnKey hears of every change of a key. It must not block.
+	// OnKey hears of every change of a key, in order. It must not block. Who hears
+	// it fills in what the client does not know: ID, Endpoint and Request.
 	OnKey func(record.KeyChange)
 	Pool  Pool
 	// ConnectTimeout is DefaultConnectTimeout where it is 0.

@@ -182,12 +182,11 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 // asking before its generation retires is seen by whoever retires it, and no
 // other begins there.
 func (p *pool) ask() *generation {
+	if g := p.now.Load(); time.Since(g.born) >= p.LifeTime {
+		p.renew(g)
+	}
 	for {
 		g := p.now.Load()
-		if time.Since(g.born) >= p.LifeTime {
-			p.renew(g)
-			continue
-		}
 		g.asking.Add(1)
 		if !g.retired.Load() {
 			return g

@@ -95,12 +95,11 @@ const (
 
 // Admit asks for leave to send one request. One of the results is nil.
 func (c *Client) Admit(ask Ask) (*Leave, *Busy) {
-	now := time.Now()
 	var tokens int64
-	if ask.Tokens != nil && c.ring.countsTokens(ask.Model, now) {
+	if ask.Tokens != nil && c.ring.countsTokens(ask.Model) {
 		tokens = ask.Tokens()
 	}
-	return c.ring.admit(now, ask, tokens)
+	return c.ring.admit(time.Now(), ask, tokens)
 }
 
 // room is what one request takes a place in, the widest first; nil where there
@@ -119,14 +118,9 @@ const (
 // take takes a place in all limits or in none, and says which one is full.
 func (m *room) take(now time.Time, tokens int64) (wait time.Duration, full int) {
 	for i, l := range m {
-		if l == nil {
-			continue
-		}
 		if wait, ok := l.Take(now, tokens); !ok {
 			for _, l := range m[:i] {
-				if l != nil {
-					l.Undo(now, tokens)
-				}
+				l.Undo(now, tokens)
 			}
 			return wait, i
 		}
@@ -136,9 +130,7 @@ func (m *room) take(now time.Time, tokens int64) (wait time.Duration, full int) 
 
 func (m *room) done(now time.Time, taken, used int64) {
 	for _, l := range m {
-		if l != nil {
-			l.Done(now, taken, used)
-		}
+		l.Done(now, taken, used)
 	}
 }
 
@@ -157,17 +149,14 @@ func (r *keyRing) admit(now time.Time, ask Ask, tokens int64) (*Leave, *Busy) {
 			return nil, out.busy(now)
 		}
 	}
-	busy := &Busy{Detail: keysLimited}
-	for k, wished := r.wished(keys, ask.Key), true; ; wished = false {
-		if k == nil || !wished {
-			k, wished = r.next(keys, now), false
-		}
-		if k == nil {
-			busy.Wait = sooner(busy.Wait, out.wait(now))
-			return nil, busy
-		}
+	var soonest time.Duration
+	k, wished := r.wished(keys, ask.Key), true
+	if k == nil {
+		k, wished = r.next(keys, now), false
+	}
+	for ; k != nil; k, wished = r.next(keys, now), false {
 		m := k.modelOf(ask.Model, r.turn)
-		taken := room{r.limit, r.models[ask.Model].limiter, k.limiter, m.learned}
+		taken := room{r.limit, r.models[ask.Model], k.limiter, m.learned}
 		wait, full := taken.take(now, tokens)
 		switch full {
 		case roomy:
@@ -185,8 +174,9 @@ func (r *keyRing) admit(now time.Time, ask Ask, tokens int64) (*Leave, *Busy) {
 			return nil, &Busy{Wait: wait, Detail: modelLimited}
 		}
 		k.fits = 0
-		busy.Wait = sooner(busy.Wait, wait)
+		soonest = sooner(soonest, wait)
 	}
+	return nil, &Busy{Wait: sooner(soonest, out.wait(now)), Detail: keysLimited}
 }
 
 // sooner gives the shorter of two waits, of which 0 is one that nobody knows.

@@ -15,9 +15,9 @@ import (
 // newKeyRing makes the ring of a client's keys. An upstream that needs no key
 // is asked with one that is none, so that it too can cool down.
 func newKeyRing(cfg Config) *keyRing {
-	r := &keyRing{provider: cfg.Provider, order: cfg.KeyOrder, limit: cfg.Limit, onKey: cfg.OnKey, models: make(map[string]modelLimit, len(cfg.ModelLimits))}
+	r := &keyRing{provider: cfg.Provider, order: cfg.KeyOrder, limit: cfg.Limit, onKey: cfg.OnKey, models: make(map[string]*traffic.Limiter, len(cfg.ModelLimits))}
 	for model, limits := range cfg.ModelLimits {
-		r.models[model] = modelLimit{traffic.NewLimiter(limits), limits.Tokens > 0}
+		r.models[model] = traffic.NewLimiter(limits)
 	}
 	r.set(cfg.Keys, 0, time.Now())
 	return r
@@ -61,24 +61,21 @@ func (c *Client) SetKeys(keys []Key, overlap time.Duration) error {
 func (r *keyRing) set(keys []Key, overlap time.Duration, now time.Time) {
 	before := slices.Concat(r.keys, r.spares)
 	r.keys, r.spares = nil, nil
-	limited := r.limit != nil && r.limit.Use(now).Tokens > 0
 	for _, conf := range keys {
 		k := newKey(r.provider, conf.Secret)
 		if i := slices.IndexFunc(before, func(k *key) bool { return k.secret == conf.Secret && !k.bare }); i >= 0 {
 			k = before[i]
 			before = slices.Delete(before, i, i+1)
 			if !k.spareUntil.IsZero() { // what became of the spare was told to nobody
-				k.standing, k.models = standing{worked: k.worked}, make(map[string]*keyModel)
+				k.standing, k.models = standing{worked: r.turn + 1}, make(map[string]*keyModel)
 			}
 		}
 		if k.limiter == nil || k.limits != conf.Limits {
 			k.limits, k.limiter = conf.Limits, traffic.NewLimiter(conf.Limits)
 		}
 		k.name, k.weight, k.spareUntil = conf.Name, max(conf.Weight, 1), time.Time{}
-		limited = limited || conf.Limits.Tokens > 0
 		r.keys = append(r.keys, k)
 	}
-	r.limited.Store(limited)
 	for _, k := range before {
 		if k.bare {
 			continue
@@ -98,6 +95,9 @@ func (r *keyRing) set(keys []Key, overlap time.Duration, now time.Time) {
 	if len(keys) == 0 && r.provider == llm.Local {
 		k := newKey(r.provider, "")
 		k.bare, k.weight = true, 1
+		if len(before) > 0 && before[0].bare {
+			k = before[0]
+		}
 		r.keys = []*key{k}
 	}
 	secrets := slices.Clone(r.former)
@@ -179,6 +179,7 @@ func (r *keyRing) takes(k *key) {
 	defer r.unlock()
 	if k.state == record.KeyRevoked {
 		r.change(k, "", &k.standing, record.KeyUsable, time.Time{}, "the provider takes it again", time.Now())
+		k.worked = r.turn + 1 // what is under way was refused before
 	}
 }
 
@@ -228,9 +229,6 @@ func (c *Client) ModelUses() map[string]traffic.Use {
 	all := make(map[string]traffic.Use)
 	for _, k := range r.keys {
 		for name, m := range k.models {
-			if m.learned == nil {
-				continue
-			}
 			u := m.learned.Use(now)
 			if u.Allowed == 0 {
 				continue
@@ -243,8 +241,8 @@ func (c *Client) ModelUses() map[string]traffic.Use {
 			all[name] = sum
 		}
 	}
-	for name, m := range r.models {
-		u := m.limiter.Use(now)
+	for name, limiter := range r.models {
+		u := limiter.Use(now)
 		if learned := all[name]; learned.Allowed > 0 && (u.Allowed == 0 || learned.Allowed < u.Allowed) {
 			u.Allowed, u.RequestsLeft, u.TokensLeft = learned.Allowed, learned.RequestsLeft, learned.TokensLeft
 		}

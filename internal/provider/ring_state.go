@@ -3,7 +3,6 @@ package provider
 import (
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +31,6 @@ const (
 	MaxModelsPerKey = 256
 	// maxFormer bounds the secrets that are gone but still kept out of texts.
 	maxFormer = 32
-	// tightFor is how long estimates count after a provider told of few tokens left.
-	tightFor = time.Minute
 )
 
 // keyRing gives out the keys of a client. Its lock is held for some comparisons
@@ -42,11 +39,9 @@ type keyRing struct {
 	provider llm.Provider
 	order    KeyOrder
 	limit    *traffic.Limiter
-	models   map[string]modelLimit
+	models   map[string]*traffic.Limiter
 	onKey    func(record.KeyChange)
 
-	limited atomic.Bool              // some key or the provider has a limit on tokens
-	tight   atomic.Int64             // until when a provider's own limit on tokens is near; Unix nanoseconds
 	secrets atomic.Pointer[[]string] // of all keys, former ones too
 
 	mu      sync.Mutex
@@ -56,11 +51,6 @@ type keyRing struct {
 	former  []string
 	changes []record.KeyChange // not told yet
 	telling bool
-}
-
-type modelLimit struct {
-	limiter *traffic.Limiter
-	tokens  bool // a limit on tokens is among them
 }
 
 // key is one secret. Another secret under the same name is another key, so that
@@ -203,59 +193,70 @@ func (r *keyRing) expire(k *key, m *keyModel, now time.Time) {
 	}
 }
 
-// learn takes from a leave's end what it says of the key.
+// learn takes from a leave's end what it says of the key. A rate limit is one of
+// the model with the key: that is how providers count.
 func (r *keyRing) learn(l *Leave, now time.Time, f *llm.Failure) {
 	k, m := l.key, l.model
 	if f == nil {
 		if m.turn < l.turn {
 			m.strikes = 0
 		}
-		r.worked(k, "", &k.standing, l.turn, now)
-		r.worked(k, m.name, &m.standing, l.turn, now)
+		r.succeeded(k, "", &k.standing, l.turn, now)
+		r.succeeded(k, m.name, &m.standing, l.turn, now)
 		return
 	}
 	s, model := &k.standing, ""
 	if f.Class == llm.RateLimit || f.OfModel {
 		s, model = &m.standing, m.name
 	}
-	var to record.KeyState
-	until := time.Time{}
-	switch {
-	case f.TooLarge: // says nothing of other requests
-		return
-	case f.Class == llm.RateLimit:
-		to, until = record.KeyCooling, now.Add(f.RetryAfter)
-	case f.Class == llm.Quota:
-		to, until = record.KeyExhausted, renewal(f, now)
-	case f.Class == llm.Auth:
-		to = record.KeyRevoked
-		if f.OfModel {
-			until = now.Add(AccessCheck)
-		}
-	default:
-		return
-	}
+	to, until := meaning(f, now)
 	// What a request says is old where a later one has succeeded since. One that
 	// was under way when the key was taken out may only say something worse.
 	since := l.turn > s.turn
-	if l.turn < s.worked || !since && severity(to) < severity(s.state) {
+	if to == record.KeyUsable || l.turn < s.worked || !since && severity(to) < severity(s.state) {
 		return
 	}
-	if to == record.KeyCooling && since {
-		m.learned.Refused(now, f.RetryAfter)
-		if f.RetryAfter == 0 {
-			until = now.Add(min(FirstCooling<<min(m.strikes, 8), LongestCooling))
+	if to == record.KeyCooling {
+		switch {
+		case since:
+			until = m.refused(f, now)
+		case f.RetryAfter == 0 || !until.After(s.until): // one of many that were refused together
+			return
 		}
-		m.strikes++
-	} else if to == record.KeyCooling && !until.After(s.until) || !since && to == record.KeyCooling && f.RetryAfter == 0 {
-		return
 	}
 	r.change(k, model, s, to, until, f.Error(), now)
 }
 
-// worked takes note of a success, which ends what was the matter before the
+// meaning is what a failure says of the key: how it stands now, and until when.
+func meaning(f *llm.Failure, now time.Time) (record.KeyState, time.Time) {
+	switch {
+	case f.TooLarge: // says nothing of other requests
+	case f.Class == llm.RateLimit:
+		return record.KeyCooling, now.Add(f.RetryAfter)
+	case f.Class == llm.Quota:
+		return record.KeyExhausted, renewal(f, now)
+	case f.Class == llm.Auth && f.OfModel:
+		return record.KeyRevoked, now.Add(AccessCheck)
+	case f.Class == llm.Auth:
+		return record.KeyRevoked, time.Time{}
+	}
+	return record.KeyUsable, time.Time{}
+}
+
+// refused takes note of a 429, and says until when the model cools down.
+func (m *keyModel) refused(f *llm.Failure, now time.Time) time.Time {
+	m.learned.Refused(now, f.RetryAfter)
+	wait := f.RetryAfter
+	if wait == 0 {
+		wait = min(FirstCooling<<min(m.strikes, 8), LongestCooling)
+	}
+	m.strikes++
+	return now.Add(wait)
+}
+
+// succeeded takes note of a success, which ends what was the matter before the
 // request began.
-func (r *keyRing) worked(k *key, model string, s *standing, turn uint64, now time.Time) {
+func (r *keyRing) succeeded(k *key, model string, s *standing, turn uint64, now time.Time) {
 	s.worked = max(s.worked, turn)
 	if s.out() && s.turn < turn {
 		r.change(k, model, s, record.KeyUsable, time.Time{}, "a request succeeded", now)
@@ -333,28 +334,22 @@ func (r *keyRing) unlock() {
 	r.mu.Unlock()
 }
 
-// countsTokens says whether a request's tokens matter to some limit: one that is
-// configured, or a provider's own that is near.
-func (r *keyRing) countsTokens(model string, now time.Time) bool {
-	return r.limited.Load() || r.models[model].tokens || now.UnixNano() < r.tight.Load()
+// countsTokens says whether a request's tokens matter to some limit.
+func (r *keyRing) countsTokens(model string) bool {
+	if r.limit.CountsTokens() || r.models[model].CountsTokens() {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.keys, func(k *key) bool {
+		m := k.models[model]
+		return k.limiter.CountsTokens() || m != nil && m.learned.CountsTokens()
+	})
 }
 
 // told takes over what an answer's headers tell of the provider's own limits.
 func (l *Leave) told(h http.Header) {
-	if l == nil || l.model == nil {
-		return
-	}
-	now := time.Now()
-	l.model.learned.Told(now, h)
-	for _, name := range []struct{ limit, left string }{
-		{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens"},
-		{"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining"},
-		{"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining"},
-	} {
-		limit, err := strconv.ParseInt(h.Get(name.limit), 10, 64)
-		left, errLeft := strconv.ParseInt(h.Get(name.left), 10, 64)
-		if err == nil && errLeft == nil && left < limit/4 {
-			l.ring.tight.Store(now.Add(tightFor).UnixNano())
-		}
+	if l != nil && l.model != nil {
+		l.model.learned.Told(time.Now(), h)
 	}
 }

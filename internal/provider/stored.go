@@ -28,7 +28,7 @@ func (c *Client) Stored(ctx context.Context, method, path string, query url.Valu
 		r.Header.Set("Accept", "text/event-stream")
 	}
 	passHeaders(r.Header, header)
-	resp, err := c.pool.RoundTrip(r)
+	resp, err := c.call.RoundTrip(r)
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -17,8 +18,16 @@ type bucket struct {
 	part   int64 // n-ths of a nanosecond that it is full later than that
 }
 
-// set changes the rate and the size. The instant when it is full stays.
+// longAgo is an instant before all others, and far enough from the smallest
+// number to count back from.
+const longAgo = math.MinInt64 / 2
+
+// set changes the rate and the size. The instant when it is full stays; a new one
+// has always been.
 func (b *bucket) set(n int64, per time.Duration, burst int64) {
+	if b.n == 0 {
+		b.full = longAgo
+	}
 	if b.part > 0 {
 		b.full, b.part = b.full+1, 0
 	}

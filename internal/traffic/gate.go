@@ -16,13 +16,9 @@ const (
 	NormalUntil = 0.95 // the rest is kept for those who wait in front of a screen
 )
 
-// Bounds of what a caller is told to wait where the gate is full. Less than a
-// second cannot be said in Retry-After, and after half a minute an overload is
-// over or is better asked about anew.
-const (
-	minGateRetry = time.Second
-	maxGateRetry = 30 * time.Second
-)
+// maxGateRetry is the longest that a caller is told to wait where the gate is
+// full: after half a minute an overload is over, or is better asked about anew.
+const maxGateRetry = 30 * time.Second
 
 // GateLimits bound what is under way in the whole of Breakwater. What is 0 is not
 // bounded.
@@ -106,10 +102,10 @@ func (g *Gate) retry(until float64, bytes int64) time.Duration {
 		over = max(over, float64(g.bytes.Load()+bytes)/float64(g.limits.Bytes)-1)
 	}
 	if over <= 0 || load <= 0 {
-		return minGateRetry
+		return minRetry
 	}
 	d := time.Duration(min(over/load, 1) * float64(g.stay.Load()))
-	return max(clampRetry(d, maxGateRetry), minGateRetry)
+	return clampRetry(d, maxGateRetry)
 }
 
 // Spare says whether there is room for work that is not a request of somebody's:

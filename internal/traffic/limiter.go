@@ -49,7 +49,7 @@ type Limiter struct {
 
 // NewLimiter makes a limiter; one without limits still learns.
 func NewLimiter(limits Limits) *Limiter {
-	l := &Limiter{limits: limits, start: time.Now()}
+	l := &Limiter{limits: limits, start: time.Now(), blocked: longAgo}
 	if n := limits.Requests; n > 0 {
 		l.requests.set(n, time.Minute, burst(limits.Burst, n))
 	}

@@ -34,8 +34,8 @@ type FullError struct {
 func (e *FullError) Error() string { return fmt.Sprintf("%s; try again in %s", e.Reason, e.RetryAfter) }
 
 // Queue holds requests that found every way limited. It has no goroutine: the
-// requests hand on the turn to try, from one to the next. A nil Queue is empty,
-// and holds nobody.
+// requests hand on the turn to try, from one to the next. A nil Queue is empty
+// and holds nobody, as does one of no size.
 type Queue struct {
 	limits QueueLimits
 	size   atomic.Int64 // requests that wait
@@ -46,10 +46,18 @@ type Queue struct {
 	callers map[string]*turn // of the callers that wait
 	clock   int64            // numbers arrivals and turns
 	turn    *waiter          // who may try now; nil for nobody
-	woken   int64            // how often everybody was woken
+	woken   int64            // how often all lines were set free to try
+	begun   int              // how often that was while somebody tried, in this round
+	again   bool             // there was a Wake since, so that another round is due
 	timer   *time.Timer      // for the earliest wait told; nil before the first
 	drain   drain
 }
+
+// maxBegun is how often a Wake has a round over all lines begin anew. Beginning
+// anew gives what came free to the most urgent. Where requests end faster than a
+// round takes, the last lines would never be reached, so the next round waits for
+// this one then.
+const maxBegun = 8
 
 // NewQueue makes a queue.
 func NewQueue(limits QueueLimits) *Queue {
@@ -68,7 +76,7 @@ func NewQueue(limits QueueLimits) *Queue {
 // one line: while its head cannot go, nobody in it does, so that a small request
 // does not take again and again what a large one waits for. Other lines go on.
 func (q *Queue) Wait(ctx context.Context, t Ticket, try func(now time.Time) (wait time.Duration, settled bool)) error {
-	if q == nil {
+	if q == nil || q.limits.Size <= 0 {
 		return &FullError{Reason: "requests do not wait here", RetryAfter: minRetry}
 	}
 	w, err := q.enter(ctx, t)
@@ -121,11 +129,23 @@ func (q *Queue) Wake() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.turn != nil && q.begun == maxBegun {
+		q.again = true
+		return
+	}
+	if q.turn != nil {
+		q.begun++
+	}
+	q.free()
+	q.next()
+}
+
+// free lets the heads of all lines try.
+func (q *Queue) free() {
 	q.woken++
 	for _, l := range q.lines {
 		l.stuck = nil
 	}
-	q.next()
 }
 
 // Waiting gives how many wait, by priority.
@@ -186,13 +206,13 @@ func (q *Queue) makeRoom(w *waiter, now time.Time) *FullError {
 	if n < q.limits.Size {
 		return nil
 	}
-	full := &FullError{Reason: fmt.Sprintf("%d requests are waiting", n), RetryAfter: q.retry(now, n)}
+	retry := q.retry(now, n)
 	last := q.last(now)
 	if last == nil || q.class(last, now) >= w.lane.priority {
-		return full
+		return &FullError{Reason: fmt.Sprintf("%d requests are waiting", n), RetryAfter: retry}
 	}
 	q.remove(last)
-	last.called <- full
+	last.called <- &FullError{Reason: fmt.Sprintf("%d requests are waiting, and a more urgent one took its place", n), RetryAfter: retry}
 	return nil
 }
 
@@ -203,8 +223,24 @@ func (q *Queue) next() {
 		return
 	}
 	now := time.Now()
-	var first *waiter
-	var due time.Time
+	first, due := q.first(now)
+	if first == nil && q.again {
+		q.begun, q.again = 0, false
+		q.free()
+		first, _ = q.first(now)
+	}
+	if first == nil {
+		q.begun = 0
+		q.wakeAt(due, now)
+		return
+	}
+	q.turn = first
+	first.called <- nil
+}
+
+// first gives who goes first of all lines that are not stuck, and when the
+// earliest of the others is worth trying again.
+func (q *Queue) first(now time.Time) (first *waiter, due time.Time) {
 	for _, l := range q.lines {
 		switch {
 		case l.stuck == nil:
@@ -215,12 +251,7 @@ func (q *Queue) next() {
 			due = l.due
 		}
 	}
-	if first != nil {
-		q.turn = first
-		first.called <- nil
-		return
-	}
-	q.wakeAt(due, now)
+	return first, due
 }
 
 // wakeAt sets the timer; never for the zero time.
@@ -245,12 +276,13 @@ func (q *Queue) wakes() int64 {
 }
 
 // pass hands on the turn of one who could not go. Its line is stuck until the
-// wait has passed, unless there was a Wake that its try may not have seen.
+// wait has passed, unless there was a Wake that its try may not have seen, or
+// somebody came to stand before it meanwhile.
 func (q *Queue) pass(w *waiter, now time.Time, wait time.Duration, woken int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.turn = nil
-	if q.woken == woken {
+	if q.woken == woken && q.head(w.line, now) == w {
 		w.line.stuck, w.line.due = w, time.Time{}
 		if wait > 0 {
 			w.line.due = now.Add(wait)

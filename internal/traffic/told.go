@@ -143,13 +143,13 @@ func (l *Limiter) mirror(now time.Time, h http.Header, a allowance, b *bucket) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.instant(now)
+	t, tokens := l.instant(now), b == &l.told.tokens
 	under := l.under.Load()
-	if b == &l.told.tokens {
+	if tokens {
 		under = l.pending.Load()
 	}
 	window := fills(reset, a)
-	if window < EvenFill {
+	if window < EvenFill || tokens && window > MaxBlock { // a request of many tokens must not wait for a day
 		if a.left == 0 || a.left < under {
 			l.block(t, reset)
 			l.bounded.Store(true)
@@ -159,12 +159,12 @@ func (l *Limiter) mirror(now time.Time, h http.Header, a allowance, b *bucket) {
 	fresh := b.n == 0
 	b.set(a.limit, window, a.limit)
 	b.full = max(b.full, t+int64(reset))
-	if fresh && b == &l.told.requests {
+	if fresh && !tokens {
 		ns, _ := b.span(under)
 		b.full = max(b.full, t+ns)
 	}
 	b.bound(t)
-	l.counts.Store(l.counts.Load() || b == &l.told.tokens)
+	l.counts.Store(l.counts.Load() || tokens)
 	l.bounded.Store(true)
 }
 

@@ -86,12 +86,14 @@ func tooLong(message string) bool {
 }
 
 // refusal fills in whether a key that is refused is bad as a whole. A 401 says
-// so; a 403 only where it says it, since most are of one model, or of a place or
-// a firewall on the way, for which another key would do no better.
+// so; a 403 and the like only where words or code do, since most are of one
+// model, or of a place or a firewall on the way, for which another key would do
+// no better.
 func refusal(f *llm.Failure, message string) {
 	bad := says(message, "invalid api key", "api key is invalid", "incorrect api key", "api key not valid", "key has been disabled", "key is disabled",
-		"revoked", "expired", "leaked", "suspended", "deactivated", "has been disabled", "denied access")
-	f.OfModel = f.Class == llm.Auth && f.Status == http.StatusForbidden && !bad
+		"revoked", "expired", "leaked", "suspended", "deactivated", "has been disabled", "denied access") ||
+		f.Code == "invalid_api_key" || f.Code == "account_deactivated" || f.Code == "authentication_error"
+	f.OfModel = f.Class == llm.Auth && f.Status != http.StatusUnauthorized && !bad
 }
 
 // openAIFailure reads {"error": {"message", "type", "param", "code"}}, see
@@ -146,7 +148,7 @@ func openAIClass(status int, code, message string) *llm.Failure {
 	}
 	f := newFailure(class, status, code, message)
 	f.TooLarge = tooLarge
-	refusal(f, m+code)
+	refusal(f, m)
 	if class == llm.Auth && says(m, "missing scopes", "insufficient permissions") { // a 401, of one endpoint
 		f.OfModel = true
 	}
