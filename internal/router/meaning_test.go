@@ -161,7 +161,7 @@ func TestNoLastResortWhereSomebodyWasAskedOrIsMerelyLimited(t *testing.T) {
 		calls := h.gemini.count()
 		_, err := h.ask(t.Context(), chat("auto", true))
 		var e *Error
-		if !errors.As(err, &e) || e.Code != "rate_limited" || h.gemini.count() != calls {
+		if !errors.As(err, &e) || e.Code != "all_providers_rate_limited" || h.gemini.count() != calls {
 			t.Errorf("beside one that is limited: %v, %d calls", err, h.gemini.count()-calls)
 		}
 		leave.Done(llm.Usage{}, nil)

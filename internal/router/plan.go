@@ -165,7 +165,7 @@ func (w *walk) exhausted(full *traffic.FullError) *Error {
 	case w.busy && full != nil:
 		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "queue_full", max(full.RetryAfter, time.Second)
 	case w.busy:
-		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "rate_limited", max(w.wait, time.Second)
+		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "all_providers_rate_limited", max(w.wait, time.Second)
 	case p.lacks(w.call.Request) != "":
 		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
 		e.Param = p.lacks(w.call.Request)

@@ -257,7 +257,7 @@ func TestWhoWaitsGoesOnAsSoonAsAProbeSucceeds(t *testing.T) {
 }
 
 func TestAFullQueueAndNoQueueSayWhenToComeBack(t *testing.T) {
-	for code, q := range map[string]*traffic.Queue{"rate_limited": nil, "queue_full": newQueue()} {
+	for code, q := range map[string]*traffic.Queue{"all_providers_rate_limited": nil, "queue_full": newQueue()} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, onlyGemini(q))
 			h.gemini.withKeys(t, limited(1))
