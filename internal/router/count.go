@@ -62,9 +62,7 @@ func (r *HybridRouter) countAt(ctx context.Context, c candidate, req *llm.Reques
 
 // isClosed says whether a target's breaker is closed, without making one.
 func (r *HybridRouter) isClosed(target llm.Target) bool {
-	r.mu.Lock()
-	b := r.breakers[target]
-	r.mu.Unlock()
+	b := r.seen(target)
 	return b == nil || b.state() == record.Closed
 }
 

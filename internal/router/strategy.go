@@ -220,10 +220,8 @@ func (q *question) order(s Strategy, equals []candidate, g group, pinned bool) s
 // contenders looks up what is known of some candidates.
 func (q *question) contenders(equals []candidate, g group) []contender {
 	all := make([]contender, len(equals))
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for i, c := range equals {
-		all[i] = contender{candidate: c, weight: g.weights[i], seen: q.breakers[c.target]} // an order makes no breakers
+		all[i] = contender{candidate: c, weight: g.weights[i], seen: q.seen(c.target)} // an order makes no breakers
 	}
 	return all
 }

@@ -215,7 +215,7 @@ func TestFailuresMakeATargetLookSlower(t *testing.T) {
 	if got := ordered(t, h, call); got[0] != "gemini/gemini-2.5-flash" {
 		t.Fatalf("first %s", got[0])
 	}
-	permit, _ := h.at("gemini/gemini-2.5-flash").allow()
+	permit, _ := h.at("gemini/gemini-2.5-flash").allow(time.Minute)
 	permit.fail(serverDown(), 1)
 	if got := ordered(t, h, call); got[0] != "openai/gpt-4o" {
 		t.Errorf("after a failure of gemini, first %s", got[0])
@@ -254,7 +254,7 @@ func TestNobodyWithAnOpenBreakerIsExplored(t *testing.T) {
 	h.quick("gemini/gemini-2.5-flash", time.Second)
 	for range 3 {
 		for _, target := range []string{"claude/claude-sonnet-4-5", "local/llama3"} {
-			permit, _ := h.at(target).allow()
+			permit, _ := h.at(target).allow(time.Minute)
 			permit.fail(serverDown(), 1)
 		}
 	}
@@ -311,7 +311,7 @@ func TestTheLeastBusyGoesFirst(t *testing.T) {
 	if got := p.reason(0); got != "Claude was the least busy" {
 		t.Errorf("it says %q", got)
 	}
-	permit, _ := h.at("claude/claude-sonnet-4-5").allow()
+	permit, _ := h.at("claude/claude-sonnet-4-5").allow(time.Minute)
 	permit.fail(serverDown(), 1)
 	if got := ordered(t, h, call); got[0] != "openai/gpt-4o" {
 		t.Errorf("claude, which fails at once, looks idle: first %s", got[0])
