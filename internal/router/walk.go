@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"breakwater/internal/llm"
@@ -345,15 +344,7 @@ func (w *walk) reason(g grant) string {
 		why = title + " has an open breaker, and nobody else could answer"
 	}
 	if w.trace.Queued >= time.Millisecond {
-		return fmt.Sprintf("waited %s for its turn, %s", seconds(w.trace.Queued), why)
+		return "waited for its turn, " + why // for how long is in Queued: the store keeps equal reasons once
 	}
 	return why
-}
-
-// seconds gives a wait as people say it.
-func seconds(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -181,7 +181,7 @@ func TestWhenAllAreLimitedTheRequestWaitsForItsTurn(t *testing.T) {
 		text, err := h.ask(t.Context(), chat("gemini", true))
 		mustSay(t, text, err, "hello from gemini")
 		trace := h.log.last(t)
-		if trace.Queued != 1200*time.Millisecond || trace.Reason != "waited 1.2 s for its turn, Gemini was the first choice" {
+		if trace.Queued != 1200*time.Millisecond || trace.Reason != "waited for its turn, Gemini was the first choice" {
 			t.Errorf("queued %v: %q", trace.Queued, trace.Reason)
 		}
 	})
