@@ -18,11 +18,15 @@ const (
 	// seconds is noticed by the provider before it is far too high.
 	LearnInterval = 10 * time.Second
 
-	// MinLearned is the lowest rate that is learned, in requests a minute. A key
-	// that others use too can be refused on its first request of the day; the wait
-	// that the provider tells keeps it quiet then, and less than one request in ten
-	// seconds would only keep it from noticing that the trouble is over.
+	// MinLearned is the lowest rate that is learned, in requests a minute: less
+	// than one in ten seconds would only keep a limiter from noticing that the
+	// trouble is over.
 	MinLearned = 6
+
+	// MinEvidence is how many requests of the last minute a rate is learned from.
+	// A refusal after fewer says that something else was wrong, such as others who
+	// use the key too; the wait that came with it is heeded, and no rate is guessed.
+	MinEvidence = 20
 )
 
 // learned is a rate that a provider showed by refusing, in thousandths of a
@@ -36,10 +40,10 @@ type learned struct {
 }
 
 // Refused tells of a 429: the rate was too high. What is allowed shrinks to 7/10
-// of what was sent in the last minute, and grows again by 1/60 of that in every
-// ten seconds in which something went and nothing was refused: it is back where it
-// was refused after three minutes, and is forgotten at twice that, or after an
-// hour. Nothing goes before wait has passed, an hour at most; 0 where the provider
+// of the rate of the last minute, if there were MinEvidence requests in it, and
+// grows again by 1/60 of that in every ten seconds in which something went and
+// nothing was refused: it is back where it was refused after three minutes, and is
+// forgotten at twice that, or after an hour. Nothing goes before wait has passed, an hour at most; 0 where the provider
 // did not say. Refusals of requests that went before the last one was known do
 // not count again.
 func (l *Limiter) Refused(now time.Time, wait time.Duration) {
@@ -51,8 +55,7 @@ func (l *Limiter) Refused(now time.Time, wait time.Duration) {
 	t := l.instant(now)
 	l.block(t, wait)
 	l.learned.stepped = t
-	if t >= l.learned.settled {
-		rate := l.recent.minute(t)
+	if rate, seen := l.recent.rate(t); seen >= MinEvidence && t >= l.learned.settled {
 		if l.limits.Requests > 0 {
 			rate = min(rate, l.limits.Requests)
 		}
@@ -113,13 +116,17 @@ func (r *recent) add(t, n int64) {
 	s.n.Add(n)
 }
 
-// minute gives how many there were in the last minute.
-func (r *recent) minute(t int64) (n int64) {
+// rate gives the rate of the last minute's requests, in requests a minute, and how
+// many there were. Where they began later, it is that of the time since.
+func (r *recent) rate(t int64) (rate, seen int64) {
 	slot := t / slotTime
+	first := slot
 	for i := range r {
-		if r[i].slot.Load() > slot-int64(len(r)) {
-			n += r[i].n.Load()
+		if at, n := r[i].slot.Load(), r[i].n.Load(); at > slot-int64(len(r)) && n > 0 {
+			seen += n
+			first = min(first, at)
 		}
 	}
-	return max(n, 0)
+	since := max(t-first*slotTime, slotTime)
+	return seen * int64(time.Minute) / min(since, int64(time.Minute)), seen
 }

@@ -302,8 +302,27 @@ func TestUseTellsHowALimiterStands(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	l.Refused(now, time.Minute)
-	if got := l.Use(now); got.RequestsLeft != 0 || got.Allowed != MinLearned {
-		t.Errorf("after a refusal %g a minute are allowed, %g left; want %d and none", got.Allowed, got.RequestsLeft, MinLearned)
+	if got := l.Use(now); got.Allowed != 60 {
+		t.Errorf("after a refusal of a lone request %g a minute are allowed, want the configured 60", got.Allowed)
+	}
+}
+
+func TestARefusalTeachesARateOnlyWhereManyWent(t *testing.T) {
+	for requests, want := range map[int]float64{
+		1: 0, MinEvidence - 1: 0,
+		40: 336, // all at once: 40 in the shortest time that is looked at, five seconds
+	} {
+		l, now := NewLimiter(Limits{}), time.Now()
+		for range requests {
+			l.Take(now, 0)
+		}
+		l.Refused(now, time.Second)
+		if got := l.Use(now).Allowed; got != want {
+			t.Errorf("after %d requests and a refusal %g a minute are allowed, want %g", requests, got, want)
+		}
+		if wait, ok := l.Take(now, 0); ok || wait < time.Second {
+			t.Errorf("after %d requests and a refusal the next may go after %s, want the second that was told at least", requests, wait)
+		}
 	}
 }
 
