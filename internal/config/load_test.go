@@ -2,11 +2,13 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,7 +19,9 @@ import (
 	"pgregory.net/rapid"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // setting is what a test gives to Load.
@@ -26,6 +30,7 @@ type setting struct {
 	env  map[string]string
 	file string            // breakwater.yaml; none where empty
 	disk map[string]string // other files
+	run  map[string]string // commands and what they print; others fail
 }
 
 func load(t testing.TB, s setting) (*Config, error) {
@@ -40,7 +45,14 @@ func load(t testing.TB, s setting) (*Config, error) {
 		t.Fatal(err)
 	}
 	return Load(Sources{
-		Flags:     flags,
+		Flags: flags,
+		Run: func(_ context.Context, words []string) ([]byte, error) {
+			out, ok := s.run[strings.Join(words, " ")]
+			if !ok {
+				return nil, &exec.Error{Name: words[0], Err: exec.ErrNotFound}
+			}
+			return []byte(out), nil
+		},
 		LookupEnv: func(name string) (string, bool) { text, ok := s.env[name]; return text, ok },
 		ReadFile: func(name string) ([]byte, error) {
 			if text, ok := s.disk[name]; ok {
@@ -84,32 +96,38 @@ func faults(t testing.TB, err error) []string {
 func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 	c := mustLoad(t, setting{})
 	minute := time.Minute
-	common := Timeouts{Connect: 10 * time.Second, FirstToken: minute, Silence: minute, Answer: 10 * minute}
-	local := Timeouts{Connect: 10 * time.Second, FirstToken: 2 * minute, Silence: 2 * minute, Answer: 10 * minute}
+	common := Timeouts{Connect: 10 * time.Second, FirstToken: minute, Silence: minute, Answer: 10 * minute, SlowShare: 0.1}
+	local := Timeouts{Connect: 10 * time.Second, FirstToken: 2 * minute, Silence: 2 * minute, Answer: 10 * minute, SlowShare: 0.1}
+	pool := provider.Pool{Idle: 256, IdleTime: 90 * time.Second, LifeTime: 10 * minute, Ping: 15 * time.Second}
+	none, sixty := traffic.Limits{}, traffic.Limits{Requests: 60}
 	want := &Config{
 		Listen: "127.0.0.1:8080", DB: "breakwater.db",
 		Providers: []Provider{
-			{llm.Gemini, true, DefaultGeminiModel, []Endpoint{{BaseURL: DefaultGeminiURL, Missing: "set GEMINI_API_KEY"}}, common},
-			{llm.Claude, true, DefaultClaudeModel, []Endpoint{{BaseURL: DefaultClaudeURL, Missing: "set ANTHROPIC_API_KEY"}}, common},
-			{llm.OpenAI, true, "gpt-4o", []Endpoint{{BaseURL: DefaultOpenAIURL, Responses: true, Missing: "set OPENAI_API_KEY"}}, common},
-			{llm.Local, true, "llama3", []Endpoint{{BaseURL: "http://localhost:11434"}}, local},
+			{llm.Gemini, true, DefaultGeminiModel, []Endpoint{{BaseURL: DefaultGeminiURL, Missing: "set GEMINI_API_KEY"}}, common, sixty, provider.InOrder, pool},
+			{llm.Claude, true, DefaultClaudeModel, []Endpoint{{BaseURL: DefaultClaudeURL, Missing: "set ANTHROPIC_API_KEY"}}, common, none, provider.InOrder, pool},
+			{llm.OpenAI, true, "gpt-4o", []Endpoint{{BaseURL: DefaultOpenAIURL, Responses: true, Missing: "set OPENAI_API_KEY"}}, common, none, provider.InOrder, pool},
+			{llm.Local, true, "llama3", []Endpoint{{BaseURL: "http://localhost:11434"}}, local, none, "", pool},
 		},
-		Chain:     llm.Providers(),
-		Aliases:   map[string]string{},
-		Breaker:   Breaker{3, minute},
+		Chain:    llm.Providers(),
+		Aliases:  map[string]string{},
+		Strategy: "failover", Affinity: true, Hedge: 0.05,
+		Breaker:   Breaker{3, minute, false},
 		Retries:   Retries{2, 250 * time.Millisecond, 3 * time.Second},
 		Recovery:  "continue",
-		BodyBytes: 32 << 20,
-		Responses: Responses{Bytes: 64 << 20},
-		Anomaly:   Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
-		Queue:     60_000,
+		BodyBytes: 32 << 20, Gate: traffic.GateLimits{Requests: 4096, Bytes: 512 << 20},
+		Queue:       traffic.QueueLimits{Size: 1000, Wait: 30 * time.Second, Aging: 5 * time.Second},
+		Rotation:    Rotation{5 * minute, 10 * minute},
+		Idempotency: Kept{10 * minute, 64 << 20},
+		Responses:   Kept{Bytes: 64 << 20},
+		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
+		StoreQueue:  60_000,
 		missing: []string{
 			"gemini: set GEMINI_API_KEY to use it",
 			"claude: set ANTHROPIC_API_KEY to use it",
 			"openai: set OPENAI_API_KEY to use it",
 		},
 	}
-	want.effective = c.effective
+	want.effective, c.keys = c.effective, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
 	}
@@ -173,7 +191,7 @@ func TestEnvironmentReachesEveryOptionThatItNames(t *testing.T) {
 	if local.FirstToken != 7*time.Second || local.Silence != 7*time.Second || local.Answer != 10*time.Minute {
 		t.Errorf("local timeouts %+v", local)
 	}
-	if c.Breaker != (Breaker{5, 90 * time.Second}) || c.Listen != ":9" || c.DB != "d" || c.Instance != 1023 || !c.Insecure ||
+	if c.Breaker != (Breaker{5, 90 * time.Second, false}) || c.Listen != ":9" || c.DB != "d" || c.Instance != 1023 || !c.Insecure ||
 		c.APIKey.Reveal() != "k" || c.PublicURL != "https://X.example/b" || c.Log != (Log{slog.LevelDebug, true}) {
 		t.Errorf("got %+v", c)
 	}
@@ -204,7 +222,7 @@ func TestWholeExampleIsUnderstood(t *testing.T) {
 	if want := []Budget{{"", "", Month, 200e9}, {"Gemini today", llm.Gemini, Day, 2_500_000_000}}; !slices.Equal(c.Budgets, want) {
 		t.Errorf("budgets %+v, want %+v", c.Budgets, want)
 	}
-	if want := []Route{{"cheap first", []string{"gpt-4o-mini"}, []string{"local/qwen3:8b", "openai/gpt-4o-mini"}}}; !reflect.DeepEqual(c.Routes, want) {
+	if want := []Route{{"cheap first", []string{"gpt-4o-mini"}, []string{"local/qwen3:8b", "openai/gpt-4o-mini"}, "round_robin", []int{3, 1}, true}}; !reflect.DeepEqual(c.Routes, want) {
 		t.Errorf("routes %+v, want %+v", c.Routes, want)
 	}
 	if c.Aliases["private"] != "local" || c.Channels[1].WebhookURL.Reveal() != "https://hooks.example/T1" {
@@ -217,9 +235,10 @@ func wholeExample(t testing.TB) setting {
 		file: example(t.(*testing.T), true),
 		env: map[string]string{
 			"CALLERS_KEY": "c", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
-			"SLACK_BOT_TOKEN": "xoxb-1",
+			"SLACK_BOT_TOKEN": "xoxb-1", "CHAT_KEY": "chat",
 		},
-		disk: map[string]string{"/run/secrets/claude-mirror": "from\n", "/run/secrets/management-webhook": "https://hooks.example/T1\n"},
+		disk: map[string]string{"/run/secrets/claude-mirror": "from\n", "/run/secrets/nightly": "night", "/run/secrets/management-webhook": "https://hooks.example/T1\n"},
+		run:  map[string]string{"vault kv get -field=key secret/openai": "from-vault\n"},
 	}
 }
 
@@ -232,8 +251,8 @@ func TestEnvironmentSetsTheFirstItemOfAListAndKeepsTheRest(t *testing.T) {
 	})
 	got := c.Provider(llm.OpenAI).Endpoints
 	want := []Endpoint{
-		{Name: "a", BaseURL: "http://other/v1", Keys: []APIKey{{"first", NewSecret("one")}, {"second", NewSecret("two")}}},
-		{Name: "b", BaseURL: "http://two/v1", Keys: []APIKey{{"key 1", NewSecret("three")}}},
+		{Name: "a", BaseURL: "http://other/v1", Keys: []APIKey{{Name: "first", Secret: NewSecret("one"), Weight: 1}, {Name: "second", Secret: NewSecret("two"), Weight: 1}}},
+		{Name: "b", BaseURL: "http://two/v1", Keys: []APIKey{{Name: "key 1", Secret: NewSecret("three"), Weight: 1}}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -252,8 +271,8 @@ func TestOnlyOpenAIsOwnAddressIsTakenToHaveResponses(t *testing.T) {
 		if got := c.Provider(llm.OpenAI).Endpoints[0].Responses; got != test.want {
 			t.Errorf("%s %s: got %v", test.url, test.said, got)
 		}
-		if c.Responses.Keep != time.Hour {
-			t.Errorf("kept for %v", c.Responses.Keep)
+		if c.Responses.For != time.Hour {
+			t.Errorf("kept for %v", c.Responses.For)
 		}
 	}
 }
@@ -348,13 +367,30 @@ func TestFaults(t *testing.T) {
 		"endpoint twice":              {setting{file: "providers: {local: {endpoints: [{name: a}, {name: a}]}}"}, "endpoints[1].name: another endpoint has this name"},
 		"endpoint name with slash":    {setting{file: "providers: {local: {endpoints: [{name: a/b}]}}"}, "must not contain / or @"},
 		"key twice":                   {setting{file: "providers: {claude: {endpoints: [{keys: [{name: a, value: x}, {name: a, value: y}]}]}}"}, "keys[1].name: another key"},
-		"key without anything":        {setting{file: "providers: {claude: {endpoints: [{keys: [{name: a}]}]}}"}, "keys[0]: needs value, env or file"},
+		"key without anything":        {setting{file: "providers: {claude: {endpoints: [{keys: [{name: a}]}]}}"}, "keys[0]: needs value, env, file or exec"},
 		"key two ways":                {setting{file: "providers: {claude: {endpoints: [{keys: [{env: A, file: b}]}]}}"}, "keys[0]: must have only one of"},
 		"key in a lost file":          {setting{file: "providers: {claude: {endpoints: [{keys: [{file: b}]}]}}"}, "the file of this secret cannot be read: file does not exist"},
 		"key in an empty file":        {setting{file: "api_key: {file: b}", disk: map[string]string{"b": "\n"}}, "the file of this secret is empty"},
 		"key with a space":            {setting{env: map[string]string{"OPENAI_API_KEY": "a b"}}, "OPENAI_API_KEY: providers.openai.endpoints[0].keys[0]: must be printable ASCII"},
 		"key in dollars":              {setting{file: "api_key: ${KEY}"}, "variables are not expanded here; write {env: NAME}"},
 		"key for env":                 {setting{file: "api_key: {env: sk-abc}"}, "api_key: env must be the name"},
+		"key of no command":           {setting{env: map[string]string{"OPENAI_API_KEY": "exec: "}}, "keys[0]: exec must be a command"},
+		"key of a lost command":       {setting{file: "api_key: {exec: no-such-command a}"}, "api_key: the command of this secret cannot be run: executable file not found"},
+		"key of a silent command":     {setting{file: "api_key: {exec: quiet}", run: map[string]string{"quiet": " \n"}}, "api_key: the command of this secret printed nothing"},
+		"key of a variable's":         {setting{env: map[string]string{"OPENAI_API_KEY": "env:A", "A": "env:B", "B": "x"}}, "keys[0]: the environment variable A names another variable"},
+		"caller without a name":       {setting{file: "callers: [{key: x}]"}, "callers[0].name: is needed"},
+		"caller without a key":        {setting{file: "callers: [{name: a}]"}, "callers[0].key: is needed"},
+		"caller named default":        {setting{file: "callers: [{name: default, key: x}]"}, "callers[0].name: another caller has this name"},
+		"two callers with one key":    {setting{file: "api_key: x\ncallers: [{name: a, key: x}]"}, "callers[0].key: another caller has this key"},
+		"caller's priority":           {setting{file: "callers: [{name: a, key: x, priority: high}]"}, `callers[0].priority: must be urgent, normal or batch, not "high"`},
+		"limit below zero":            {setting{file: "providers: {gemini: {limits: {requests_per_minute: -1}}}"}, "providers.gemini.limits.requests_per_minute: must be a whole number from 0"},
+		"limit of no model":           {setting{file: "limits: {models: [{concurrent: 1}]}"}, "limits.models[0].model: is needed"},
+		"model limited twice":         {setting{file: "limits: {models: [{model: a}, {model: a}]}"}, "limits.models[1].model: is in the list twice"},
+		"memory for no body":          {setting{file: "limits: {memory: 1MiB}"}, "limits.memory: must hold a body of limits.body_bytes"},
+		"weight without a target":     {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], weights: [1, 2]}]"}, "routes[0].weights[1]: has no target"},
+		"weight that is none":         {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], weights: [half]}]"}, "routes[0].weights[0]: must be a whole number"},
+		"hedging everything":          {setting{file: "hedge: {percent: 100}"}, "hedge.percent: must be a whole number from 1 to 50"},
+		"time below zero":             {setting{file: "keys: {refresh: -1s}"}, "keys.refresh: must be a time of zero or more"},
 		"callers' key unset":          {setting{file: "listen: :80\napi_key: {env: KEY}"}, "api_key: the environment variable KEY is not set"},
 		"model with a space":          {setting{env: map[string]string{"OPENAI_MODEL": "gpt 4o"}}, "OPENAI_MODEL: providers.openai.default_model: must not contain spaces"},
 		"model twice":                 {setting{file: "providers: {local: {endpoints: [{models: [a, a]}]}}"}, "models[1]: is in the list twice"},
@@ -363,7 +399,7 @@ func TestFaults(t *testing.T) {
 		"alias twice":                 {setting{file: "aliases:\n  a.b: local\n  a.b: claude\n"}, "breakwater.yaml:3: aliases.a.b: is written twice; first in line 2"},
 		"route twice":                 {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local]}, {name: a, match: {models: [y]}, targets: [local]}]"}, "routes[1].name: another route"},
 		"model in two routes":         {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local]}, {name: b, match: {models: [x]}, targets: [local]}]"}, "routes[1].match.models[0]: has a route already: routes[0]"},
-		"strategy to come":            {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], strategy: latency}]"}, `strategy: must be failover in this version, not "latency"`},
+		"strategy unknown":            {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], strategy: fastest}]"}, `strategy: must be failover, latency, cost, round_robin, least_busy or quality, not "fastest"`},
 		"budget twice":                {setting{file: "budgets: [{period: day, usd: 1}, {period: day, provider: all, usd: 2}]"}, "budgets[1]: another budget has this provider and period"},
 		"budget of nothing":           {setting{file: "budgets: [{period: day, usd: 0}]"}, "usd: must be more than zero"},
 		"budget too fine":             {setting{file: "budgets: [{period: day, usd: 0.0000000001}]"}, "usd: must have at most nine decimals"},
@@ -412,6 +448,8 @@ func TestAccepted(t *testing.T) {
 		"other port on this host": {env: map[string]string{"OPENAI_BASE_URL": "http://localhost:8081/v1"}},
 		"OpenAI without version":  {env: map[string]string{"OPENAI_BASE_URL": "https://api.deepseek.com"}},
 		"version inside a path":   {env: map[string]string{"ANTHROPIC_BASE_URL": "https://gateway.example/v1/acme/anthropic"}},
+		"beyond loopback, caller": {args: []string{"--listen", ":8080"}, file: "callers: [{name: a, key: x}]\n"},
+		"times of zero":           {file: "keys: {refresh: 0, overlap: 0s}\nidempotency: {keep: 0}\nresponses: {keep: 0m}\n"},
 		"fraction of a second":    {file: "timeouts: {connect: 1.5}"},
 	} {
 		if _, err := load(t, s); err != nil {
@@ -426,9 +464,10 @@ func TestNothingIsAcceptedAndIgnored(t *testing.T) {
 	s := wholeExample(t)
 	s.env["ANTHROPIC_API_KEY_2"] = "a2"
 	fill := func() *values {
-		v := newValues(func(name string) string { return s.env[name] }, func(name string) ([]byte, error) { return []byte(s.disk[name]), nil })
+		v := newValues(func(name string) string { return s.env[name] }, func(name string) ([]byte, error) { return []byte(s.disk[name]), nil },
+			func(_ context.Context, words []string) ([]byte, error) { return []byte(words[0]), nil })
 		file{v, "breakwater.yaml"}.parse([]byte(s.file))
-		for _, phase := range []string{"connect", "first_token", "silence", "answer"} {
+		for _, phase := range []string{"connect", "headers", "first_token", "silence", "answer", "slow_percent"} {
 			delete(v.set, "providers.openai.timeouts."+phase) // so that those of all providers count
 		}
 		return v
