@@ -112,7 +112,7 @@ func newDoor(t *testing.T, change func(*Options)) *door {
 	}
 	d.router = r
 	o := Options{
-		Router: r, KeyName: "default", Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"},
+		Router: r, Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"},
 		Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler), Tokens: tokens.NewEstimator(10),
 	}
 	if change != nil {
@@ -259,7 +259,7 @@ func TestNoAnswerIsAnErrorInTheOpenAIShape(t *testing.T) {
 }
 
 func TestTheKeyIsDemandedInAnyOfItsForms(t *testing.T) {
-	d := newDoor(t, func(o *Options) { o.Key = "right" })
+	d := newDoor(t, func(o *Options) { o.Callers = []Caller{{Name: "default", Key: "right"}} })
 	for _, c := range []struct {
 		status  int
 		headers []string
@@ -395,7 +395,7 @@ func TestOnlyHarmlessHeadersOfACallerReachAProvider(t *testing.T) {
 		got = append(got, name)
 	}
 	slices.Sort(got)
-	want := "Anthropic-Beta Anthropic-Version Idempotency-Key Openai-Organization X-Goog-Api-Client X-Own-Label X-Request-Id X-Stainless-Lang"
+	want := "Anthropic-Beta Anthropic-Version Openai-Organization X-Goog-Api-Client X-Own-Label X-Request-Id X-Stainless-Lang"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}

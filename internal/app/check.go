@@ -1,17 +1,22 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // checkPatience bounds the look at one endpoint.
@@ -21,7 +26,7 @@ const checkPatience = 10 * time.Second
 // calls, and prints a table. It says whether all of them do; a provider
 // without a key is reported and does not count.
 func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error) {
-	upstreams, err := newUpstreams(cfg, "")
+	upstreams, err := newUpstreams(cfg, "", func(record.KeyChange) {})
 	if err != nil {
 		return false, err
 	}
@@ -38,7 +43,46 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error)
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, u.endpoint.BaseURL, state, took, note)
 		u.client.Close()
 	}
-	return well, table.Flush()
+	if err := table.Flush(); err != nil {
+		return false, err
+	}
+	return well, describe(cfg, out)
+}
+
+// describe prints the keys, by name and last four characters, and what is limited.
+func describe(cfg *config.Config, out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nLIMITED\tTO")
+	row := func(what string, l traffic.Limits) {
+		fmt.Fprintf(table, "%s\t%s\n", what, cmp.Or(api.LimitWords(l), "-"))
+	}
+	for _, p := range cfg.Providers {
+		if !p.Usable() {
+			continue
+		}
+		row(string(p.Name), p.Limits)
+		for _, e := range p.Endpoints {
+			name := string(p.Name)
+			if e.Name != "" {
+				name += "@" + e.Name
+			}
+			for _, k := range e.Keys {
+				row(name+", key "+keyName(k), k.Limits)
+			}
+		}
+	}
+	for _, model := range slices.Sorted(maps.Keys(cfg.Models)) {
+		row("model "+model, cfg.Models[model])
+	}
+	for _, c := range cfg.Callers {
+		row("caller "+c.Name, c.Limits)
+	}
+	row("all together", traffic.Limits{Concurrent: cfg.Gate.Requests})
+	fmt.Fprintf(table, "\nSTRATEGY\t%s\n", cfg.Strategy)
+	for _, r := range cfg.Routes {
+		fmt.Fprintf(table, "route %s\t%s\n", r.Name, r.Strategy)
+	}
+	return table.Flush()
 }
 
 // check gives one endpoint's row.

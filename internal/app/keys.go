@@ -1,0 +1,87 @@
+package app
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"breakwater/internal/config"
+	"breakwater/internal/record"
+)
+
+// keyChanged hears of every change of a provider's key.
+func (a *App) keyChanged(change record.KeyChange) {
+	change.ID = a.ids.Next(change.At)
+	level := a.log.Info
+	if change.To == record.KeyRevoked || change.To == record.KeyExhausted {
+		level = a.log.Warn
+	}
+	level("key "+string(change.To), "provider", string(change.Provider), "endpoint", change.Endpoint, "key", change.Key, "last4", change.Last4,
+		"model", change.Model, "from", string(change.From), "until", change.Until, "reason", change.Reason, "request", change.Request.String())
+	if m, ok := any(a.monitor).(interface{ Key(record.KeyChange) }); ok {
+		m.Key(change)
+	}
+}
+
+// watchKeys reads the providers' keys again when it is told, and as often as the
+// configuration says. Requests under way keep the keys that they have.
+func (a *App) watchKeys(ctx context.Context) error {
+	var tick <-chan time.Time
+	if every := a.cfg.Rotation.Refresh; every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opts.Reload:
+			a.rereadKeys(true)
+		case <-tick:
+			a.rereadKeys(false)
+		}
+	}
+}
+
+// rereadKeys takes over the keys as they stand now. A fault leaves all as it was.
+func (a *App) rereadKeys(file bool) {
+	all, err := a.cfg.ReadKeys(file)
+	if err != nil {
+		a.log.Error("the keys could not be read again; those before stay", "error", err)
+		return
+	}
+	for _, keys := range all {
+		a.takeOver(keys)
+	}
+	if file {
+		a.log.Info("the keys were read again; all other settings wait for a restart")
+	}
+}
+
+// takeOver gives an endpoint its keys, where they are others than before.
+func (a *App) takeOver(keys config.Keys) {
+	for _, u := range a.upstreams {
+		if u.provider.Name != keys.Provider || u.endpoint.Name != keys.Endpoint || reflect.DeepEqual(u.keys, keys.Keys) {
+			continue
+		}
+		names := make([]string, 0, len(keys.Keys))
+		for _, k := range keys.Keys {
+			names = append(names, keyName(k))
+		}
+		if err := u.client.SetKeys(providerKeys(keys.Keys), a.cfg.Rotation.Overlap); err != nil {
+			a.log.Error("the new keys were not taken over; those before stay", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "error", err)
+			continue
+		}
+		u.keys = keys.Keys
+		a.log.Info("keys changed", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "keys", names, "overlap", a.cfg.Rotation.Overlap)
+	}
+}
+
+// keyName names a key for people: its name and its last four characters.
+func keyName(k config.APIKey) string {
+	if last := k.Secret.Last4(); last != "" {
+		return k.Name + " …" + last
+	}
+	return k.Name
+}
