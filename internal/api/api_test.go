@@ -99,10 +99,19 @@ type door struct {
 
 func newDoor(t *testing.T, change func(*Options)) *door {
 	t.Helper()
-	d := &door{upstream: &upstream{}, recorder: &recorder{}}
+	u := &upstream{}
+	d := newDoorTo(t, u, change)
+	d.upstream = u
+	return d
+}
+
+// newDoorTo is an API over an upstream of a test's own.
+func newDoorTo(t *testing.T, u router.Upstream, change func(*Options)) *door {
+	t.Helper()
+	d := &door{recorder: &recorder{}}
 	r, err := router.New(router.Config{
 		Chain: []llm.Provider{llm.Local},
-		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, DefaultModel: "llama3",
+		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: u, DefaultModel: "llama3",
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: d.recorder, Observer: d.recorder, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 1_500_000, true },

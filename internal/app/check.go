@@ -34,41 +34,32 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PROVIDER\tADDRESS\tSTATE\tTOOK\tNOTE")
 	for _, u := range upstreams {
-		name := string(u.provider.Name)
-		if u.endpoint.Name != "" {
-			name += "@" + u.endpoint.Name
-		}
 		state, took, note := u.check(ctx)
 		well = well && state != "fails"
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, u.endpoint.BaseURL, state, took, note)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.name(), u.endpoint.BaseURL, state, took, note)
 		u.client.Close()
 	}
 	if err := table.Flush(); err != nil {
 		return false, err
 	}
-	return well, describe(cfg, out)
+	return well, describe(cfg, upstreams, out)
 }
 
 // describe prints the keys, by name and last four characters, and what is limited.
-func describe(cfg *config.Config, out io.Writer) error {
+func describe(cfg *config.Config, upstreams []*upstream, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nLIMITED\tTO")
 	row := func(what string, l traffic.Limits) {
 		fmt.Fprintf(table, "%s\t%s\n", what, cmp.Or(api.LimitWords(l), "-"))
 	}
 	for _, p := range cfg.Providers {
-		if !p.Usable() {
-			continue
+		if p.Usable() {
+			row(string(p.Name), p.Limits)
 		}
-		row(string(p.Name), p.Limits)
-		for _, e := range p.Endpoints {
-			name := string(p.Name)
-			if e.Name != "" {
-				name += "@" + e.Name
-			}
-			for _, k := range e.Keys {
-				row(name+", key "+keyName(k), k.Limits)
-			}
+	}
+	for _, u := range upstreams {
+		for _, k := range u.client.KeyUses() {
+			row(u.name()+", "+keyName(k), k.Limits.Limits)
 		}
 	}
 	for _, model := range slices.Sorted(maps.Keys(cfg.Models)) {
@@ -83,6 +74,14 @@ func describe(cfg *config.Config, out io.Writer) error {
 		fmt.Fprintf(table, "route %s\t%s\n", r.Name, r.Strategy)
 	}
 	return table.Flush()
+}
+
+// name names an endpoint for people.
+func (u *upstream) name() string {
+	if u.endpoint.Name == "" {
+		return string(u.provider.Name)
+	}
+	return string(u.provider.Name) + "@" + u.endpoint.Name
 }
 
 // check gives one endpoint's row.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
 )
 
@@ -65,23 +66,23 @@ func (a *App) takeOver(keys config.Keys) {
 		if u.provider.Name != keys.Provider || u.endpoint.Name != keys.Endpoint || reflect.DeepEqual(u.keys, keys.Keys) {
 			continue
 		}
-		names := make([]string, 0, len(keys.Keys))
-		for _, k := range keys.Keys {
-			names = append(names, keyName(k))
-		}
 		if err := u.client.SetKeys(providerKeys(keys.Keys), a.cfg.Rotation.Overlap); err != nil {
 			a.log.Error("the new keys were not taken over; those before stay", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "error", err)
 			continue
 		}
 		u.keys = keys.Keys
+		var names []string
+		for _, k := range u.client.KeyUses() {
+			names = append(names, keyName(k))
+		}
 		a.log.Info("keys changed", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "keys", names, "overlap", a.cfg.Rotation.Overlap)
 	}
 }
 
 // keyName names a key for people: its name and its last four characters.
-func keyName(k config.APIKey) string {
-	if last := k.Secret.Last4(); last != "" {
-		return k.Name + " …" + last
+func keyName(k provider.KeyUse) string {
+	if k.Last4 != "" {
+		return k.Name + " …" + k.Last4
 	}
 	return k.Name
 }

@@ -169,6 +169,7 @@ func TestEnvironmentReachesEveryOptionThatItNames(t *testing.T) {
 		"OPENAI_BASE_URL": "http://a/v1/", "ANTHROPIC_BASE_URL": "http://b", "GOOGLE_GEMINI_BASE_URL": "http://c/x",
 		"OPENAI_MODEL": "m1", "ANTHROPIC_MODEL": "m2", "GEMINI_MODEL": "m3", "OLLAMA_MODEL": "m4",
 		"OLLAMA_HOST": "0.0.0.0:1", "OLLAMA_TIMEOUT": "7",
+		"GEMINI_REQUESTS_PER_MINUTE": "1", "ANTHROPIC_REQUESTS_PER_MINUTE": "2", "OPENAI_REQUESTS_PER_MINUTE": "3", "OLLAMA_REQUESTS_PER_MINUTE": "4",
 		"CIRCUIT_BREAKER_FAILURE_THRESHOLD": "5", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1m30s",
 		"BREAKWATER_LISTEN": ":9", "BREAKWATER_API_KEY": "k", "BREAKWATER_DB": "d", "BREAKWATER_INSTANCE": "1023",
 		"BREAKWATER_PUBLIC_URL": "https://X.example/b/", "BREAKWATER_LOG_LEVEL": "debug", "BREAKWATER_LOG_FORMAT": "json",
@@ -182,6 +183,9 @@ func TestEnvironmentReachesEveryOptionThatItNames(t *testing.T) {
 		p := c.Providers[i]
 		if p.DefaultModel != want.model || p.Endpoints[0].BaseURL != want.url {
 			t.Errorf("%s: %+v, want %+v", p.Name, p, want)
+		}
+		if p.Limits.Requests != int64(i+1) {
+			t.Errorf("%s: limits %+v", p.Name, p.Limits)
 		}
 		if want.key != "" && p.Endpoints[0].Keys[0].Secret.Reveal() != want.key || !p.Usable() {
 			t.Errorf("%s: wrong key, or not usable", p.Name)

@@ -1,6 +1,10 @@
 package config
 
-import "breakwater/internal/llm"
+import (
+	"strings"
+
+	"breakwater/internal/llm"
+)
 
 // Kind says what text an option takes.
 type Kind string
@@ -98,7 +102,7 @@ func providerOptions(p llm.Provider) []Option {
 		requests = DefaultGeminiRequests
 	}
 	options = append(options,
-		Option{Path: at + "limits.requests_per_minute", Kind: Count, Default: requests, Help: "How many requests a minute may go there, over all its endpoints and keys; 0 for any number."},
+		Option{Path: at + "limits.requests_per_minute", Env: []string{strings.TrimSuffix(b.modelEnv, "MODEL") + "REQUESTS_PER_MINUTE"}, Kind: Count, Default: requests, Help: "How many requests a minute may go there, over all its endpoints and keys; 0 for any number."},
 		Option{Path: at + "limits.tokens_per_minute", Kind: Count, Default: "0", Help: "How many tokens a minute, input and output; 0 for any number."},
 		Option{Path: at + "limits.burst", Kind: Count, Default: "0", Help: "How many requests may go at once after a pause; 0 for what suits requests_per_minute."},
 		Option{Path: at + "limits.concurrent", Kind: Count, Default: "0", Help: "How many requests may be under way at once; 0 for any number."},

@@ -36,16 +36,6 @@ func (s Secret) Reveal() string {
 // Set says whether there is a secret.
 func (s Secret) Set() bool { return s.text != nil }
 
-// Last4 gives the last four characters, by which people tell keys apart; "" for
-// one of less than twelve, of which they would be too much.
-func (s Secret) Last4() string {
-	text := s.Reveal()
-	if len(text) < 12 {
-		return ""
-	}
-	return text[len(text)-4:]
-}
-
 // String gives Redacted, or "" where unset.
 func (s Secret) String() string {
 	if s.Set() {
