@@ -123,7 +123,12 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 	maps.Copy(env, o.env)
 	cfg, err := config.Load(config.Sources{
 		LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-		ReadFile:  func(string) ([]byte, error) { return []byte(o.file), nil },
+		ReadFile: func(name string) ([]byte, error) {
+			if name != "test.yaml" {
+				return os.ReadFile(name)
+			}
+			return []byte(o.file), nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -145,3 +145,30 @@ func TestCallersHaveNamesKeysAndLimits(t *testing.T) {
 		t.Errorf("limits of a model: %+v", got)
 	}
 }
+
+func TestFaultsOfKeysCallersAndLimits(t *testing.T) {
+	for name, tt := range map[string]struct {
+		s    setting
+		want string // part of the one error
+	}{
+		"key of no command":        {setting{env: map[string]string{"OPENAI_API_KEY": "exec: "}}, "keys[0]: exec must be a command"},
+		"key of a lost command":    {setting{file: "api_key: {exec: no-such-command a}"}, "api_key: the command of this secret cannot be run: executable file not found"},
+		"key of a silent command":  {setting{file: "api_key: {exec: quiet}", run: map[string]string{"quiet": " \n"}}, "api_key: the command of this secret printed nothing"},
+		"key of a variable's":      {setting{env: map[string]string{"OPENAI_API_KEY": "env:A", "A": "env:B", "B": "x"}}, "keys[0]: the environment variable A names another variable"},
+		"caller without a name":    {setting{file: "callers: [{key: x}]"}, "callers[0].name: is needed"},
+		"caller without a key":     {setting{file: "callers: [{name: a}]"}, "callers[0].key: is needed"},
+		"caller named default":     {setting{file: "callers: [{name: default, key: x}]"}, "callers[0].name: another caller has this name"},
+		"two callers with one key": {setting{file: "api_key: x\ncallers: [{name: a, key: x}]"}, "callers[0].key: another caller has this key"},
+		"caller's priority":        {setting{file: "callers: [{name: a, key: x, priority: high}]"}, `callers[0].priority: must be urgent, normal or batch, not "high"`},
+		"limit below zero":         {setting{file: "providers: {gemini: {limits: {requests_per_minute: -1}}}"}, "providers.gemini.limits.requests_per_minute: must be a whole number from 0"},
+		"limit of no model":        {setting{file: "limits: {models: [{concurrent: 1}]}"}, "limits.models[0].model: is needed"},
+		"model limited twice":      {setting{file: "limits: {models: [{model: a}, {model: a}]}"}, "limits.models[1].model: is in the list twice"},
+		"memory for no body":       {setting{file: "limits: {memory: 1MiB}"}, "limits.memory: must hold a body of limits.body_bytes"},
+		"weight without a target":  {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], weights: [1, 2]}]"}, "routes[0].weights[1]: has no target"},
+		"weight that is none":      {setting{file: "routes: [{name: a, match: {models: [x]}, targets: [local], weights: [half]}]"}, "routes[0].weights[0]: must be a whole number"},
+		"hedging everything":       {setting{file: "hedge: {percent: 100}"}, "hedge.percent: must be a whole number from 1 to 50"},
+		"time below zero":          {setting{file: "keys: {refresh: -1s}"}, "keys.refresh: must be a time of zero or more"},
+	} {
+		t.Run(name, func(t *testing.T) { mustFail(t, tt.s, tt.want) })
+	}
+}
