@@ -10,15 +10,9 @@ import (
 	"breakwater/internal/record"
 )
 
-// keyChanged hears of every change of a provider's key.
+// keyChanged hears of every change of a provider's key. It never blocks.
 func (a *App) keyChanged(change record.KeyChange) {
 	change.ID = a.ids.Next(change.At)
-	level := a.log.Info
-	if change.To == record.KeyRevoked || change.To == record.KeyExhausted {
-		level = a.log.Warn
-	}
-	level("key "+string(change.To), "provider", string(change.Provider), "endpoint", change.Endpoint, "key", change.Key, "last4", change.Last4,
-		"model", change.Model, "from", string(change.From), "until", change.Until, "reason", change.Reason, "request", change.Request.String())
 	if m, ok := any(a.monitor).(interface{ Key(record.KeyChange) }); ok {
 		m.Key(change)
 	}
