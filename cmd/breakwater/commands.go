@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +62,7 @@ func serveCommand(hurry context.Context) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the API and the status page (the default)",
 		Long: "Serve the API and the status page.\n\nSIGTERM or Ctrl-C stops gracefully: no accepted request is cut, and everything is\n" +
-			"written. A second one stops at once.",
+			"written. A second one stops at once. SIGHUP reads the providers' keys again.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
@@ -68,7 +70,10 @@ func serveCommand(hurry context.Context) *cobra.Command {
 				return err
 			}
 			log := logger(cfg, os.Stderr)
-			a, err := app.New(cmd.Context(), cfg, app.Options{Version: version(), Log: log})
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP) // which Windows never sends
+			defer signal.Stop(reload)
+			a, err := app.New(cmd.Context(), cfg, app.Options{Version: version(), Log: log, Reload: reload})
 			if err != nil {
 				return err
 			}

@@ -211,6 +211,24 @@ func TestSIGTERMCutsNoAcceptedRequestAndWritesEverything(t *testing.T) {
 	mustHold(t, db, ids)
 }
 
+func TestSIGHUPReadsTheKeysAgainAndStopsNothing(t *testing.T) {
+	_, env := providers(t, 0)
+	s := serve(t, env, filepath.Join(t.TempDir(), "hup.db"))
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	for range 20 {
+		if _, err := s.ask(t.Context(), false, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := <-s.done; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if !strings.Contains(s.log.String(), "the keys were read again") {
+		t.Errorf("it did not hear the signal:\n%s", s.log)
+	}
+}
+
 // Every request that was answered more than a second before a kill -9 is in
 // the database afterwards, and the database opens again by itself.
 func TestKillLosesNothingOlderThanASecond(t *testing.T) {

@@ -99,10 +99,19 @@ type door struct {
 
 func newDoor(t *testing.T, change func(*Options)) *door {
 	t.Helper()
-	d := &door{upstream: &upstream{}, recorder: &recorder{}}
+	u := &upstream{}
+	d := newDoorTo(t, u, change)
+	d.upstream = u
+	return d
+}
+
+// newDoorTo is an API over an upstream of a test's own.
+func newDoorTo(t *testing.T, u router.Upstream, change func(*Options)) *door {
+	t.Helper()
+	d := &door{recorder: &recorder{}}
 	r, err := router.New(router.Config{
 		Chain: []llm.Provider{llm.Local},
-		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: d.upstream, DefaultModel: "llama3",
+		Endpoints: []router.Endpoint{{Provider: llm.Local, Upstream: u, DefaultModel: "llama3",
 			Timeouts: router.Timeouts{FirstToken: time.Minute, Silence: time.Minute, Answer: time.Minute}}},
 		Recorder: d.recorder, Observer: d.recorder, IDs: record.NewIDs(0, 0), Log: slog.New(slog.DiscardHandler),
 		Price: func(llm.Target, llm.Usage) (record.NanoUSD, bool) { return 1_500_000, true },
@@ -112,7 +121,7 @@ func newDoor(t *testing.T, change func(*Options)) *door {
 	}
 	d.router = r
 	o := Options{
-		Router: r, KeyName: "default", Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"},
+		Router: r, Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"},
 		Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler), Tokens: tokens.NewEstimator(10),
 	}
 	if change != nil {
@@ -259,7 +268,7 @@ func TestNoAnswerIsAnErrorInTheOpenAIShape(t *testing.T) {
 }
 
 func TestTheKeyIsDemandedInAnyOfItsForms(t *testing.T) {
-	d := newDoor(t, func(o *Options) { o.Key = "right" })
+	d := newDoor(t, func(o *Options) { o.Callers = []Caller{{Name: "default", Key: "right"}} })
 	for _, c := range []struct {
 		status  int
 		headers []string
@@ -395,7 +404,7 @@ func TestOnlyHarmlessHeadersOfACallerReachAProvider(t *testing.T) {
 		got = append(got, name)
 	}
 	slices.Sort(got)
-	want := "Anthropic-Beta Anthropic-Version Idempotency-Key Openai-Organization X-Goog-Api-Client X-Own-Label X-Request-Id X-Stainless-Lang"
+	want := "Anthropic-Beta Anthropic-Version Openai-Organization X-Goog-Api-Client X-Own-Label X-Request-Id X-Stainless-Lang"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}

@@ -1,12 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
 
 	"breakwater/internal/llm"
-	"breakwater/internal/router"
 	"breakwater/internal/wire"
 )
 
@@ -32,7 +32,7 @@ func (s *Server) countGemini(c *gin.Context, model string) {
 
 // countResponses serves POST /v1/responses/input_tokens.
 func (s *Server) countResponses(c *gin.Context) {
-	t := &talk{kept: s.talks, caller: s.caller()} // a conversation that is kept counts with what came before
+	t := &talk{kept: s.talks, caller: s.caller(c).Name} // a conversation that is kept counts with what came before
 	s.count(c, counting{llm.OpenAIResponses, t.decode, wire.ResponsesCount}, "")
 }
 
@@ -40,7 +40,13 @@ func (s *Server) countResponses(c *gin.Context) {
 // first, else with an estimate, and says so. model is the path's; "" where the
 // body names it.
 func (s *Server) count(c *gin.Context, how counting, model string) {
-	req, e := s.decodeCount(c, how, model)
+	in, e := s.receive(c)
+	if e != nil {
+		sendError(c, e)
+		return
+	}
+	defer in.leave()
+	req, e := in.request(c.Request.Header, how.decode, func(r *llm.Request) { r.Model = cmp.Or(model, r.Model) })
 	if e != nil {
 		sendError(c, e)
 		return
@@ -68,24 +74,4 @@ func (s *Server) count(c *gin.Context, how counting, model string) {
 	h.Set(HeaderModel, headerSafe(target.Model))
 	h.Set("Content-Type", "application/json")
 	c.Data(http.StatusOK, "application/json", body)
-}
-
-func (s *Server) decodeCount(c *gin.Context, how counting, model string) (*llm.Request, *router.Error) {
-	via, e := s.hops(c)
-	if e != nil {
-		return nil, e
-	}
-	body, e := s.readBody(c)
-	if e != nil {
-		return nil, e
-	}
-	req, err := how.decode(body)
-	if e := unread(err); e != nil {
-		return nil, e
-	}
-	req.Via, req.Header = via, passable(c.Request.Header)
-	if model != "" {
-		req.Model = model
-	}
-	return req, nil
 }

@@ -1,9 +1,6 @@
 package api
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"crypto/subtle"
 	"net"
 	"net/http"
 	"net/url"
@@ -79,37 +76,13 @@ func (s *Server) checkHost(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Add("Vary", "Origin")
-	h.Set("Access-Control-Expose-Headers", strings.Join([]string{HeaderRequestID, HeaderProvider, HeaderModel, HeaderAttempts, HeaderReason, HeaderAdjusted, HeaderEstimate}, ", "))
+	h.Set("Access-Control-Expose-Headers", strings.Join([]string{HeaderRequestID, HeaderProvider, HeaderModel, HeaderAttempts, HeaderReason, HeaderAdjusted, HeaderEstimate, HeaderReplayed}, ", "))
 	if c.Request.Method == http.MethodOptions && c.GetHeader("Access-Control-Request-Method") != "" {
 		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
 		h.Set("Access-Control-Allow-Headers", headerSafe(c.GetHeader("Access-Control-Request-Headers")))
 		h.Set("Access-Control-Max-Age", "600")
 		c.AbortWithStatus(http.StatusNoContent)
 	}
-}
-
-// checkKey demands the key, in the form of any dialect: as a bearer token, an
-// x-api-key, an x-goog-api-key or ?key=; or, for a browser, as the password of
-// basic authentication under any name.
-func (s *Server) checkKey(c *gin.Context) {
-	if s.Key == "" {
-		return
-	}
-	key := cmp.Or(c.GetHeader("X-Api-Key"), c.GetHeader("X-Goog-Api-Key"), c.Query("key"))
-	if scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		key = token
-	} else if _, password, ok := c.Request.BasicAuth(); ok {
-		key = password
-	}
-	got, want := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(s.Key))
-	if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
-		return
-	}
-	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {
-		c.Header("WWW-Authenticate", `Basic realm="Breakwater: any name, and the API key as password", charset="UTF-8"`)
-	}
-	refuse(c, http.StatusUnauthorized, "invalid_api_key",
-		"this Breakwater demands its API key: send it as \"Authorization: Bearer ...\"; its operator set it as BREAKWATER_API_KEY")
 }
 
 // hops gives the Breakwaters that a request came through, and refuses one

@@ -172,15 +172,13 @@ func ollamaModelOf(m router.Model) wire.OllamaModel {
 
 // show serves POST /api/show.
 func (s *Server) show(c *gin.Context) {
-	body, e := s.readBody(c)
+	in, e := s.receive(c)
 	if e != nil {
 		sendError(c, e)
 		return
 	}
-	name := gjson.GetBytes(body, "model").String()
-	if name == "" {
-		name = gjson.GetBytes(body, "name").String()
-	}
+	defer in.leave()
+	name := cmp.Or(gjson.GetBytes(in.body, "model").String(), gjson.GetBytes(in.body, "name").String())
 	for _, m := range s.Router.Models() {
 		if m.ID == name || m.ID == name+":latest" {
 			c.Data(http.StatusOK, jsonType, wire.OllamaShow(ollamaModelOf(m)))

@@ -26,7 +26,7 @@ func (s *Server) registerResponses(g *gin.RouterGroup) {
 // responses serves POST /v1/responses.
 func (s *Server) responses(c *gin.Context) {
 	door := doorOf(llm.OpenAIResponses)
-	t := &talk{kept: s.talks, caller: s.caller()}
+	t := &talk{kept: s.talks, caller: s.caller(c).Name}
 	door.Decode = t.decode
 	s.answer(c, door, nil, t)
 }

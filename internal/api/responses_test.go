@@ -162,7 +162,7 @@ func newTalking(t *testing.T, keep Keep, change func(*Options)) *talking {
 		t.Fatal(err)
 	}
 	o := Options{
-		Router: r, KeyName: "default", Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"}, Keep: keep, Stored: []Stored{client},
+		Router: r, Hop: "this-one", Hosts: Hosts{Listen: "127.0.0.1"}, Keep: keep, Stored: []Stored{client},
 		Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler), Tokens: tokens.NewEstimator(10),
 	}
 	if change != nil {

@@ -42,27 +42,49 @@ type plainUsage struct {
 	Reasoning int64 `json:"reasoning_tokens"`
 }
 
+// route serves POST /v1/route.
 func (s *Server) route(c *gin.Context) {
-	call := s.Router.NewCall(&llm.Request{Dialect: llm.Plain}, s.caller())
-	req, e := s.decodePlain(c)
-	if req != nil {
-		call.Request = req
-	}
+	x := exchange{s, c, doorOf(llm.OpenAIChat), s.Router.NewCall(&llm.Request{Dialect: llm.Plain}, s.caller(c).Name), nil}
+	in, e := s.receive(c)
 	if e != nil {
-		sendError(c, s.Router.Refuse(call, e))
+		x.refuse(e)
 		return
 	}
-	ctx, cancel, e := deadline(c.Request, call.Accepted)
+	defer in.leave()
+	if e := s.once(c, in, x.call.Accepted, func() bool { x.plain(in); return true }); e != nil {
+		x.refuse(e)
+	}
+}
+
+// plain has a plain call routed and answers it.
+func (x exchange) plain(in *intake) {
+	req, e := in.plain()
+	if req != nil {
+		x.call.Request = req
+	}
 	if e != nil {
-		sendError(c, s.Router.Refuse(call, e))
+		x.refuse(e)
+		return
+	}
+	x.call.Priority, x.call.Strategy = in.priority, in.strategy
+	ctx, cancel, e := deadline(x.c.Request, x.call.Accepted)
+	if e != nil {
+		x.refuse(e)
 		return
 	}
 	defer cancel()
-	routed, err := s.Router.Route(ctx, call)
-	if err != nil {
-		exchange{s, c, doorOf(llm.OpenAIChat), call, nil}.fail(err)
+	taken, e := x.take(in.caller, req)
+	if e != nil {
+		x.refuse(e)
 		return
 	}
+	routed, err := x.Router.Route(ctx, x.call)
+	if err != nil {
+		taken.failed(err)
+		x.fail(err)
+		return
+	}
+	taken.settle(routed.Usage)
 	answer := plainAnswer{
 		Text: routed.Text, Provider: routed.Target.Provider, Model: routed.Target.Model,
 		RequestID: routed.Request.String(), Attempts: routed.Attempts, Reason: routed.Reason,
@@ -72,23 +94,14 @@ func (s *Server) route(c *gin.Context) {
 		cost := json.Number(routed.Cost.String())
 		answer.CostUSD = &cost
 	}
-	describe(c.Writer.Header(), routed.Request, string(answer.Provider), answer.Model, routed.Attempts, routed.Reason)
-	sendJSON(c, http.StatusOK, answer)
+	describe(x.c.Writer.Header(), routed.Request, string(answer.Provider), answer.Model, routed.Attempts, routed.Reason)
+	sendJSON(x.c, http.StatusOK, answer)
 }
 
-// decodePlain reads the body of a plain call. The request is nil where the
-// body told none.
-func (s *Server) decodePlain(c *gin.Context) (*llm.Request, *router.Error) {
-	via, e := s.hops(c)
-	if e != nil {
-		return nil, e
-	}
-	raw, e := s.readBody(c)
-	if e != nil {
-		return nil, e
-	}
+// plain reads the body of a plain call. The request is nil where the body told none.
+func (in *intake) plain() (*llm.Request, *router.Error) {
 	var body plainBody
-	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder := json.NewDecoder(bytes.NewReader(in.body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&body); err != nil {
 		return nil, badJSON(err)
@@ -101,7 +114,8 @@ func (s *Server) decodePlain(c *gin.Context) (*llm.Request, *router.Error) {
 			Message: `prompt is missing; send {"prompt": "...", "system_prompt": "...", "preferred_model": "gemini"}`}
 	}
 	req, err := router.PlainRequest(*body.Prompt, body.SystemPrompt, body.PreferredModel)
-	req.Via = via
+	req.Via = in.via
+	var e *router.Error
 	errors.As(err, &e)
 	return req, e
 }

@@ -22,14 +22,6 @@ import (
 // stream before it counts as gone.
 const writePatience = 5 * time.Minute
 
-// caller names whoever presents the key, for the record.
-func (s *Server) caller() string {
-	if s.Key == "" {
-		return ""
-	}
-	return s.KeyName
-}
-
 // exchange is one request at one door.
 type exchange struct {
 	*Server
@@ -47,60 +39,68 @@ func (s *Server) serve(c *gin.Context, door wire.Door, complete func(*llm.Reques
 
 // answer serves a request that may belong to a conversation.
 func (s *Server) answer(c *gin.Context, door wire.Door, complete func(*llm.Request), t *talk) {
-	x := exchange{s, c, door, s.Router.NewCall(&llm.Request{Dialect: door.Dialect}, s.caller()), t}
-	req, e := x.decode(complete)
+	x := exchange{s, c, door, s.Router.NewCall(&llm.Request{Dialect: door.Dialect}, s.caller(c).Name), t}
+	in, e := s.receive(c)
 	if e != nil {
-		x.fail(s.Router.Refuse(x.call, e))
+		x.refuse(e)
 		return
 	}
-	x.call.Request = req
-	ctx, cancel, e := deadline(c.Request, x.call.Accepted)
+	defer in.leave()
+	if e := s.once(c, in, x.call.Accepted, func() bool { return x.run(in, complete) }); e != nil {
+		x.refuse(e)
+	}
+}
+
+// refuse answers a request that gets no plan.
+func (x exchange) refuse(e *router.Error) { x.fail(x.Router.Refuse(x.call, e)) }
+
+// run has a request routed and answers it. It says whether the answer is whole:
+// not a stream that broke off.
+func (x exchange) run(in *intake, complete func(*llm.Request)) (whole bool) {
+	req, e := in.request(x.c.Request.Header, x.door.Decode, complete)
 	if e != nil {
-		x.fail(s.Router.Refuse(x.call, e))
-		return
+		x.refuse(e)
+		return true
+	}
+	x.call.Request, x.call.Priority, x.call.Strategy = req, in.priority, in.strategy
+	ctx, cancel, e := deadline(x.c.Request, x.call.Accepted)
+	if e != nil {
+		x.refuse(e)
+		return true
 	}
 	defer cancel()
-	answer, err := s.Router.Do(ctx, x.call)
-	if err != nil {
-		x.fail(err)
-		return
+	taken, e := x.take(in.caller, req)
+	if e != nil {
+		x.refuse(e)
+		return true
 	}
-	defer answer.Close()
-	h := c.Writer.Header()
-	if answer.Dialect == door.Dialect {
+	answer, err := x.Router.Do(ctx, x.call)
+	if err != nil {
+		taken.failed(err)
+		x.fail(err)
+		return true
+	}
+	defer func() {
+		answer.Close()
+		taken.settle(answer.Usage())
+	}()
+	h := x.c.Writer.Header()
+	if answer.Dialect == x.door.Dialect {
 		passOn(h, answer.Header)
 	} else if adjusted := answer.Header.Get(HeaderAdjusted); adjusted != "" {
 		h.Set(HeaderAdjusted, headerSafe(adjusted))
 	}
 	describe(h, answer.ID, string(answer.Target.Provider), answer.Target.Model, answer.Attempts, answer.Reason)
+	whole = true
 	if req.Stream {
-		x.stream(answer)
+		whole = x.stream(answer)
 	} else {
 		x.whole(answer)
 	}
 	if used := answer.Usage().Input; used > 0 && req.Embed == nil && !answer.HandedOver() {
-		s.Tokens.Learn(answer.Target.Model, req, used)
+		x.Tokens.Learn(answer.Target.Model, req, used)
 	}
-}
-
-func (x exchange) decode(complete func(*llm.Request)) (*llm.Request, *router.Error) {
-	via, e := x.hops(x.c)
-	if e != nil {
-		return nil, e
-	}
-	body, e := x.readBody(x.c)
-	if e != nil {
-		return nil, e
-	}
-	req, err := x.door.Decode(body)
-	if e := unread(err); e != nil {
-		return nil, e
-	}
-	req.Via, req.Header = via, passable(x.c.Request.Header)
-	if complete != nil {
-		complete(req)
-	}
-	return req, nil
+	return whole
 }
 
 // unread is the error of a request that cannot be read; nil for no error.
@@ -137,8 +137,6 @@ func passable(from http.Header) http.Header {
 func private(name string) bool {
 	lower := strings.ToLower(name)
 	switch lower {
-	case "idempotency-key":
-		return false
 	case "host", "origin", "referer", "te", "trailer", "upgrade", "expect", "via", "range", "connection", "keep-alive", "transfer-encoding",
 		"accept", "accept-encoding", "user-agent", "http2-settings", "x-http-method-override", "forwarded", "cookie2":
 		return true
@@ -197,8 +195,8 @@ func (x exchange) whole(answer *router.Answer) {
 	x.c.Writer.Flush()     // what is learned from the answer must not keep its caller waiting
 }
 
-// stream passes an answer on, event by event.
-func (x exchange) stream(answer *router.Answer) {
+// stream passes an answer on, event by event, and says whether it came to its end.
+func (x exchange) stream(answer *router.Answer) (whole bool) {
 	writer := x.door.Stream(x.meta(answer))
 	h := x.c.Writer.Header()
 	h.Set("Content-Type", writer.ContentType())
@@ -253,7 +251,7 @@ func (x exchange) stream(answer *router.Answer) {
 				control.SetWriteDeadline(now.Add(writePatience))
 			}
 			if _, failed := x.c.Writer.Write(buffer); failed != nil {
-				return // the caller went away; the deferred Close records it
+				return false // the caller went away; the deferred Close records it
 			}
 			last = append(last[:0], buffer[max(0, len(buffer)-4):]...)
 		}
@@ -261,7 +259,7 @@ func (x exchange) stream(answer *router.Answer) {
 			x.c.Writer.Flush()
 		}
 		if err != nil {
-			return
+			return errors.Is(err, io.EOF)
 		}
 	}
 }

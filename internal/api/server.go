@@ -3,13 +3,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -18,8 +15,10 @@ import (
 
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
+	"breakwater/internal/replay"
 	"breakwater/internal/router"
 	"breakwater/internal/tokens"
+	"breakwater/internal/traffic"
 )
 
 // Headers of every answer that a candidate gave or refused.
@@ -29,24 +28,15 @@ const (
 	HeaderModel     = "X-Breakwater-Model"      // the model that served, which after a failover is not the one asked for
 	HeaderAttempts  = "X-Breakwater-Attempts"   // how many calls of targets were made, retries included
 	HeaderReason    = "X-Breakwater-Reason"     // why this route, in words
+	HeaderReplayed  = "X-Breakwater-Replayed"   // true where somebody asked before under the same Idempotency-Key
 	HeaderAdjusted  = provider.AdjustedHeader   // settings that the target could not take as they were said; absent where there are none
 )
-
-// ReservedHeaders are request headers that have a meaning to come. They are not
-// passed to a provider, and have no effect yet.
-func ReservedHeaders() []string {
-	return []string{
-		"X-Breakwater-Priority",  // urgent, normal or batch
-		"X-Breakwater-Strategy",  // how candidates are ordered
-		"X-Breakwater-Residency", // where the data may go
-		"X-Breakwater-Privacy",   // what must not leave
-	}
-}
 
 const (
 	// DefaultBodyLimit takes a prompt of millions of tokens or a few images.
 	DefaultBodyLimit = 32 << 20
-	// believedLength is how much memory a Content-Length alone is given, in bytes.
+	// believedLength is how much memory a Content-Length alone is given, in bytes,
+	// and what a body without one counts for at first.
 	believedLength = 1 << 20
 	// bodyPatience bounds how long a caller may take to send its body.
 	bodyPatience = 2 * time.Minute
@@ -58,14 +48,15 @@ type Router = router.HybridRouter
 // Options set the API up.
 type Options struct {
 	Router    *Router
-	Key       string       // what callers must present; "" for none
-	KeyName   string       // what the record calls its holder
-	BodyLimit int64        // bytes; default DefaultBodyLimit
-	Hop       string       // this instance's own token in HeaderHop
-	Hosts     Hosts        // who may be asked, and from where
-	Keep      Keep         // of the conversations of /v1/responses
-	Stored    []Stored     // upstreams that keep such conversations themselves
-	Metrics   http.Handler // serves /metrics
+	Callers   []Caller      // who may call; everybody where there are none
+	Gate      *traffic.Gate // bounds what is under way; nil for no bound
+	Replay    replay.Limits // of answers to requests with an Idempotency-Key; nothing is kept for no time
+	BodyLimit int64         // bytes; default DefaultBodyLimit
+	Hop       string        // this instance's own token in HeaderHop
+	Hosts     Hosts         // who may be asked, and from where
+	Keep      Keep          // of the conversations of /v1/responses
+	Stored    []Stored      // upstreams that keep such conversations themselves
+	Metrics   http.Handler  // serves /metrics
 	Tokens    *tokens.Estimator
 	Version   string       // of Breakwater, as GET /api/version tells it
 	Ready     func() error // nil while requests can be served
@@ -75,7 +66,10 @@ type Options struct {
 // Server is the HTTP API.
 type Server struct {
 	Options
-	talks *conversations
+	callers []*caller
+	anyone  *caller // where no key is demanded
+	talks   *conversations
+	runs    *replay.Cache
 }
 
 // New makes the API.
@@ -83,8 +77,12 @@ func New(o Options) *Server {
 	if o.BodyLimit == 0 {
 		o.BodyLimit = DefaultBodyLimit
 	}
-	return &Server{o, newConversations(o.Keep)}
+	o.Replay.Patience = writePatience
+	return &Server{o, newCallers(o.Callers), &caller{}, newConversations(o.Keep), replay.New(o.Replay)}
 }
+
+// Close has the runs end that go on although nobody may wait for them.
+func (s *Server) Close() { s.runs.Close() }
 
 // Engine makes the gin engine that carries the API, behind its guard. Further
 // pages that the key protects are registered with the returned group.
@@ -139,31 +137,6 @@ func (s *Server) unknownPath(c *gin.Context, status int, code, what string) {
 	sendError(c, &router.Error{Status: status, Type: "invalid_request_error", Code: code,
 		Message: what + " " + c.Request.URL.Path + "; the API is POST /v1/chat/completions, /v1/responses, /v1/messages, " +
 			"/v1beta/models/{model}:generateContent, /api/chat and /v1/route, and GET /v1/models, /v1/health and /v1/local"})
-}
-
-// readBody reads a request's body whole.
-func (s *Server) readBody(c *gin.Context) ([]byte, *router.Error) {
-	control := http.NewResponseController(c.Writer)
-	control.SetReadDeadline(time.Now().Add(bodyPatience)) // not every writer can; then the body has no deadline
-	defer control.SetReadDeadline(time.Time{})
-	var body bytes.Buffer
-	body.Grow(int(min(max(c.Request.ContentLength, 0), believedLength)) + bytes.MinRead)
-	_, err := body.ReadFrom(http.MaxBytesReader(c.Writer, c.Request.Body, s.BodyLimit))
-	e := &router.Error{Status: 400, Type: "invalid_request_error", Code: "incomplete_body"}
-	var large *http.MaxBytesError
-	switch {
-	case err == nil:
-		return body.Bytes(), nil
-	case errors.As(err, &large):
-		e.Status, e.Code = http.StatusRequestEntityTooLarge, "body_too_large"
-		e.Message = "the body is larger than " + strconv.FormatInt(s.BodyLimit, 10) + " bytes; raise limits.body_bytes to take it"
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Status, e.Code = http.StatusRequestTimeout, "body_too_slow"
-		e.Message = "the body was not complete after " + bodyPatience.String()
-	default:
-		e.Message = "the body ended before it was complete"
-	}
-	return nil, e
 }
 
 // describe puts an answer's facts into response headers.

@@ -32,12 +32,12 @@ const storedPatience = time.Minute
 // who keeps it, and in its absence here after all, if it is kept.
 func (s *Server) stored(c *gin.Context, what string, here func(*gin.Context, []*turn)) {
 	id := c.Param("id")
-	turns, known := s.talks.turns(s.caller(), id)
+	turns, known := s.talks.turns(s.caller(c).Name, id)
 	e := notFound(id)
 	if !wire.IsOwnID(id) && isID(id) {
 		status, failed := s.passStored(c, strings.TrimSuffix(id+"/"+what, "/"))
 		if c.Request.Method == http.MethodDelete && (status == http.StatusOK || status == http.StatusNotFound) {
-			s.talks.remove(s.caller(), id)
+			s.talks.remove(s.caller(c).Name, id)
 		}
 		if status != 0 {
 			return
@@ -135,7 +135,7 @@ func (s *Server) keptResponse(c *gin.Context, turns []*turn) {
 
 // deleteResponse forgets a kept answer.
 func (s *Server) deleteResponse(c *gin.Context, _ []*turn) {
-	s.talks.remove(s.caller(), c.Param("id"))
+	s.talks.remove(s.caller(c).Name, c.Param("id"))
 	sendJSON(c, http.StatusOK, struct {
 		ID      string `json:"id"`
 		Object  string `json:"object"`

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,11 @@ import (
 	"breakwater/internal/price"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
+	"breakwater/internal/replay"
 	"breakwater/internal/router"
 	"breakwater/internal/store"
 	"breakwater/internal/tokens"
+	"breakwater/internal/traffic"
 	"breakwater/web"
 )
 
@@ -48,6 +51,8 @@ type Options struct {
 	ProbeInterval time.Duration // default monitor.DefaultProbeInterval
 	// Anomaly changes the detector's settings after the configuration set them.
 	Anomaly func(*anomaly.WatcherConfig)
+	// Reload asks for the keys to be read again, as SIGHUP does; nil for never.
+	Reload <-chan os.Signal
 	// SimulatedUntil is where history that a demo seeded ends.
 	SimulatedUntil time.Time
 	// Seed fills the store before anything reads it.
@@ -77,16 +82,22 @@ type App struct {
 	upstreams []*upstream
 	flow      *flow
 	ids       *record.IDs
+	api       *api.Server
+	gate      *traffic.Gate
+	tokens    *tokens.Estimator
 }
 
 // New opens the store, listens, and builds the rest. It must be run, or closed.
 func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
-	a := &App{cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts(usable(cfg))}
+	a := &App{
+		cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts(usable(cfg)),
+		gate: traffic.NewGate(cfg.Gate), tokens: tokens.NewEstimator(tokens.DefaultModels),
+	}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
 	var err error
-	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.Queue}); err != nil {
+	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.StoreQueue}); err != nil {
 		return nil, err
 	}
 	if a.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
@@ -105,19 +116,36 @@ func (a *App) build(ctx context.Context) error {
 	}
 	a.ids = record.NewIDs(a.cfg.Instance, last)
 	hop := rand.Text()
-	if a.upstreams, err = newUpstreams(a.cfg, hop); err != nil {
+	if a.upstreams, err = newUpstreams(a.cfg, hop, a.keyChanged); err != nil {
 		return err
 	}
-	a.flow = &flow{upstreams: a.upstreams}
+	a.flow = newFlow(a.upstreams, a.cfg, a.gate)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics()})
+	if a.router, err = router.New(a.routing()); err != nil {
+		return fmt.Errorf("routing: %w", err)
+	}
+	a.detect()
+	a.alerts = alerts.NewManager(alerts.Config{
+		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
+		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
+	})
+	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor, Spare: a.gate.Spare}
+	a.monitor.Listen(a.heard)
+	return a.buildServer(hop, registry)
+}
+
+// routing gives the router's configuration.
+func (a *App) routing() router.Config {
 	prices := price.Default()
-	a.router, err = router.New(router.Config{
+	return router.Config{
 		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
-		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout,
-		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), CanaryInterval: a.cfg.Anomaly.Canary,
-		Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout, LastResort: a.cfg.Breaker.LastResort,
+		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), NextAfterFilter: a.cfg.FilterFailover,
+		CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
+		Strategy: router.Strategy(a.cfg.Strategy), Affinity: a.cfg.Affinity, HedgeShare: a.cfg.Hedge, Queue: a.flow.queue, Spare: a.gate.Spare,
+		Estimate: func(t llm.Target, req *llm.Request) int64 { return a.tokens.Estimate(t.Model, req) },
 		Context: func(t llm.Target) int64 {
 			m, _ := prices.Lookup(t.Provider, t.Model)
 			return m.Context
@@ -129,18 +157,7 @@ func (a *App) build(ctx context.Context) error {
 			}
 			return cost, known
 		},
-	})
-	if err != nil {
-		return fmt.Errorf("routing: %w", err)
 	}
-	a.detect()
-	a.alerts = alerts.NewManager(alerts.Config{
-		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
-		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
-	})
-	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor}
-	a.monitor.Listen(a.heard)
-	return a.buildServer(hop, registry)
 }
 
 // detect sets up the anomaly detector, which places holds through the router.
@@ -163,18 +180,19 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	}
 	var err error
 	a.page, err = web.New(web.Options{
-		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: a.cfg.APIKey.Set(), Log: a.log,
+		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: len(callers(a.cfg)) > 0, Log: a.log,
 	})
 	if err != nil {
 		return err
 	}
-	server := api.New(api.Options{
-		Router: a.router, Key: a.cfg.APIKey.Reveal(), KeyName: "default", BodyLimit: a.cfg.BodyBytes, Hop: hop,
-		Hosts: hosts(a.cfg), Keep: api.Keep{For: a.cfg.Responses.Keep, Bytes: a.cfg.Responses.Bytes}, Stored: stored(a.upstreams),
+	a.api = api.New(api.Options{
+		Router: a.router, Callers: callers(a.cfg), Gate: a.gate, BodyLimit: a.cfg.BodyBytes, Hop: hop,
+		Replay: replay.Limits{Keep: a.cfg.Idempotency.For, Bytes: a.cfg.Idempotency.Bytes},
+		Hosts:  hosts(a.cfg), Keep: api.Keep(a.cfg.Responses), Stored: stored(a.upstreams),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Ready:   a.ready, Log: a.log, Tokens: tokens.NewEstimator(tokens.DefaultModels), Version: a.opts.Version,
+		Ready:   a.ready, Log: a.log, Tokens: a.tokens, Version: a.opts.Version,
 	})
-	engine, guarded := server.Engine()
+	engine, guarded := a.api.Engine()
 	a.page.Register(guarded)
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.handlers.Add(1)

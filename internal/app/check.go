@@ -1,17 +1,22 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
+	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // checkPatience bounds the look at one endpoint.
@@ -21,7 +26,7 @@ const checkPatience = 10 * time.Second
 // calls, and prints a table. It says whether all of them do; a provider
 // without a key is reported and does not count.
 func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error) {
-	upstreams, err := newUpstreams(cfg, "")
+	upstreams, err := newUpstreams(cfg, "", func(record.KeyChange) {})
 	if err != nil {
 		return false, err
 	}
@@ -29,16 +34,54 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PROVIDER\tADDRESS\tSTATE\tTOOK\tNOTE")
 	for _, u := range upstreams {
-		name := string(u.provider.Name)
-		if u.endpoint.Name != "" {
-			name += "@" + u.endpoint.Name
-		}
 		state, took, note := u.check(ctx)
 		well = well && state != "fails"
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", name, u.endpoint.BaseURL, state, took, note)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.name(), u.endpoint.BaseURL, state, took, note)
 		u.client.Close()
 	}
-	return well, table.Flush()
+	if err := table.Flush(); err != nil {
+		return false, err
+	}
+	return well, describe(cfg, upstreams, out)
+}
+
+// describe prints the keys, by name and last four characters, and what is limited.
+func describe(cfg *config.Config, upstreams []*upstream, out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nLIMITED\tTO")
+	row := func(what string, l traffic.Limits) {
+		fmt.Fprintf(table, "%s\t%s\n", what, cmp.Or(api.LimitWords(l), "-"))
+	}
+	for _, p := range cfg.Providers {
+		if p.Usable() {
+			row(string(p.Name), p.Limits)
+		}
+	}
+	for _, u := range upstreams {
+		for _, k := range u.client.KeyUses() {
+			row(u.name()+", "+keyName(k), k.Limits.Limits)
+		}
+	}
+	for _, model := range slices.Sorted(maps.Keys(cfg.Models)) {
+		row("model "+model, cfg.Models[model])
+	}
+	for _, c := range cfg.Callers {
+		row("caller "+c.Name, c.Limits)
+	}
+	row("all together", traffic.Limits{Concurrent: cfg.Gate.Requests})
+	fmt.Fprintf(table, "\nSTRATEGY\t%s\n", cfg.Strategy)
+	for _, r := range cfg.Routes {
+		fmt.Fprintf(table, "route %s\t%s\n", r.Name, r.Strategy)
+	}
+	return table.Flush()
+}
+
+// name names an endpoint for people.
+func (u *upstream) name() string {
+	if u.endpoint.Name == "" {
+		return string(u.provider.Name)
+	}
+	return string(u.provider.Name) + "@" + u.endpoint.Name
 }
 
 // check gives one endpoint's row.

@@ -6,6 +6,7 @@ import (
 	"breakwater/internal/anomaly"
 	"breakwater/internal/api"
 	"breakwater/internal/config"
+	"breakwater/internal/provider"
 	"breakwater/internal/router"
 )
 
@@ -26,6 +27,13 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
 		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
 		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},
+		"hedge.percent":             {cfg.Hedge, router.DefaultHedgeShare},
+		"strategy":                  {router.Strategy(cfg.Strategy), router.Failover},
+		"key_order":                 {cfg.Providers[0].KeyOrder, provider.InOrder},
+		"pool.idle":                 {cfg.Providers[0].Pool.Idle, provider.MaxIdlePerHost},
+		"pool.idle_time":            {cfg.Providers[0].Pool.IdleTime, provider.DefaultIdleTime},
+		"pool.life_time":            {cfg.Providers[0].Pool.LifeTime, provider.DefaultLifeTime},
+		"pool.ping":                 {cfg.Providers[0].Pool.Ping, provider.DefaultPing},
 		"anomaly.min_samples":       {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
 	} {
 		if pair[0] != pair[1] {

@@ -197,7 +197,7 @@ func (d *demo) config(dir string) (*config.Config, error) {
 		"GEMINI_API_KEY": demoKey, "ANTHROPIC_API_KEY": demoKey, "OPENAI_API_KEY": demoKey,
 		"GEMINI_BASE_URL": d.sims[llm.Gemini].BaseURL(), "ANTHROPIC_BASE_URL": d.sims[llm.Claude].BaseURL(),
 		"OPENAI_BASE_URL": d.sims[llm.OpenAI].BaseURL(), "OLLAMA_HOST": d.sims[llm.Local].BaseURL(),
-		"SLACK_API_URL": d.slack.APIURL(),
+		"SLACK_API_URL": d.slack.APIURL(), "GEMINI_REQUESTS_PER_MINUTE": "0",
 	}
 	return config.Load(config.Sources{
 		LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -19,6 +20,17 @@ type flow struct {
 	limits    map[llm.Provider]*traffic.Limiter // of whole providers
 	queue     *traffic.Queue
 	gate      *traffic.Gate
+}
+
+func newFlow(upstreams []*upstream, cfg *config.Config, gate *traffic.Gate) *flow {
+	f := &flow{upstreams: upstreams, limits: make(map[llm.Provider]*traffic.Limiter), gate: gate}
+	for _, u := range upstreams {
+		f.limits[u.provider.Name] = u.limit
+	}
+	if cfg.Queue.Size > 0 {
+		f.queue = traffic.NewQueue(cfg.Queue)
+	}
+	return f
 }
 
 // metrics gives what /metrics asks at each look.

@@ -115,7 +115,7 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 		"GEMINI_BASE_URL": between(llm.Gemini, h.sims[llm.Gemini]), "ANTHROPIC_BASE_URL": between(llm.Claude, h.sims[llm.Claude]),
 		"OPENAI_BASE_URL": between(llm.OpenAI, h.sims[llm.OpenAI]), "OLLAMA_HOST": between(llm.Local, h.sims[llm.Local]),
 		"SLACK_BOT_TOKEN": "xoxb-test-SECRET-token", "SLACK_CHANNEL": "#ops", "SLACK_API_URL": h.slack.APIURL(),
-		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1",
+		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1", "GEMINI_REQUESTS_PER_MINUTE": "0",
 	}
 	if o.file != "" {
 		env["BREAKWATER_CONFIG"] = "test.yaml"
@@ -123,7 +123,12 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 	maps.Copy(env, o.env)
 	cfg, err := config.Load(config.Sources{
 		LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-		ReadFile:  func(string) ([]byte, error) { return []byte(o.file), nil },
+		ReadFile: func(name string) ([]byte, error) {
+			if name != "test.yaml" {
+				return os.ReadFile(name)
+			}
+			return []byte(o.file), nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

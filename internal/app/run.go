@@ -47,7 +47,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 	if err == nil {
 		start(a.alerts.Run)
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
-		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchLost}
+		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost}
 		if a.watcher != nil {
 			outer = append(outer, a.watcher.Run)
 		}
@@ -120,6 +120,7 @@ func (a *App) stopServing(hurry context.Context) error {
 	if err != nil {
 		a.log.Warn("stopped before every request had ended", "reason", err)
 		err = a.server.Close()
+		a.api.Close()
 		ended := make(chan struct{})
 		go func() { a.handlers.Wait(); close(ended) }()
 		select {

@@ -14,6 +14,7 @@ import (
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
+	"breakwater/internal/traffic"
 	"breakwater/web"
 )
 
@@ -22,26 +23,56 @@ type upstream struct {
 	provider config.Provider
 	endpoint config.Endpoint
 	client   *provider.Client
+	keys     []config.APIKey  // as they stand now; for whoever reads them again
+	limit    *traffic.Limiter // of the whole provider; nil for none
 }
 
 // newUpstreams makes a client for every endpoint. hop is this instance's token
-// in the header that stops loops; "" sends none.
-func newUpstreams(cfg *config.Config, hop string) ([]*upstream, error) {
+// in the header that stops loops; "" sends none. changed hears of changes of keys.
+func newUpstreams(cfg *config.Config, hop string, changed func(record.KeyChange)) ([]*upstream, error) {
 	var all []*upstream
 	for _, p := range cfg.Providers {
+		var limit *traffic.Limiter
+		if p.Limits != (traffic.Limits{}) {
+			limit = traffic.NewLimiter(p.Limits)
+		}
 		for _, e := range p.Endpoints {
-			pc := provider.Config{Provider: p.Name, BaseURL: e.BaseURL, ConnectTimeout: p.Timeouts.Connect, Hop: hop, Responses: e.Responses}
-			for _, k := range e.Keys {
-				pc.Keys = append(pc.Keys, provider.Key{Name: k.Name, Secret: k.Secret.Reveal()})
+			pc := provider.Config{
+				Provider: p.Name, BaseURL: e.BaseURL, ConnectTimeout: p.Timeouts.Connect, Hop: hop, Responses: e.Responses, Pool: p.Pool,
+				Keys: providerKeys(e.Keys), KeyOrder: p.KeyOrder, Limit: limit, ModelLimits: cfg.Models,
+				OnKey: func(change record.KeyChange) {
+					change.Endpoint = e.Name
+					changed(change)
+				},
 			}
 			client, err := provider.New(pc)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", p.Name, err)
 			}
-			all = append(all, &upstream{provider: p, endpoint: e, client: client})
+			all = append(all, &upstream{provider: p, endpoint: e, client: client, keys: e.Keys, limit: limit})
 		}
 	}
 	return all, nil
+}
+
+func providerKeys(keys []config.APIKey) []provider.Key {
+	var all []provider.Key
+	for _, k := range keys {
+		all = append(all, provider.Key{Name: k.Name, Secret: k.Secret.Reveal(), Weight: k.Weight, Limits: k.Limits})
+	}
+	return all
+}
+
+// callers lists who may call; the holder of api_key is the caller "default".
+func callers(cfg *config.Config) []api.Caller {
+	var all []api.Caller
+	if cfg.APIKey.Set() {
+		all = append(all, api.Caller{Name: "default", Key: cfg.APIKey.Reveal()})
+	}
+	for _, c := range cfg.Callers {
+		all = append(all, api.Caller{Name: c.Name, Key: c.Key.Reveal(), Priority: c.Priority, Capped: c.Capped, Limits: c.Limits})
+	}
+	return all
 }
 
 // usable says whether requests may go there.
@@ -54,7 +85,7 @@ func endpoints(upstreams []*upstream) []router.Endpoint {
 		e := router.Endpoint{
 			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client,
 			DefaultModel: u.provider.DefaultModel, Models: u.endpoint.Models,
-			Timeouts: router.Timeouts{FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer},
+			Timeouts: router.Timeouts{Headers: t.Headers, FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer, SlowShare: t.SlowShare},
 		}
 		switch {
 		case !u.provider.Enabled:
@@ -91,7 +122,9 @@ func probes(upstreams []*upstream) []monitor.Probe {
 func routes(cfg *config.Config) []router.Route {
 	var all []router.Route
 	for _, r := range cfg.Routes {
-		all = append(all, router.Route{Name: r.Name, Models: r.Models, Targets: r.Targets})
+		all = append(all, router.Route{
+			Name: r.Name, Models: r.Models, Targets: r.Targets, Strategy: router.Strategy(r.Strategy), Weights: r.Weights, Hedge: r.Hedge,
+		})
 	}
 	return all
 }

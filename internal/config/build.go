@@ -1,13 +1,12 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
 )
 
@@ -26,32 +25,38 @@ func build(v *values) *Config {
 		Breaker: Breaker{
 			FailureThreshold: v.count("breaker.failure_threshold", 1, 1000),
 			RecoveryTimeout:  v.duration("breaker.recovery_timeout"),
+			LastResort:       v.on("breaker.last_resort"),
 		},
 		Retries: Retries{
 			Max:      v.count("retries.max", 0, 10),
 			Backoff:  v.duration("retries.backoff"),
 			Patience: v.duration("retries.patience"),
 		},
-		Recovery:  v.text("recovery"),
-		BodyBytes: v.size("limits.body_bytes"),
-		Responses: Responses{Bytes: v.size("responses.keep_bytes")},
+		Strategy:       v.text("strategy"),
+		Affinity:       v.on("affinity"),
+		Hedge:          float64(v.count("hedge.percent", 1, 50)) / 100,
+		Recovery:       v.text("recovery"),
+		FilterFailover: v.on("content_filter_failover"),
+		BodyBytes:      v.size("limits.body_bytes"),
+		Rotation:       Rotation{Refresh: v.duration("keys.refresh"), Overlap: v.duration("keys.overlap")},
+		Idempotency:    Kept{For: v.duration("idempotency.keep"), Bytes: v.size("idempotency.bytes")},
+		Responses:      Kept{For: v.duration("responses.keep"), Bytes: v.size("responses.keep_bytes")},
 		Anomaly: Anomaly{
 			Enabled:    v.on("anomaly.enabled"),
 			Hold:       v.duration("anomaly.hold"),
 			Canary:     v.duration("anomaly.canary"),
 			MinSamples: v.count("anomaly.min_samples", 10, most),
 		},
-		Queue: v.count("store.queue", 1, most),
+		StoreQueue: v.count("store.queue", 1, most),
 	}
 	if level := v.text("log.level"); level != "" {
 		if err := c.Log.Level.UnmarshalText([]byte(level)); err != nil {
 			v.fail("log.level", "is not a level of log/slog")
 		}
 	}
-	if text := v.text("responses.keep"); text != "0" && text != "0s" {
-		c.Responses.Keep = v.duration("responses.keep")
-	}
 	v.timeouts("timeouts.")
+	v.traffic(c)
+	v.callers(c)
 	v.address(c)
 	v.providers(c)
 	v.models(c)
@@ -69,7 +74,7 @@ func (v *values) address(c *Config) {
 	case err != nil:
 		v.fail("listen", "%s", err)
 		c.Listen = ""
-	case !loopback && !c.APIKey.Set() && !c.Insecure && !v.broken["api_key"]:
+	case !loopback && !c.APIKey.Set() && len(c.Callers) == 0 && !c.Insecure && !v.broken["api_key"]:
 		v.fail("listen", "others than this machine can reach it: set BREAKWATER_API_KEY, or --insecure to do without")
 	}
 	c.AllowedHosts = v.list("allowed_hosts", parseHost)
@@ -105,9 +110,11 @@ func (v *values) url(path string, parse func(string) (*url.URL, error)) *url.URL
 func (v *values) timeouts(path string) Timeouts {
 	return Timeouts{
 		Connect:    v.duration(path + "connect"),
+		Headers:    v.duration(path + "headers"),
 		FirstToken: v.duration(path + "first_token"),
 		Silence:    v.duration(path + "silence"),
 		Answer:     v.duration(path + "answer"),
+		SlowShare:  float64(v.count(path+"slow_percent", 0, 90)) / 100,
 	}
 }
 
@@ -120,19 +127,18 @@ func (v *values) providers(c *Config) {
 			Enabled:      v.on(at + "enabled"),
 			DefaultModel: v.name(at + "default_model"),
 			Timeouts:     v.timeouts(at + "timeouts."),
+			Limits:       v.limits(at + "limits."),
+			Pool:         v.pool(at + "pool."),
+		}
+		if name != llm.Local {
+			p.KeyOrder = provider.KeyOrder(v.text(at + "key_order"))
 		}
 		n := max(v.lengths[at+"endpoints"], 1)
 		seen := map[string]bool{}
 		for i := range n {
 			path := item(at+"endpoints", i)
 			e := v.endpoint(c, p, path)
-			switch {
-			case n > 1 && e.Name == "":
-				v.require(path+".name", "is needed where there are several endpoints")
-			case seen[e.Name]:
-				v.fail(path+".name", "another endpoint has this name")
-			}
-			seen[e.Name] = true
+			v.endpointName(path, e.Name, n, seen)
 			p.Endpoints = append(p.Endpoints, e)
 		}
 		c.Providers = append(c.Providers, p)
@@ -141,6 +147,17 @@ func (v *values) providers(c *Config) {
 	if !anyEnabled && !v.broken["providers.local.enabled"] {
 		v.fail("providers", "at least one provider must be enabled")
 	}
+}
+
+// endpointName sees to it that n endpoints can be told apart.
+func (v *values) endpointName(path, name string, n int, seen map[string]bool) {
+	switch {
+	case n > 1 && name == "":
+		v.require(path+".name", "is needed where there are several endpoints")
+	case seen[name]:
+		v.fail(path+".name", "another endpoint has this name")
+	}
+	seen[name] = true
 }
 
 func (v *values) endpoint(c *Config, p Provider, path string) Endpoint {
@@ -172,58 +189,18 @@ func (v *values) endpoint(c *Config, p Provider, path string) Endpoint {
 			e.Responses = v.on(path + ".responses")
 		}
 	}
-	e.Keys, e.Missing = v.keys(c, p, e.Name, path)
-	return e
-}
-
-// keys reads the keys of an endpoint, and says what is missing where none can
-// be had.
-func (v *values) keys(c *Config, p Provider, endpoint, path string) (keys []APIKey, missing string) {
-	who := string(p.Name)
-	if endpoint != "" {
-		who += ", endpoint " + endpoint
-	}
-	list := path + ".keys"
-	var unset []string
-	names := map[string]bool{}
-	for i := range v.lengths[list] {
-		at := item(list, i)
-		name := v.name(at + ".name")
-		if name == "" {
-			name = fmt.Sprintf("key %d", i+1)
-		}
-		if names[name] {
-			v.fail(at+".name", "another key of this endpoint has this name")
-		}
-		names[name] = true
-		secret, err := v.lookUp(at)
-		var variable unsetError
-		switch {
-		case errors.As(err, &variable):
-			unset = append(unset, string(variable))
-		case err != nil:
-			v.fail(at, "%s", err)
-		case !secret.Set():
-			v.require(at, "needs value, env or file")
-		default:
-			keys = append(keys, APIKey{Name: name, Secret: secret})
-		}
-	}
+	var unused []string
+	e.Keys, e.Missing, unused = v.keys(p.Name, e.Name, path)
 	switch {
 	case !p.Enabled:
-		return keys, ""
-	case len(keys) > 0:
-		for _, variable := range unset {
-			c.missing = append(c.missing, who+": set "+variable+" to use that key too")
-		}
-		return keys, ""
-	case len(unset) > 0:
-		missing = "set " + strings.Join(unset, " or ")
-	case strings.HasSuffix(path, "[0]"):
-		missing = "set " + builtIn(p.Name).keyEnv[0]
-	default:
-		missing = "give it a key in the file"
+		e.Missing = ""
+	case e.Missing != "":
+		c.missing = append(c.missing, who(p.Name, e.Name)+": "+e.Missing+" to use it")
 	}
-	c.missing = append(c.missing, who+": "+missing+" to use it")
-	return nil, missing
+	for _, variable := range unused {
+		if p.Enabled {
+			c.missing = append(c.missing, who(p.Name, e.Name)+": set "+variable+" to use that key too")
+		}
+	}
+	return e
 }

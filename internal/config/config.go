@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // Config is everything that can be set, complete and consistent. All secrets
@@ -22,7 +24,8 @@ type Config struct {
 	DB        string // path of the SQLite file
 	Instance  int    // 0 to record.MaxInstance
 	APIKey    Secret // what callers must present; unset where none is demanded
-	Insecure  bool   // the operator allows callers without a key beyond loopback
+	Callers   []Caller
+	Insecure  bool // the operator allows callers without a key beyond loopback
 
 	// AllowedHosts and AllowedOrigins are in lower case; those of PublicURL
 	// are among them.
@@ -31,27 +34,54 @@ type Config struct {
 
 	Log       Log
 	Providers []Provider        // all four, in the order of llm.Providers
+	Strategy  string            // that orders candidates
+	Affinity  bool              // a conversation goes where its prompt is cached
+	Hedge     float64           // the share of requests that may be asked twice
 	Chain     []llm.Provider    // at least one, none twice; may name one that is not enabled
 	Aliases   map[string]string // a caller's word to "provider" or "provider/model"
 	Routes    []Route
 	Breaker   Breaker
 	Retries   Retries
 	Recovery  string // of a stream that breaks off: "continue", "buffer" or "error"
-	Budgets   []Budget
-	Channels  []Channel
-	BodyBytes int64 // the largest request body
-	Responses Responses
-	Anomaly   Anomaly
-	Queue     int // traces that may wait for the store
+	// FilterFailover has the next candidate asked after a refusal by policy.
+	FilterFailover bool
+	Budgets        []Budget
+	Channels       []Channel
+	BodyBytes      int64 // the largest request body
+	Gate           traffic.GateLimits
+	Models         map[string]traffic.Limits // of single models
+	Queue          traffic.QueueLimits
+	Rotation       Rotation
+	Idempotency    Kept
+	Responses      Kept
+	Anomaly        Anomaly
+	StoreQueue     int // traces that may wait for the store
 
 	missing   []string
 	effective []Value
+	keys      func(file bool) ([]Keys, error)
 }
 
-// Responses says what is kept of the conversations of /v1/responses.
-type Responses struct {
-	Keep  time.Duration // after the last use; 0 for nothing
-	Bytes int64         // in memory, at most
+// Caller is one who calls, beside the holder of APIKey.
+type Caller struct {
+	Name     string // unique; never "default"
+	Key      Secret
+	Priority traffic.Priority
+	Capped   bool // it may not ask for more than Priority
+	Limits   traffic.Limits
+}
+
+// Rotation says how keys change while Breakwater runs.
+type Rotation struct {
+	Refresh time.Duration // between two readings; 0 for only when told
+	Overlap time.Duration // a key that is gone serves on for
+}
+
+// Kept says what is kept in memory, of conversations of /v1/responses after
+// their last use, or of answers to requests with an Idempotency-Key.
+type Kept struct {
+	For   time.Duration // 0 for nothing
+	Bytes int64         // at most
 }
 
 // Log says what is logged.
@@ -67,6 +97,9 @@ type Provider struct {
 	DefaultModel string
 	Endpoints    []Endpoint // at least one
 	Timeouts     Timeouts
+	Limits       traffic.Limits // of all endpoints together
+	KeyOrder     provider.KeyOrder
+	Pool         provider.Pool // of each endpoint
 }
 
 // Usable says whether requests can be sent: the provider is enabled and an
@@ -98,14 +131,18 @@ type Endpoint struct {
 type APIKey struct {
 	Name   string
 	Secret Secret
+	Weight int
+	Limits traffic.Limits
 }
 
 // Timeouts bound the phases of an attempt. None bounds a stream as a whole.
 type Timeouts struct {
 	Connect    time.Duration // to a connection, TLS included
+	Headers    time.Duration // to the response headers of a stream; 0 for FirstToken
 	FirstToken time.Duration // to the first content of a stream
 	Silence    time.Duration // between two pieces of a stream
 	Answer     time.Duration // to the end of an answer in one piece
+	SlowShare  float64       // of the usual pace, under which a stream is cut; 0 for never
 }
 
 // Route sends requests for some models to targets of their own, in order,
@@ -114,12 +151,17 @@ type Route struct {
 	Name    string
 	Models  []string // exactly as callers write them; no model is in two routes
 	Targets []string // each "provider" or "provider/model"
+	// Strategy orders the targets.
+	Strategy string
+	Weights  []int // of Targets, for round_robin; may be shorter
+	Hedge    bool  // a second target may be asked beside a late one
 }
 
 // Breaker says when a target's breaker opens and when it probes.
 type Breaker struct {
 	FailureThreshold int // failed requests in a row
 	RecoveryTimeout  time.Duration
+	LastResort       bool // an open target is tried where nobody else is left
 }
 
 // Retries says when a target is asked again before the next one is.

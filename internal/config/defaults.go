@@ -70,6 +70,48 @@ const (
 	// Anthropic accepts as much (https://docs.claude.com/en/api/overview).
 	DefaultBodyBytes = "32MiB"
 
+	// DefaultStrategy is what the order in the file says.
+	DefaultStrategy = "failover"
+	// DefaultHedgePercent is as many as are later than 95 of 100.
+	DefaultHedgePercent = "5"
+	// DefaultSlowPercent is slow beyond what load explains: people read faster.
+	DefaultSlowPercent = "10"
+
+	// DefaultGeminiRequests is what Breakwater allows Gemini without being told more;
+	// the provider's own limits depend on tier and model
+	// (https://ai.google.dev/gemini-api/docs/rate-limits).
+	DefaultGeminiRequests = "60"
+	// DefaultKeyOrder keeps the first key's prompt cache warm.
+	DefaultKeyOrder = "in_order"
+	// DefaultKeysRefresh sees a rotation within its overlap.
+	DefaultKeysRefresh = "5m"
+	// DefaultKeysOverlap is twice that.
+	DefaultKeysOverlap = "10m"
+
+	// The pool's defaults are those of the room that keeps it.
+	DefaultPoolIdle     = "256"
+	DefaultPoolIdleTime = "90s"
+	DefaultPoolLifeTime = "10m"
+	DefaultPoolPing     = "15s"
+
+	// DefaultConcurrent is about half a gigabyte of streams under way.
+	DefaultConcurrent = "4096"
+	// DefaultMemory holds 16 of the largest bodies, or thousands of long prompts.
+	DefaultMemory = "512MiB"
+	// DefaultQueueSize is more than come free within DefaultQueueWait as a rule.
+	DefaultQueueSize = "1000"
+	// DefaultQueueWait is as long as a person waits for an answer to begin.
+	DefaultQueueWait = "30s"
+	// DefaultQueueAging brings a batch request to the front in two steps, before
+	// DefaultQueueWait is over.
+	DefaultQueueAging = "5s"
+
+	// DefaultIdempotencyKeep outlasts the retries of every SDK, whose requests may
+	// take ten minutes each.
+	DefaultIdempotencyKeep = "10m"
+	// DefaultIdempotencyBytes holds thousands of answers; a chat's has a few KB.
+	DefaultIdempotencyBytes = "64MiB"
+
 	// DefaultHold is Envoy's base ejection time: long enough for a blip to pass.
 	DefaultHold = "30s"
 	// DefaultCanary judges a held target by 18 requests in a minute and a half.

@@ -38,7 +38,7 @@ func shapeOf(options []Option) *shape {
 		}
 		at.option = &o
 		if o.Kind == Key {
-			for _, way := range []string{"value", "env", "file"} {
+			for _, way := range ways() {
 				at.field(way).option = &Option{Kind: Text}
 			}
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -13,6 +14,9 @@ type Sources struct {
 	Flags     *pflag.FlagSet                    // parsed, with the flags of AddFlags; nil for none
 	LookupEnv func(string) (string, bool)       // nil for os.LookupEnv; an empty variable counts as unset
 	ReadFile  func(path string) ([]byte, error) // nil for os.ReadFile
+	// Run gives the output of a command; nil for running it. It is not called
+	// again for a secret that was asked for more than once.
+	Run func(ctx context.Context, words []string) ([]byte, error)
 }
 
 // AddFlags adds a flag for each option that has one.
@@ -36,37 +40,61 @@ func AddFlags(fs *pflag.FlagSet) {
 // Load reads and validates the configuration. Its error joins a *Error for
 // every fault.
 func Load(s Sources) (*Config, error) {
-	lookup, read := s.LookupEnv, s.ReadFile
-	if lookup == nil {
-		lookup = os.LookupEnv
+	if s.LookupEnv == nil {
+		s.LookupEnv = os.LookupEnv
 	}
-	if read == nil {
-		read = os.ReadFile
+	if s.ReadFile == nil {
+		s.ReadFile = os.ReadFile
 	}
-	getenv := func(name string) string {
-		text, _ := lookup(name)
-		return strings.TrimSpace(text)
+	if s.Run == nil {
+		s.Run = runCommand
 	}
-	v := newValues(getenv, read)
-	name, named := v.outside(configPath, s.Flags)
-	if named {
-		text, err := read(name.text)
-		if err != nil {
-			v.set[configPath] = name
-			v.fail(configPath, "the file cannot be read: %s", cause(err))
+	v, text := s.values(nil)
+	c := build(v)
+	if len(v.errs) > 0 {
+		return nil, errors.Join(v.errs...)
+	}
+	c.keys = func(again bool) ([]Keys, error) {
+		before := &text
+		if again {
+			before = nil
 		}
-		file{v, name.text}.parse(text)
+		v, _ := s.values(before)
+		keys := v.readKeys(c)
+		if len(v.errs) > 0 {
+			return nil, errors.Join(v.errs...)
+		}
+		return keys, nil
 	}
+	return c, nil
+}
+
+// values reads all sources, and gives the file's text as well. Where the text is
+// given, the file is not read.
+func (s Sources) values(text *Secret) (*values, Secret) {
+	v := newValues(func(name string) string {
+		text, _ := s.LookupEnv(name)
+		return strings.TrimSpace(text)
+	}, s.ReadFile, s.Run)
+	name, named := v.outside(configPath, s.Flags)
+	if text == nil {
+		text = &Secret{}
+		if named {
+			b, err := s.ReadFile(name.text)
+			if err != nil {
+				v.set[configPath] = name
+				v.fail(configPath, "the file cannot be read: %s", cause(err))
+			}
+			*text = NewSecret(string(b))
+		}
+	}
+	file{v, name.text}.parse([]byte(text.Reveal()))
 	for _, o := range v.order {
 		if l, ok := v.outside(o.Path, s.Flags); ok {
 			v.put(o, l.text, l.source)
 		}
 	}
-	c := build(v)
-	if len(v.errs) > 0 {
-		return nil, errors.Join(v.errs...)
-	}
-	return c, nil
+	return v, *text
 }
 
 // outside gives what flag or environment say of an option. An empty word, as

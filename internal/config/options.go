@@ -19,7 +19,7 @@ const (
 	Size     Kind = "size"     // bytes as a plain number, or such as 32MiB
 	USD      Kind = "dollars"  // exact, at most nine decimals
 	URL      Kind = "URL"
-	Key      Kind = "secret" // text, {env: NAME} or {file: PATH}; shown as set or unset
+	Key      Kind = "secret" // text, {env: NAME}, {file: PATH} or {exec: COMMAND}; shown as set or unset
 )
 
 // Option is one setting. The table of options is all there is: it drives
@@ -36,6 +36,7 @@ type Option struct {
 	Choices  []string // where only these will do
 	Default  string   // "" where there is none
 	Fallback string   // path of the option whose value holds where this one is unset
+	Zero     bool     // of a duration: it may be 0, which switches something off
 	Help     string   // one sentence
 }
 
@@ -57,26 +58,13 @@ func Options() []Option {
 		{Path: "log.level", Env: []string{"BREAKWATER_LOG_LEVEL"}, Flag: "log-level", Kind: Text, Choices: []string{"debug", "info", "warn", "error"}, Default: DefaultLogLevel, Help: "The least severe `level` that is logged: debug, info, warn or error."},
 		{Path: "log.format", Env: []string{"BREAKWATER_LOG_FORMAT"}, Flag: "log-format", Kind: Text, Choices: []string{"text", "json"}, Default: DefaultLogFormat, Help: "The `form` of log lines: text or json."},
 	}
+	options = append(options, callerOptions()...)
 	for _, p := range llm.Providers() {
 		options = append(options, providerOptions(p)...)
 	}
+	options = append(options, routingOptions()...)
+	options = append(options, trafficOptions()...)
 	return append(options, []Option{
-		{Path: "chain", Kind: List, Choices: words(), Default: strings.Join(words(), ","), Help: "The order in which providers are tried after the one that the caller prefers."},
-		{Path: "aliases.*", Kind: Text, Help: "A name that callers may use as model, and what it means: a provider, or provider/model."},
-		{Path: "routes[].name", Kind: Text, Help: "The route's name, for explanations; unique."},
-		{Path: "routes[].match.models", Kind: List, Help: "The models, exactly as callers write them, that take this route."},
-		{Path: "routes[].targets", Kind: List, Help: "Where they go instead of the chain, in order: each a provider, or provider/model."},
-		{Path: "routes[].strategy", Kind: Text, Choices: []string{"failover"}, Default: "failover", Help: "How a target is chosen: failover takes the first that can serve."},
-		{Path: "timeouts.connect", Kind: Duration, Default: DefaultConnect, Help: "For a connection to a provider, TLS included."},
-		{Path: "timeouts.first_token", Kind: Duration, Default: DefaultFirstToken, Help: "For the first piece of a streamed answer; a model that shows that it thinks has begun."},
-		{Path: "timeouts.silence", Kind: Duration, Default: DefaultSilence, Help: "Between two pieces of a streamed answer."},
-		{Path: "timeouts.answer", Kind: Duration, Default: DefaultAnswer, Help: "For an answer that comes in one piece, and for the first content of a model that thinks."},
-		{Path: "breaker.failure_threshold", Env: []string{"CIRCUIT_BREAKER_FAILURE_THRESHOLD"}, Kind: Count, Default: DefaultFailureThreshold, Help: "How many failed requests in a row open a breaker."},
-		{Path: "breaker.recovery_timeout", Env: []string{"CIRCUIT_BREAKER_RECOVERY_TIMEOUT"}, Kind: Duration, Default: DefaultRecoveryTimeout, Help: "How long an open breaker waits before it lets one probe through."},
-		{Path: "retries.max", Kind: Count, Default: DefaultRetries, Help: "How often a target that is overloaded or broken is asked again within a request before the next one is; 0 for never. A lost connection is tried once more at most."},
-		{Path: "retries.backoff", Kind: Duration, Default: DefaultBackoff, Help: "The longest pause before the first retry; it doubles with each, and is drawn at random up to that."},
-		{Path: "retries.patience", Kind: Duration, Default: DefaultPatience, Help: "The longest Retry-After that is waited out at the same target; a longer one means the next at once."},
-		{Path: "recovery", Kind: Text, Choices: []string{"continue", "buffer", "error"}, Default: DefaultRecovery, Help: "What becomes of a stream that breaks off in the middle: continue has the next candidate go on from the text that was sent; buffer holds every stream until it is whole; error ends it with an error."},
 		{Path: "budgets[].name", Kind: Text, Help: "The budget's name on the page; by default the provider's."},
 		{Path: "budgets[].provider", Kind: Text, Choices: append(words(), "all"), Default: "all", Help: "Whose spending counts: a provider, or all."},
 		{Path: "budgets[].period", Kind: Text, Choices: []string{"day", "month"}, Help: "The span in UTC that the amount is for: day or month."},
@@ -87,9 +75,8 @@ func Options() []Option {
 		{Path: "alerts.channels[].channel", Env: []string{"SLACK_CHANNEL"}, Kind: Text, Help: "The Slack channel's id, or its name in quotes: \"#alerts\"."},
 		{Path: "alerts.channels[].webhook_url", Env: []string{"SLACK_WEBHOOK_URL"}, Kind: Key, Help: "A Slack incoming webhook, instead of bot_token and channel: messages cannot be updated then."},
 		{Path: "alerts.channels[].api_url", Env: []string{"SLACK_API_URL"}, Kind: URL, Default: DefaultSlackURL, Help: "Slack's Web API, for bot_token."},
-		{Path: "responses.keep", Env: []string{"BREAKWATER_RESPONSES_KEEP"}, Kind: Duration, Default: DefaultResponsesKeep, Help: "How long answers of /v1/responses and what they answer are kept in memory after they were last used, so that previous_response_id works with every provider; 0 keeps nothing."},
+		{Path: "responses.keep", Env: []string{"BREAKWATER_RESPONSES_KEEP"}, Kind: Duration, Zero: true, Default: DefaultResponsesKeep, Help: "How long answers of /v1/responses and what they answer are kept in memory after they were last used, so that previous_response_id works with every provider; 0 keeps nothing."},
 		{Path: "responses.keep_bytes", Kind: Size, Default: DefaultResponsesBytes, Help: "How much memory they may take; what was not used for the longest time goes first."},
-		{Path: "limits.body_bytes", Kind: Size, Default: DefaultBodyBytes, Help: "The largest request body that is accepted."},
 		{Path: "anomaly.enabled", Kind: Switch, Default: "true", Help: "Whether latency and errors are compared with their own past, and a target that is unlike itself is held."},
 		{Path: "anomaly.hold", Kind: Duration, Default: DefaultHold, Help: "How long a first hold keeps traffic away; each that follows soon lasts twice as long."},
 		{Path: "anomaly.canary", Kind: Duration, Default: DefaultCanary, Help: "How often one request is let through to a held target, to see whether it is well again."},
@@ -110,15 +97,38 @@ func providerOptions(p llm.Provider) []Option {
 		{Path: at + "endpoints[].region", Kind: Text, Help: "Where it stands, in the provider's word or yours; for people."},
 		{Path: at + "endpoints[].models", Kind: List, Help: "Models that it serves beside the default one. Others are tried when a caller names them with the provider."},
 	}
+	requests := "0"
+	if p == llm.Gemini {
+		requests = DefaultGeminiRequests
+	}
+	options = append(options,
+		Option{Path: at + "limits.requests_per_minute", Env: []string{strings.TrimSuffix(b.modelEnv, "MODEL") + "REQUESTS_PER_MINUTE"}, Kind: Count, Default: requests, Help: "How many requests a minute may go there, over all its endpoints and keys; 0 for any number."},
+		Option{Path: at + "limits.tokens_per_minute", Kind: Count, Default: "0", Help: "How many tokens a minute, input and output; 0 for any number."},
+		Option{Path: at + "limits.burst", Kind: Count, Default: "0", Help: "How many requests may go at once after a pause; 0 for what suits requests_per_minute."},
+		Option{Path: at + "limits.concurrent", Kind: Count, Default: "0", Help: "How many requests may be under way at once; 0 for any number."},
+		Option{Path: at + "pool.idle", Kind: Count, Default: DefaultPoolIdle, Help: "How many unused connections an endpoint keeps for later."},
+		Option{Path: at + "pool.connections", Kind: Count, Default: "0", Help: "How many connections an endpoint may have where it speaks HTTP/1; 0 for any number."},
+		Option{Path: at + "pool.idle_time", Kind: Duration, Default: DefaultPoolIdleTime, Help: "How long an unused connection is kept."},
+		Option{Path: at + "pool.life_time", Kind: Duration, Default: DefaultPoolLifeTime, Help: "How long any connection serves, so that changes of DNS are seen."},
+		Option{Path: at + "pool.http2", Kind: Switch, Default: "true", Help: "Whether HTTP/2 is spoken where the provider does."},
+		Option{Path: at + "pool.ping", Kind: Duration, Default: DefaultPoolPing, Help: "How often a silent HTTP/2 connection is checked."})
 	if p == llm.OpenAI {
 		options = append(options, Option{Path: at + "endpoints[].responses", Env: []string{"OPENAI_RESPONSES"}, Kind: Switch,
 			Help: "Whether it has /responses, so that callers of /v1/responses are passed on as they are; otherwise they are translated. By default true at OpenAI's own address, and false elsewhere."})
 	}
 	if p != llm.Local {
 		options = append(options,
+			Option{Path: at + "key_order", Kind: Text, Choices: keyOrders(), Default: DefaultKeyOrder, Help: "Which of an endpoint's usable keys is taken: in_order takes the first, the others are spares; weighted in proportion to their weights; least_used the one with the fewest requests."},
 			Option{Path: at + "endpoints[].keys[].name", Kind: Text, Help: "The key's name; by default key and its number. Unique within the endpoint."},
+			Option{Path: at + "endpoints[].keys[].weight", Kind: Count, Default: "1", Help: "The key's share in the order weighted."},
+			Option{Path: at + "endpoints[].keys[].requests_per_minute", Kind: Count, Default: "0", Help: "How many requests a minute may go with this key; 0 for any number."},
+			Option{Path: at + "endpoints[].keys[].tokens_per_minute", Kind: Count, Default: "0", Help: "How many tokens a minute; 0 for any number."},
+			Option{Path: at + "endpoints[].keys[].concurrent", Kind: Count, Default: "0", Help: "How many requests at once; 0 for any number."},
 			Option{Path: at + "endpoints[].keys[]", Env: b.keyEnv, Kind: Key, Help: "A key of the provider's. Without one the provider is not used."})
 	}
+	options = append(options,
+		Option{Path: at + "timeouts.headers", Kind: Duration, Fallback: "timeouts.headers", Help: "The same for this provider."},
+		Option{Path: at + "timeouts.slow_percent", Kind: Count, Fallback: "timeouts.slow_percent", Help: "The same for this provider."})
 	for _, name := range []string{"connect", "first_token", "silence", "answer"} {
 		o := Option{Path: at + "timeouts." + name, Kind: Duration, Fallback: "timeouts." + name, Help: "The same for this provider."}
 		if p == llm.Local && (name == "first_token" || name == "silence") {
@@ -156,10 +166,4 @@ func builtIn(p llm.Provider) facts {
 }
 
 // words lists the providers' words.
-func words() []string {
-	var words []string
-	for _, p := range llm.Providers() {
-		words = append(words, string(p))
-	}
-	return words
-}
+func words() []string { return texts(llm.Providers()) }

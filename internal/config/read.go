@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,14 +109,22 @@ func (v *values) count(path string, least, most int) int {
 // longest bounds every duration: nothing here waits for more than a week.
 const longest = 7 * 24 * time.Hour
 
+// duration gives a time, 0 where the option may be 0 or has no value at all.
 func (v *values) duration(path string) time.Duration {
-	text := v.get(path).text
+	text, o := v.get(path).text, v.options[pattern(path)]
+	if text == "" && o.Default == "" {
+		return 0
+	}
 	d, err := time.ParseDuration(text)
 	if strings.Trim(text, "0123456789.") == "" {
 		d, err = time.ParseDuration(text + "s")
 	}
-	if err != nil || d <= 0 || d > longest {
-		v.fail(path, "must be a time over zero and up to a week, in seconds or such as 1m30s%s", shown(text))
+	least := "over zero"
+	if o.Zero {
+		least = "of zero or more"
+	}
+	if err != nil || d < 0 || d == 0 && !o.Zero || d > longest {
+		v.fail(path, "must be a time %s and up to a week, in seconds or such as 1m30s%s", least, shown(text))
 		return 0
 	}
 	return d
@@ -155,65 +162,6 @@ func (v *values) usd(path string) record.NanoUSD {
 		v.fail(path, "must be more than zero")
 	}
 	return n
-}
-
-// lookUp gives a secret, however it is written; and where it is not to be
-// had, why, without its text.
-func (v *values) lookUp(path string) (Secret, error) {
-	value, asText := v.set[path+".value"]
-	env, inEnv := v.set[path+".env"]
-	file, inFile := v.set[path+".file"]
-	text := value.text
-	switch {
-	case asText && inEnv || asText && inFile || inEnv && inFile:
-		return Secret{}, errors.New("must have only one of value, env and file")
-	case inEnv:
-		if !isVariable(env.text) {
-			return Secret{}, errors.New("env must be the name of an environment variable, in capitals")
-		}
-		if text = strings.TrimSpace(v.getenv(env.text)); text == "" {
-			return Secret{}, unsetError(env.text)
-		}
-	case inFile:
-		path := file.text
-		if !filepath.IsAbs(path) && file.source.Origin == FromFile {
-			path = filepath.Join(filepath.Dir(file.source.Name), path)
-		}
-		b, err := v.read(path)
-		if err != nil {
-			return Secret{}, errors.New("the file of this secret cannot be read: " + cause(err))
-		}
-		if text = strings.TrimSpace(string(b)); text == "" {
-			return Secret{}, errors.New("the file of this secret is empty")
-		}
-	case strings.HasPrefix(text, "$"):
-		return Secret{}, errors.New("variables are not expanded here; write {env: NAME}")
-	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Secret{}, errors.New("must be printable ASCII without spaces")
-	}
-	return NewSecret(text), nil
-}
-
-// unsetError names the variable that should hold a secret.
-type unsetError string
-
-func (e unsetError) Error() string { return "the environment variable " + string(e) + " is not set" }
-
-// isVariable takes capitals alone, so that a key which was written after env
-// by mistake is not taken for a name and shown.
-func isVariable(s string) bool {
-	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
-}
-
-// key gives a secret and notes it as a fault where it is written but not to
-// be had.
-func (v *values) key(path string) Secret {
-	s, err := v.lookUp(path)
-	if err != nil {
-		v.fail(path, "%s", err)
-	}
-	return s
 }
 
 // cause gives an error of the file system without the path, which the reader

@@ -59,7 +59,7 @@ No message shows a secret.
 | dollars | a plain amount with at most nine decimals (` + "`2.50`" + `), counted exactly |
 | switch | ` + "`true` or `false`" + ` |
 | list | a YAML list; in a variable, items separated by commas |
-| secret | the text itself; or, in the file, ` + "`{env: NAME}`" + ` for a variable or ` + "`{file: PATH}`" + ` for a file that holds nothing else, relative to the configuration's. Variables are not expanded in any other place. |
+| secret | the text itself; or ` + "`{env: NAME}`" + ` for a variable, ` + "`{file: PATH}`" + ` for a file that holds nothing else, relative to the configuration's, ` + "`{exec: COMMAND}`" + ` for the first line that a command prints. As plain text, in a variable too: ` + "`env:NAME`, `file:PATH`, `exec:COMMAND`" + `. Variables are not expanded in any other place. |
 
 ## Environment and flags
 
@@ -81,7 +81,18 @@ const referenceTail = `
 **Keys.** A provider without a key is not used; Breakwater says so when it starts. The local provider needs none and takes
 none. A variable such as ` + "`OPENAI_API_KEY`" + ` takes the place of the first key of the first endpoint; further keys stay. Google's
 SDKs read ` + "`GOOGLE_API_KEY` before `GEMINI_API_KEY`" + `; Breakwater the other way round, since a Google key may be one for
-something else. A secret that ` + "`{env: NAME}`" + ` names and that is not set is an error, except for a provider's key.
+something else. A secret that ` + "`{env: NAME}`" + ` names and that is not set is an error, except for a provider's key. While
+Breakwater runs, the providers' keys are [read again](operations.md#keys).
+
+**Commands** that give a secret run without a shell: words are split at spaces, and quotes mean nothing; put what needs them into a
+script. A command has ten seconds, must end with 0, and what it prints after the first line is ignored. Nothing that it prints is
+ever shown.
+
+**Callers.** ` + "`callers`" + ` gives each its own key, name, priority and limits; ` + "`api_key`" + ` is one more, called default. With any of
+them a key is demanded. See [who calls](http-api.md#authentication).
+
+**Limits** of a provider, a key, a model and a caller hold at the same time; 0 bounds nothing. Beyond them Breakwater also keeps to
+what the providers tell of theirs. See [limits and queue](operations.md#limits-and-the-queue).
 
 **Base URLs** mean what they mean to the official SDKs. OpenAI's contains the version and usually ends in ` + "`/v1`" + `; it may
 be that of any server which speaks OpenAI's API. Anthropic's and Gemini's have no version: one that ends in ` + "`/v1`" + `,
@@ -226,22 +237,22 @@ func TestExampleWritesOutTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.File, got.effective, want.effective = "", nil, nil
+	got.File, got.effective, want.effective, got.keys, want.keys = "", nil, nil, nil, nil
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", got, want)
 	}
 }
 
 func TestExampleHasEveryOption(t *testing.T) {
-	v := newValues(func(string) string { return "x" }, nil)
+	v := newValues(func(string) string { return "x" }, nil, nil)
 	file{v, "breakwater.yaml"}.parse([]byte(example(t, true)))
 	if len(v.errs) > 0 {
 		t.Fatal(v.errs)
 	}
 	there := map[string]bool{}
 	for path := range v.set {
-		for _, end := range []string{".value", ".env", ".file"} {
-			path = strings.TrimSuffix(path, end)
+		for _, way := range ways() {
+			path = strings.TrimSuffix(path, "."+way)
 		}
 		there[pattern(path)] = true
 	}

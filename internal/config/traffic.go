@@ -32,12 +32,14 @@ func (v *values) models(c *Config) {
 	names := map[string]bool{}
 	for i := range v.lengths["routes"] {
 		at := item("routes", i)
-		v.text(at + ".strategy")
 		r := Route{
-			Name:    v.text(at + ".name"),
-			Models:  v.list(at+".match.models", parseName),
-			Targets: v.list(at+".targets", parseTarget),
+			Name:     v.text(at + ".name"),
+			Models:   v.list(at+".match.models", parseName),
+			Targets:  v.list(at+".targets", parseTarget),
+			Strategy: v.text(at + ".strategy"),
+			Hedge:    v.on(at + ".hedge"),
 		}
+		r.Weights = v.weights(at+".weights", len(v.get(at+".targets").items))
 		switch {
 		case r.Name == "":
 			v.require(at+".name", "is needed")

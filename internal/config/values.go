@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,14 +25,16 @@ type values struct {
 	broken  map[string]bool   // paths whose fault is told already
 	getenv  func(string) string
 	read    func(path string) ([]byte, error)
+	run     func(ctx context.Context, words []string) ([]byte, error)
+	found   map[string]found // secrets that were looked up
 	errs    []error
 }
 
-func newValues(getenv func(string) string, read func(string) ([]byte, error)) *values {
+func newValues(getenv func(string) string, read func(string) ([]byte, error), run func(context.Context, []string) ([]byte, error)) *values {
 	v := &values{
 		options: map[string]Option{}, order: Options(),
 		set: map[string]leaf{}, lengths: map[string]int{}, places: map[string]Source{}, broken: map[string]bool{},
-		getenv: getenv, read: read,
+		getenv: getenv, read: read, run: run, found: map[string]found{},
 	}
 	for _, o := range v.order {
 		v.options[o.Path] = o
@@ -69,8 +72,11 @@ func (v *values) source(path string) Source {
 
 // own says where the value of a path itself stands.
 func (v *values) own(path string) (Source, bool) {
-	for _, end := range []string{"", ".value", ".env", ".file"} {
-		if l, ok := v.set[path+end]; ok {
+	if l, ok := v.set[path]; ok {
+		return l.source, true
+	}
+	for _, way := range ways() {
+		if l, ok := v.set[path+"."+way]; ok {
 			return l.source, true
 		}
 	}
@@ -116,8 +122,9 @@ func (v *values) put(o Option, text string, source Source) {
 	l := leaf{text: text, source: source}
 	switch o.Kind {
 	case Key:
-		delete(v.set, path+".env")
-		delete(v.set, path+".file")
+		for _, way := range ways() {
+			delete(v.set, path+"."+way)
+		}
 		path += ".value"
 	case List:
 		for part := range strings.SplitSeq(text, ",") {

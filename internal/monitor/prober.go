@@ -32,6 +32,8 @@ type Prober struct {
 	Interval time.Duration // default DefaultProbeInterval
 	Found    func(llm.Provider, string, provider.Status, error)
 	Monitor  *Monitor
+	// Spare says whether there is room for probes beside requests; nil for always.
+	Spare func() bool
 
 	mu sync.Mutex
 	up map[llm.Provider]map[string]bool // by endpoint: it answered last
@@ -64,6 +66,9 @@ func (p *Prober) watch(ctx context.Context, probe Probe) {
 }
 
 func (p *Prober) once(ctx context.Context, probe Probe) {
+	if p.Spare != nil && !p.Spare() {
+		return
+	}
 	asked, cancel := context.WithTimeout(ctx, ProbeTimeout)
 	defer cancel()
 	status, err := probe.Ping(asked)
