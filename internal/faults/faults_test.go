@@ -59,9 +59,14 @@ func table() []tableCase {
 }
 
 func TestFaults(t *testing.T) {
-	var rows []*row
+	var rows, told []*row // of the table and of the stories, which take longest and begin first
 	var everywhere []*general
 	t.Run("all", func(t *testing.T) { // ends when all that runs in parallel has
+		for _, s := range stories() {
+			r := newRow(s.name, "")
+			told = append(told, r)
+			t.Run(s.name, func(t *testing.T) { t.Parallel(); s.play(t, r) })
+		}
 		for _, c := range table() {
 			r := newRow(c.name, c.why)
 			rows = append(rows, r)
@@ -70,11 +75,6 @@ func TestFaults(t *testing.T) {
 					t.Run(c.name+"/"+s.String(), func(t *testing.T) { t.Parallel(); c.run(t, s, r) })
 				}
 			}
-		}
-		for _, s := range stories() {
-			r := newRow(s.name, "")
-			rows = append(rows, r)
-			t.Run(s.name, func(t *testing.T) { t.Parallel(); s.play(t, r) })
 		}
 		for _, c := range table() {
 			if !c.simple() {
@@ -88,6 +88,6 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	if !t.Failed() {
-		tell(t, rows, everywhere)
+		tell(t, append(rows, told...), everywhere)
 	}
 }

@@ -34,7 +34,7 @@ var (
 // more than they work. What a house leaves behind is found by its own label.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
@@ -130,7 +130,7 @@ func open(t *testing.T, o options) *house {
 	t.Helper()
 	h := &house{
 		sims: map[llm.Provider]*sim.Server{}, log: &lockedBuffer{}, db: filepath.Join(t.TempDir(), "faults.db"),
-		label: t.Name(), models: o.models,
+		label: fmt.Sprintf("%s %p", t.Name(), &o), models: o.models,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
 	}
 	if h.models == nil {

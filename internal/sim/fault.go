@@ -49,7 +49,7 @@ const (
 	Garbage          FaultKind = "garbage"            // 200 with an HTML page
 	Empty            FaultKind = "empty"              // 200 without a body
 	ErrorInStream    FaultKind = "error_in_stream"    // an error object After tokens of a 200; in place of a whole body
-	NoEnd            FaultKind = "no_end"             // all content, then a clean close without finish reason or end mark
+	NoEnd            FaultKind = "no_end"             // a stream with all content, then a clean close without finish reason or end mark
 	NoMark           FaultKind = "no_mark"            // as a proper stream without its end mark: [DONE], message_stop, done; at Gemini, where the finish reason is the mark, the same as NoEnd
 )
 

@@ -181,7 +181,6 @@ func TestBrokenAnswersKeepWhatWasSentAndDoNotEnd(t *testing.T) {
 			{Fault{Kind: Short}, "", io.ErrUnexpectedEOF, ""},
 			{Fault{Kind: ErrorInStream, After: 1}, "one ", nil, `"error"`},
 			{Fault{Kind: ErrorInStream}, "", nil, `"error"`},
-			{Fault{Kind: NoEnd}, prompt, nil, ""},
 		} {
 			s.Set(c.fault)
 			g := ask{stream: stream, prompt: prompt}.send(t, s)

@@ -149,6 +149,17 @@ func TestAnEventMayBeMalformed(t *testing.T) {
 	})
 }
 
+func TestAStreamMayEndWithoutItsEnd(t *testing.T) {
+	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
+		s := start(t, kind, Options{Reply: echo})
+		s.Set(Fault{Kind: NoEnd})
+		g := ask{stream: stream, prompt: "one two"}.send(t, s)
+		if text, finish := textOf(kind, g.body); g.err != nil || text != "one two" || (finish == "") != stream {
+			t.Errorf("%v %q %q\n%s", g.err, text, finish, g.body)
+		}
+	})
+}
+
 func TestOnlyTheEndMarkMayBeMissing(t *testing.T) {
 	marks := map[llm.Provider]string{llm.OpenAI: "[DONE]", llm.Claude: "message_stop", llm.Gemini: "finishReason", llm.Local: `"done":true`}
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
