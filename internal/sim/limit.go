@@ -18,14 +18,15 @@ type Limit struct {
 	Requests int // a minute; 0 for no limit
 	Tokens   int // a minute, of prompts and answers; 0 for no limit
 	// Burst is how many requests may come at once, since a limit may be enforced
-	// over less than a minute; Requests where it is 0.
+	// over less than a minute ("60 requests per minute may be enforced as 1 request
+	// per second"). The headers do not tell of it. 0 for Requests.
 	Burst int
 }
 
 // bucket is how the limit of one key stands.
 type bucket struct {
-	requests, tokens float64 // left
-	at               time.Time
+	requests, tokens, burst float64 // left
+	at                      time.Time
 }
 
 // meter is what a provider tells of a limit: what it is, what is left, and when
@@ -67,8 +68,8 @@ func (p *Provider) throttle(d dialect, h http.Header, key string, c call, output
 // draws takes one request and its tokens from a key's bucket, or gives how long
 // it takes until they are there.
 func (p *Provider) draws(key string, tokens float64) (m meter, wait time.Duration) {
-	l := p.opts.Limit
-	most, now := float64(l.Burst), time.Now()
+	l, now := p.opts.Limit, time.Now()
+	most := float64(l.Burst)
 	if l.Burst == 0 {
 		most = float64(l.Requests)
 	}
@@ -76,12 +77,13 @@ func (p *Provider) draws(key string, tokens float64) (m meter, wait time.Duratio
 	defer p.mu.Unlock()
 	b := p.buckets[key]
 	if b == nil {
-		b = &bucket{most, float64(l.Tokens), now}
+		b = &bucket{float64(l.Requests), float64(l.Tokens), most, now}
 		p.buckets[key] = b
 	}
 	minutes := now.Sub(b.at).Minutes()
 	b.at = now
-	b.requests = min(most, b.requests+minutes*float64(l.Requests))
+	b.requests = min(float64(l.Requests), b.requests+minutes*float64(l.Requests))
+	b.burst = min(most, b.burst+minutes*float64(l.Requests))
 	b.tokens = min(float64(l.Tokens), b.tokens+minutes*float64(l.Tokens))
 	until := func(lack float64, perMinute int) time.Duration {
 		if perMinute == 0 || lack <= 0 {
@@ -89,15 +91,15 @@ func (p *Provider) draws(key string, tokens float64) (m meter, wait time.Duratio
 		}
 		return time.Duration(math.Ceil(lack / float64(perMinute) * float64(time.Minute)))
 	}
-	wait = max(until(1-b.requests, l.Requests), until(tokens-b.tokens, l.Tokens))
+	wait = max(until(1-min(b.requests, b.burst), l.Requests), until(tokens-b.tokens, l.Tokens))
 	if wait == 0 {
-		b.requests, b.tokens = b.requests-1, b.tokens-tokens
+		b.requests, b.tokens, b.burst = b.requests-1, b.tokens-tokens, b.burst-1
 	} else {
 		p.throttled++
 	}
 	return meter{
 		limit: l, requests: int(max(b.requests, 0)), tokens: int(max(b.tokens, 0)),
-		requestsBack: until(most-b.requests, l.Requests), tokensBack: until(float64(l.Tokens)-b.tokens, l.Tokens),
+		requestsBack: until(float64(l.Requests)-b.requests, l.Requests), tokensBack: until(float64(l.Tokens)-b.tokens, l.Tokens),
 	}, wait
 }
 
