@@ -170,6 +170,11 @@ func (c tableCase) check(t *testing.T, a asked, tr record.Trace) ending {
 	if got == clean && a.status >= 400 && c.status != 0 && a.status != c.status {
 		t.Errorf("HTTP %d, want %d", a.status, c.status)
 	}
+	// What was an accident, or is soon over, does not cost the caller the model
+	// that was asked for.
+	if c.fault.Times == 1 && tr.Served.Provider != a.faulty {
+		t.Errorf("served by %s, want %s, asked again", tr.Served, a.faulty)
+	}
 	seen := false
 	for _, at := range tr.Attempts {
 		if at.Target.Provider != a.faulty || at.Class == "" {

@@ -54,35 +54,33 @@ func (c tableCase) simple() bool {
 
 // everywhere plays the case where nobody else can answer: each caller gets one
 // clean error, and no provider is asked more often for it.
-func (c tableCase) everywhere(t *testing.T, d llm.Dialect, g *general) {
+func (c tableCase) everywhere(t *testing.T, d llm.Dialect, stream bool, g *general) {
 	o := c.options
 	o.chain = []llm.Provider{llm.Gemini, llm.OpenAI}
-	for _, stream := range []bool{false, true} {
-		h := open(t, o)
-		for _, s := range h.sims {
-			s.Set(c.fault)
-		}
-		a := h.put(t.Context(), llm.Gemini, question{dialect: d, model: string(llm.Gemini), text: text(0), stream: stream})
-		tr, ok := h.close(t)[a.id]
-		if !ok || a.ending() != clean || a.text != "" {
-			t.Fatalf("streamed %t: %q: HTTP %d %s\n%s", stream, a.ending(), a.status, a.wrong, a.body)
-		}
-		a.truth(t, tr)
-		if tr.Outcome == record.Served || tr.Status != a.status {
-			t.Errorf("the trace says %s and HTTP %d, the caller got %d", tr.Outcome, tr.Status, a.status)
-		}
-		if n := a.requests; n[llm.Gemini] > 3 || n[llm.OpenAI] > 3 || n[llm.Claude]+n[llm.Local] > 0 {
-			t.Errorf("requests: %v", n)
-		}
-		if asked := c.fault.RetryAfter; asked > 0 {
-			wait, err := strconv.Atoi(a.header.Get("Retry-After"))
-			if told := time.Duration(wait) * time.Second; err != nil || told > asked || told < asked-5*time.Second {
-				t.Errorf("Retry-After: %q, and the providers ask for %s", a.header.Get("Retry-After"), asked)
-			}
-		}
-		if strings.Contains(a.body, secret(llm.Gemini)) || strings.Contains(a.body, secret(llm.OpenAI)) {
-			t.Errorf("the error shows a key: %s", a.body)
-		}
-		g.add(t, a)
+	h := open(t, o)
+	for _, s := range h.sims {
+		s.Set(c.fault)
 	}
+	a := h.put(t.Context(), llm.Gemini, question{dialect: d, model: string(llm.Gemini), text: text(0), stream: stream})
+	tr, ok := h.close(t)[a.id]
+	if !ok || a.ending() != clean || a.text != "" {
+		t.Fatalf("streamed %t: %q: HTTP %d %s\n%s", stream, a.ending(), a.status, a.wrong, a.body)
+	}
+	a.truth(t, tr)
+	if tr.Outcome == record.Served || tr.Status != a.status {
+		t.Errorf("the trace says %s and HTTP %d, the caller got %d", tr.Outcome, tr.Status, a.status)
+	}
+	if n := a.requests; n[llm.Gemini] > 3 || n[llm.OpenAI] > 3 || n[llm.Claude]+n[llm.Local] > 0 {
+		t.Errorf("requests: %v", n)
+	}
+	if asked := c.fault.RetryAfter; asked > 0 {
+		wait, err := strconv.Atoi(a.header.Get("Retry-After"))
+		if told := time.Duration(wait) * time.Second; err != nil || told > asked || told < asked-5*time.Second {
+			t.Errorf("Retry-After: %q, and the providers ask for %s", a.header.Get("Retry-After"), asked)
+		}
+	}
+	if strings.Contains(a.body, secret(llm.Gemini)) || strings.Contains(a.body, secret(llm.OpenAI)) {
+		t.Errorf("the error shows a key: %s", a.body)
+	}
+	g.add(t, a)
 }

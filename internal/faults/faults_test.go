@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -76,18 +77,20 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range table() {
+		for i, c := range table() {
 			if !c.simple() {
 				continue
 			}
 			g := &general{name: c.name}
 			everywhere = append(everywhere, g)
-			for _, d := range dialects() {
-				t.Run("everywhere/"+c.name+"/"+string(d), func(t *testing.T) { t.Parallel(); c.everywhere(t, d, g) })
+			for j, d := range dialects() {
+				t.Run("everywhere/"+c.name+"/"+string(d), func(t *testing.T) { t.Parallel(); c.everywhere(t, d, (i+j)%2 == 0, g) })
 			}
 		}
 	})
-	if !t.Failed() {
-		tell(t, append(rows, told...), everywhere)
+	rows = append(rows, told...)
+	missed := slices.ContainsFunc(rows, func(r *row) bool { return len(r.endings) == 0 }) // -run chose some cases only
+	if !t.Failed() && !missed {
+		tell(t, rows, everywhere)
 	}
 }

@@ -40,6 +40,7 @@ func (h *house) crowd(t *testing.T, p llm.Provider, each int) (served int) {
 // that takes no more than 20 requests a second, 10 of them at once, never has
 // to refuse one.
 func TestALimitThatIsConfiguredIsKept(t *testing.T) {
+	t.Parallel()
 	if !knowsLimits() {
 		t.Fatal("providers have no limits to configure")
 	}
@@ -70,6 +71,7 @@ func TestALimitThatIsConfiguredIsKept(t *testing.T) {
 // provider has to refuse more than a few, or from its first refusals, which may
 // hit those who are under way. Nobody else fails.
 func TestALimitIsLearned(t *testing.T) {
+	t.Parallel()
 	if !knowsLimits() {
 		t.Fatal("limits are not learned yet")
 	}

@@ -406,9 +406,18 @@ func slowerThanUsual(t *testing.T, r *row) {
 	p := llm.Claude
 	long := fmt.Sprintf("%-*s.", tokens*4-1, "x")
 	h := open(t, options{sim: sim.Options{PerToken: time.Millisecond}})
-	for range 60 {
-		h.put(t.Context(), p, stream(p, long)).mustBe(t, rescued)
+	var usual sync.WaitGroup
+	for range 6 {
+		usual.Go(func() {
+			for range 10 {
+				q := stream(p, text(0))
+				if a := (asked{q: q, heard: h.ask(t.Context(), q)}); a.ending() != rescued {
+					t.Errorf("a usual stream was %q", a.ending())
+				}
+			}
+		})
 	}
+	usual.Wait()
 	pace := 500 * time.Millisecond
 	h.sims[p].Set(sim.Fault{Kind: sim.Drip, Pace: pace})
 	a := h.put(t.Context(), p, stream(p, long))
