@@ -90,8 +90,16 @@ func compose(p plan, c call, f Fault, ids *rand.Rand) answer {
 		if f.After > 0 {
 			a.finish = finishFilter
 		}
-	case Cut, Stall, ErrorInStream, NoEnd:
+	case Cut, Short, ErrorInStream:
 		a.finish = unfinished
+	case NoEnd:
+		if c.stream {
+			a.finish = unfinished
+		}
+	case Stall:
+		if f.For == 0 {
+			a.finish = unfinished
+		}
 	}
 	return a
 }

@@ -38,16 +38,13 @@ func (d anthropic) error(status int, kind, message string) response {
 	}
 }
 
-func (d anthropic) authorize(r *http.Request, key string) *response {
-	sent := r.Header.Get("X-Api-Key")
-	if sent == key {
-		return nil
+func (anthropic) key(r *http.Request) string { return r.Header.Get("X-Api-Key") }
+
+func (d anthropic) denied(key string) response {
+	if key == "" {
+		return d.error(401, "authentication_error", "x-api-key header is required")
 	}
-	res := d.error(401, "authentication_error", "invalid x-api-key")
-	if sent == "" {
-		res = d.error(401, "authentication_error", "x-api-key header is required")
-	}
-	return &res
+	return d.error(401, "authentication_error", "invalid x-api-key")
 }
 
 func (d anthropic) free(r *http.Request, body []byte, models []string) response {
@@ -81,6 +78,10 @@ func (d anthropic) free(r *http.Request, body []byte, models []string) response 
 	return ok
 }
 
+// anthropicNoPrefill is what models from 4.6 on say of a conversation that ends
+// with their own words, by https://github.com/jobrunr/JavaClaw/issues/36 (2026-11).
+const anthropicNoPrefill = "This model does not support assistant message prefill. The conversation must end with a user message."
+
 func (d anthropic) refuse(f Fault, c call) response {
 	const bad = "invalid_request_error"
 	switch f.Kind {
@@ -105,6 +106,8 @@ func (d anthropic) refuse(f Fault, c call) response {
 		return d.error(400, bad, fmt.Sprintf("prompt is too long: %d tokens > 200000 maximum", 200000+c.input))
 	case BadRequest:
 		return d.error(400, bad, "temperature: range: 0..1")
+	case RefusePrefill:
+		return d.error(400, bad, anthropicNoPrefill)
 	case ContentFilter:
 		return d.error(400, bad, "Output blocked by content filtering policy")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"breakwater/internal/llm"
@@ -122,11 +123,28 @@ type anthropicBlock struct {
 
 func (d anthropic) decode(r *http.Request, body []byte) (call, *response) {
 	c, problem := decodeAnthropic(r, body)
+	if problem == "" && c.begun != "" && !anthropicGoesOn(c.model) {
+		problem = anthropicNoPrefill
+	}
 	if problem == "" {
 		return c, nil
 	}
 	res := d.error(400, "invalid_request_error", problem)
 	return c, &res
+}
+
+// anthropicGoesOn says whether a model takes the beginning of its own answer:
+// those from 4.6 on do not, by
+// https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal
+// (2026-11). Names are like claude-sonnet-4-6, and the old ones like claude-3-5-sonnet.
+func anthropicGoesOn(model string) bool {
+	words := append(strings.Split(model, "-"), "", "", "")
+	if _, err := strconv.Atoi(words[1]); err == nil {
+		return true
+	}
+	major, _ := strconv.Atoi(words[2])
+	minor, _ := strconv.Atoi(words[3])
+	return major < 4 || major == 4 && (minor < 6 || minor > 99) // the latter is a date
 }
 
 // decodeAnthropic reads a request, or one to count its tokens, and gives the
@@ -215,7 +233,7 @@ func (q anthropicRequest) read(c *call) (problem string) {
 	names := map[string]string{} // of the calls, by id
 	for _, t := range q.turns() {
 		if t.role == "user" {
-			c.prompt, c.sees = "", nil
+			c.hear("", nil)
 		} else if t.role == "assistant" {
 			c.results = nil
 		}
@@ -259,8 +277,11 @@ func (q anthropicRequest) read(c *call) (problem string) {
 			}
 		}
 		texts = append(texts, strings.Join(said, "\n"))
-		if t.role == "user" {
+		switch t.role {
+		case "user":
 			c.prompt = strings.Join(said, "\n")
+		case "assistant":
+			c.begun = strings.Join(said, "\n")
 		}
 	}
 	for _, t := range q.Tools {

@@ -14,6 +14,10 @@ type call struct {
 	model     string
 	stream    bool
 	prompt    string   // the last message of the user
+	begun     string   // what the model said after it
+	earlier   string   // the message of the user before, where the model said something to it
+	left      string   // which is this
+	anew      bool     // OpenAI: after the model's own words a new answer begins
 	sees      []medium // what stands beside the text there
 	results   []result // of tools, since the model's last turn
 	tools     []tool
@@ -35,6 +39,30 @@ type call struct {
 	request   json.RawMessage // Responses: what the answer repeats
 	kept      []item          // Responses: the conversation, where it is stored
 	sealed    bool            // Responses: reasoning is wanted encrypted
+}
+
+// hear notes a message of the user.
+func (c *call) hear(text string, sees []medium) {
+	c.earlier, c.left = "", ""
+	if c.begun != "" {
+		c.earlier, c.left = c.prompt, c.begun
+	}
+	c.prompt, c.sees, c.begun = text, sees, ""
+}
+
+// speak gives the reply to the prompt, or what is left of one that was begun.
+func (c call) speak(reply func(string) string, prompt string) string {
+	if c.begun != "" && !c.anew {
+		return strings.TrimPrefix(reply(prompt), c.begun)
+	}
+	if _, words, ok := strings.Cut(prompt, ":\n"); ok && c.left != "" {
+		words = strings.TrimRight(words, " \n\t")
+		rest, began := strings.CutPrefix(reply(c.earlier), c.left)
+		if began && strings.HasSuffix(c.left, words) {
+			return words + rest
+		}
+	}
+	return reply(prompt)
 }
 
 // medium is an image, a document or a sound: its type and data, or its address.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type exchange struct {
 	dialect dialect
 	call    call
 	fault   Fault
+	begun   bool // the headers are out
+	ended   bool // a fault ended the stream
 }
 
 // badGateway is what a CDN in front of a provider says when it cannot reach it.
@@ -26,15 +29,17 @@ const badGateway = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<bo
 const page = "<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>\n"
 
 // fail plays a fault that leaves no room for an answer, and says whether it did.
-func (x exchange) fail() bool {
+func (x *exchange) fail() bool {
 	switch x.fault.Kind {
 	case Refuse:
 		x.reset()
 	case Hang:
 		x.hang()
+		return false
 	case HangAfterHeaders:
 		x.start(x.contentType())
 		x.hang()
+		return false
 	case Garbage:
 		x.send(response{status: 200, header: contentType("text/html; charset=utf-8"), body: page})
 	case Empty:
@@ -62,7 +67,7 @@ func (x exchange) fail() bool {
 }
 
 // answer sends an answer, token by token or whole, as far as the fault lets it.
-func (x exchange) answer(a answer, first, pace time.Duration) {
+func (x *exchange) answer(a answer, first, pace time.Duration) {
 	a.first, a.pace = first, pace
 	if !x.call.stream {
 		if pause(x.r.Context(), first+time.Duration(max(a.output()-1, 0))*pace) {
@@ -74,51 +79,91 @@ func (x exchange) answer(a answer, first, pace time.Duration) {
 		return
 	}
 	f := x.dialect.stream(x.call, a)
-	x.start(f.contentType)
-	tokens, cut := f.tokens, false
-	switch x.fault.Kind {
-	case Cut, Stall, ErrorInStream:
-		tokens, cut = tokens[:min(x.fault.After, len(tokens))], true
+	if x.fault.Kind == Short {
+		x.promise(len(strings.Join(append(append(f.head, f.tokens...), f.tail...), "")) + 1)
 	}
+	x.start(f.contentType)
 	x.write(f.head...)
-	for i, token := range tokens {
+	for i, token := range f.tokens {
 		if i > 0 && !pause(x.r.Context(), pace) {
+			return
+		}
+		if i == x.fault.After {
+			token = x.strike(f, token)
+		}
+		if x.ended {
 			return
 		}
 		x.write(token)
 	}
+	if x.fault.After >= len(f.tokens) {
+		x.strike(f, "")
+	}
 	switch {
-	case !cut:
-		x.write(f.tail...)
-	case x.fault.Kind == Cut:
-		panic(http.ErrAbortHandler)
-	case x.fault.Kind == Stall:
-		x.hang()
+	case x.ended:
+	case x.fault.Kind == NoMark && len(f.tail) > 0:
+		x.write(f.tail[:len(f.tail)-1]...)
 	default:
-		x.write(f.failure(len(tokens)))
+		x.write(f.tail...)
 	}
 }
 
-func (x exchange) whole(a answer) {
+// strike plays a fault that comes in the middle of a stream, in place of a
+// token, which it gives back if it is to be sent.
+func (x *exchange) strike(f frames, token string) string {
+	switch x.fault.Kind {
+	case Cut:
+		panic(http.ErrAbortHandler)
+	case Short:
+		x.ended = true
+	case Stall:
+		x.hang()
+	case ErrorInStream:
+		x.write(f.failure(x.fault.After))
+		x.ended = true
+	case Malformed:
+		return half(token)
+	}
+	return token
+}
+
+// half breaks the JSON of an event and keeps its framing.
+func half(event string) string {
+	body := strings.TrimRight(event, "\r\n")
+	return body[:len(body)-len(body)/3] + event[len(body):]
+}
+
+// promise tells the length of the body.
+func (x *exchange) promise(length int) {
+	x.w.Header().Set("Content-Length", strconv.Itoa(length))
+}
+
+func (x *exchange) whole(a answer) {
 	res := x.dialect.whole(x.call, a)
 	switch x.fault.Kind {
 	case ErrorInStream:
 		res.body = x.dialect.refuse(Fault{Kind: Errors, Status: 500}, x.call).body
-	case Cut, Stall:
+	case Malformed:
+		res.body = half(res.body)
+	case Cut, Short, Stall:
 		maps.Copy(x.w.Header(), res.header)
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(res.body)))
+		x.promise(len(res.body))
 		x.w.WriteHeader(res.status)
 		x.write(res.body[:len(res.body)/2])
-		if x.fault.Kind == Cut {
+		switch x.fault.Kind {
+		case Cut:
 			panic(http.ErrAbortHandler)
+		case Stall:
+			x.hang()
+			x.write(res.body[len(res.body)/2:])
 		}
-		x.hang()
+		return
 	}
 	x.send(res)
 }
 
 // contentType gives that of a proper answer to the call.
-func (x exchange) contentType() string {
+func (x *exchange) contentType() string {
 	if x.call.stream {
 		return x.dialect.stream(x.call, answer{}).contentType
 	}
@@ -127,15 +172,21 @@ func (x exchange) contentType() string {
 }
 
 // send sends a response in one piece.
-func (x exchange) send(res response) {
-	maps.Copy(x.w.Header(), res.header)
-	x.w.Header().Set("Content-Length", strconv.Itoa(len(res.body)))
-	x.w.WriteHeader(res.status)
+func (x *exchange) send(res response) {
+	if !x.begun {
+		maps.Copy(x.w.Header(), res.header)
+		x.promise(len(res.body))
+		x.w.WriteHeader(res.status)
+	}
 	x.write(res.body)
 }
 
 // start sends the headers of a stream.
-func (x exchange) start(contentType string) {
+func (x *exchange) start(contentType string) {
+	if x.begun {
+		return
+	}
+	x.begun = true
 	x.w.Header().Set("Content-Type", contentType)
 	x.w.WriteHeader(http.StatusOK)
 	x.write()
@@ -143,7 +194,7 @@ func (x exchange) start(contentType string) {
 
 // write sends pieces at once, each as a chunk of its own. A client that went
 // away is noticed by the request's context, not here.
-func (x exchange) write(pieces ...string) {
+func (x *exchange) write(pieces ...string) {
 	flush := http.NewResponseController(x.w).Flush
 	_ = flush()
 	for _, piece := range pieces {
@@ -154,18 +205,29 @@ func (x exchange) write(pieces ...string) {
 	}
 }
 
-// hang holds the connection, silent, until the client goes away or the server
-// is closed.
-func (x exchange) hang() {
+// hang holds the connection, silent, for as long as the fault says. It does not
+// return where the client goes away or the server is closed before.
+func (x *exchange) hang() {
+	if x.fault.For > 0 && pause(x.r.Context(), x.fault.For) {
+		return
+	}
 	<-x.r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
 // reset closes the connection without a byte: on TCP the client sees a reset.
-func (x exchange) reset() {
+func (x *exchange) reset() {
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	breakOff(conn)
+}
+
+// breakOff closes a connection with a reset.
+func breakOff(conn net.Conn) {
+	if wrapped, ok := conn.(*shaken); ok {
+		conn = wrapped.Conn
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

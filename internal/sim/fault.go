@@ -16,6 +16,9 @@ const (
 	// DefaultFactor is how much slower Slow is where the fault names no
 	// factor: tenfold, which any detector of slowness must see.
 	DefaultFactor = 10
+	// DefaultPace is the time between two tokens of Drip: so slow that nobody
+	// waits for the end, and never silent for long.
+	DefaultPace = time.Second
 )
 
 // FaultKind names a way to misbehave.
@@ -24,6 +27,7 @@ type FaultKind string
 // The kinds of fault.
 const (
 	Healthy          FaultKind = ""                   // no fault
+	Handshake        FaultKind = "handshake"          // the connection is reset inside the TLS handshake; needs a Server
 	Refuse           FaultKind = "refuse"             // the connection is reset before any byte
 	Errors           FaultKind = "errors"             // an error Status with the provider's own body, 502 as HTML
 	RateLimited      FaultKind = "rate_limited"       // 429 that asks to wait RetryAfter
@@ -33,15 +37,20 @@ const (
 	ContextLength    FaultKind = "context_length"     // 400: the prompt is too long
 	BadRequest       FaultKind = "bad_request"        // another 400
 	ContentFilter    FaultKind = "content_filter"     // After 0: the prompt is refused; otherwise the answer ends there. Ollama has no filter and stays healthy
+	RefusePrefill    FaultKind = "refuse_prefill"     // 400 for a conversation that ends with the model's words. OpenAI and Ollama take it and stay healthy
 	Slow             FaultKind = "slow"               // Factor on the time to the first token and on that between tokens
+	Drip             FaultKind = "drip"               // Pace between two tokens: alive, and hardly so
 	Hang             FaultKind = "hang"               // accepts, and sends no byte
 	HangAfterHeaders FaultKind = "hang_after_headers" // sends the headers of a 200 and no more
 	Cut              FaultKind = "cut"                // the connection breaks After tokens; a whole body in its middle
+	Short            FaultKind = "short"              // a clean close before Content-Length is reached: After tokens, a whole body in its middle
 	Stall            FaultKind = "stall"              // silence After tokens; a whole body from its middle
+	Malformed        FaultKind = "malformed"          // the event After so many tokens is half of its JSON, and the stream goes on; a whole body is half of its own
 	Garbage          FaultKind = "garbage"            // 200 with an HTML page
 	Empty            FaultKind = "empty"              // 200 without a body
 	ErrorInStream    FaultKind = "error_in_stream"    // an error object After tokens of a 200; in place of a whole body
-	NoEnd            FaultKind = "no_end"             // all content, then a clean close without finish reason or end mark
+	NoEnd            FaultKind = "no_end"             // a stream with all content, then a clean close without finish reason or end mark
+	NoMark           FaultKind = "no_mark"            // as a proper stream without its end mark: [DONE], message_stop, done; at Gemini, where the finish reason is the mark, the same as NoEnd
 )
 
 // wholeServer says whether the fault is one of the server, so that the free
@@ -63,36 +72,81 @@ type Fault struct {
 	Status     int           // of Errors; 500 where it is 0
 	RetryAfter time.Duration // of RateLimited (0: DefaultRetryAfter, negative: not told) and of Errors (0: not told)
 	Factor     float64       // of Slow; DefaultFactor where it is 0
-	After      int           // tokens before Cut, Stall, ErrorInStream or ContentFilter strikes
+	Pace       time.Duration // of Drip; DefaultPace where it is 0
+	After      int           // tokens before Cut, Short, Stall, Malformed, ErrorInStream or ContentFilter strikes
+	For        time.Duration // how long Hang, HangAfterHeaders and Stall are silent before they go on; 0 for ever
 }
 
 // Set puts a fault in force for the requests that arrive from now on, and
 // starts its draw and its count anew. Set(Fault{}) heals.
 func (p *Provider) Set(f Fault) {
+	t := p.trouble(f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.general = t
+}
+
+// SetKey puts a fault in force for the requests that present one key, in place
+// of the one that Set put in force for all. SetKey(key, Fault{}) heals.
+func (p *Provider) SetKey(key string, f Fault) {
+	t := p.trouble(f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.fault.Kind == Healthy {
+		delete(p.ofKey, key)
+		return
+	}
+	p.ofKey[key] = t
+}
+
+// Fault gives the fault in force for all keys, its defaults filled in.
+func (p *Provider) Fault() Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.general.fault
+}
+
+// trouble is a fault in force, and whom it has hit.
+type trouble struct {
+	fault Fault
+	hits  int        // requests
+	draw  *rand.Rand // which requests a fault with a Share hits
+}
+
+// trouble fills in a fault's defaults, and makes health of one that means
+// nothing at this provider.
+func (p *Provider) trouble(f Fault) *trouble {
 	if f.Share <= 0 {
 		f.Share = 1
 	}
 	switch {
-	case f.Kind == Healthy, f.Kind == ContentFilter && p.kind == llm.Local:
+	case f.Kind == Healthy, f.Kind == ContentFilter && p.kind == llm.Local,
+		f.Kind == RefusePrefill && (p.kind == llm.Local || p.kind == llm.OpenAI):
 		f = Fault{}
 	case f.Kind == Errors && f.Status == 0:
 		f.Status = 500
 	case f.Kind == Slow && f.Factor == 0:
 		f.Factor = DefaultFactor
+	case f.Kind == Drip && f.Pace == 0:
+		f.Pace = DefaultPace
 	case f.Kind == RateLimited && f.RetryAfter == 0:
 		f.RetryAfter = DefaultRetryAfter
+	case f.Kind == NoMark && p.kind == llm.Gemini:
+		f.Kind = NoEnd
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fault, p.hits = f, 0
-	p.draw = rand.New(rand.NewPCG(uint64(p.opts.Seed), 0))
+	return &trouble{fault: f, draw: rand.New(rand.NewPCG(uint64(p.opts.Seed), 0))}
 }
 
-// Fault gives the fault in force, its defaults filled in.
-func (p *Provider) Fault() Fault {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fault
+// spent says whether the fault has hit as often as it shall.
+func (t *trouble) spent() bool { return t.fault.Times > 0 && t.hits >= t.fault.Times }
+
+// strike gives the fault if it hits this request for an answer.
+func (t *trouble) strike() Fault {
+	if t.spent() || t.draw.Float64() >= t.fault.Share {
+		return Fault{}
+	}
+	t.hits++
+	return t.fault
 }
 
 // Step is one change in a Script.

@@ -177,9 +177,10 @@ func TestBrokenAnswersKeepWhatWasSentAndDoNotEnd(t *testing.T) {
 			{Fault{Kind: Cut, After: 2}, "one two ", io.ErrUnexpectedEOF, ""},
 			{Fault{Kind: Cut, After: 2000}, prompt, io.ErrUnexpectedEOF, ""},
 			{Fault{Kind: Cut}, "", io.ErrUnexpectedEOF, ""},
+			{Fault{Kind: Short, After: 2}, "one two ", io.ErrUnexpectedEOF, ""},
+			{Fault{Kind: Short}, "", io.ErrUnexpectedEOF, ""},
 			{Fault{Kind: ErrorInStream, After: 1}, "one ", nil, `"error"`},
 			{Fault{Kind: ErrorInStream}, "", nil, `"error"`},
-			{Fault{Kind: NoEnd}, prompt, nil, ""},
 		} {
 			s.Set(c.fault)
 			g := ask{stream: stream, prompt: prompt}.send(t, s)
@@ -221,6 +222,11 @@ func TestPaceAndSlowness(t *testing.T) {
 				{Fault{}, 240 * time.Millisecond},
 				{Fault{Kind: Slow}, 2400 * time.Millisecond},
 				{Fault{Kind: Slow, Factor: 2.5}, 600 * time.Millisecond},
+				{Fault{Kind: Drip}, 2200 * time.Millisecond},
+				{Fault{Kind: Drip, Pace: 100 * time.Millisecond}, 400 * time.Millisecond},
+				{Fault{Kind: Hang, For: time.Second}, 1240 * time.Millisecond},
+				{Fault{Kind: HangAfterHeaders, For: time.Second}, 1240 * time.Millisecond},
+				{Fault{Kind: Stall, For: time.Second}, 1240 * time.Millisecond},
 			} {
 				p.Set(c.fault)
 				began := time.Now()
@@ -238,11 +244,11 @@ func TestShareIsDrawnBySeed(t *testing.T) {
 	hits := func(seed int64, f Fault) (pattern string) {
 		p := New(llm.OpenAI, Options{Seed: seed})
 		p.Set(Fault{Kind: Hang}) // an earlier fault leaves no trace in the draw
-		p.take(Seen{Chat: true})
+		p.take(Seen{Chat: true}, "")
 		p.Set(f)
 		for range 400 {
 			hit := "."
-			if p.take(Seen{Chat: true}).Kind != Healthy {
+			if p.take(Seen{Chat: true}, "").Kind != Healthy {
 				hit = "x"
 			}
 			pattern += hit

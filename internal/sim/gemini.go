@@ -64,20 +64,19 @@ func geminiBadKey() response {
 		`{"@type":"type.googleapis.com/google.rpc.LocalizedMessage","locale":"en-US","message":"`+message+`"}`)
 }
 
-func (gemini) authorize(r *http.Request, key string) *response {
-	sent := r.Header.Get("X-Goog-Api-Key")
-	if sent == "" {
-		sent = r.URL.Query().Get("key")
+func (gemini) key(r *http.Request) string {
+	if key := r.Header.Get("X-Goog-Api-Key"); key != "" {
+		return key
 	}
-	if sent == key {
-		return nil
+	return r.URL.Query().Get("key")
+}
+
+func (gemini) denied(key string) response {
+	if key != "" {
+		return geminiBadKey()
 	}
-	res := geminiBadKey()
-	if sent == "" {
-		res = geminiError(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established "+
-			"identity). Please use API Key or other form of API consumer identity to call this API.")
-	}
-	return &res
+	return geminiError(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers (callers without established "+
+		"identity). Please use API Key or other form of API consumer identity to call this API.")
 }
 
 func (d gemini) free(r *http.Request, body []byte, models []string) response {
@@ -163,6 +162,8 @@ func geminiRefusal(f Fault, c call) response {
 			"The input token count (%d) exceeds the maximum number of tokens allowed (1048576).", 1048576+c.input))
 	case BadRequest:
 		return geminiError(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
+	case RefusePrefill: // by https://github.com/songquanpeng/one-api/issues/836 (2026-11)
+		return geminiError(400, "INVALID_ARGUMENT", "Please ensure that multiturn requests ends with a user role or a function response.")
 	case ContentFilter:
 		blocked := fmt.Sprintf(`{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},`+
 			`"usageMetadata":{"promptTokenCount":%d,"totalTokenCount":%d},"modelVersion":%s,"responseId":"w1peaMz6INOvnvgPgYfPiQY"}`,

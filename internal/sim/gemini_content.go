@@ -218,7 +218,7 @@ func (q geminiRequest) converse(c *call) *response {
 	for i, m := range q.Contents {
 		texts = append(texts, m.said())
 		if m.Role == "model" {
-			c.results = nil
+			c.results, c.begun = nil, m.said()
 			if m.calls() > 0 {
 				c.prompt, c.sees = "", nil // done with
 			}
@@ -242,7 +242,7 @@ func (q geminiRequest) converse(c *call) *response {
 			}
 		}
 		if m.responses() == 0 || m.said() != "" {
-			c.prompt, c.sees = m.said(), sees
+			c.hear(m.said(), sees)
 		}
 	}
 	for _, t := range c.tools {

@@ -15,14 +15,22 @@ func smallest(schema json.RawMessage) string {
 	if len(schema) == 0 {
 		return "{}"
 	}
-	return instance{root: schema}.of(schema, 0)
+	return (&instance{root: schema}).of(schema, 0)
 }
 
 // instance knows the schema that references point into.
-type instance struct{ root json.RawMessage }
+type instance struct {
+	root json.RawMessage
+	made int // values so far
+}
 
-// maxInstanceDepth ends schemas that contain themselves.
-const maxInstanceDepth = 8
+const (
+	// maxInstanceDepth ends schemas that contain themselves.
+	maxInstanceDepth = 8
+	// maxInstance bounds the values of an instance: a few bytes of a schema can
+	// demand lists of a billion, or lists of lists.
+	maxInstance = 10_000
+)
 
 type schemaNode struct {
 	Ref                 string `json:"$ref"`
@@ -36,9 +44,10 @@ type schemaNode struct {
 	Minimum, Maximum    *float64
 }
 
-func (in instance) of(raw json.RawMessage, depth int) string {
+func (in *instance) of(raw json.RawMessage, depth int) string {
 	var s schemaNode
-	if json.Unmarshal(raw, &s) != nil || depth > maxInstanceDepth {
+	in.made++
+	if json.Unmarshal(raw, &s) != nil || depth > maxInstanceDepth || in.made > maxInstance {
 		return "null" // true, false, or a schema without end
 	}
 	switch {
@@ -98,19 +107,22 @@ func (s schemaNode) number(n float64) string {
 	return strconv.FormatFloat(n, 'f', -1, 64)
 }
 
-func (in instance) list(s schemaNode, depth int) string {
+func (in *instance) list(s schemaNode, depth int) string {
 	if s.Items == nil || depth >= maxInstanceDepth-1 {
 		return "[]"
 	}
 	n, _ := strconv.Atoi(s.MinItems.String()) // absent is none
-	items := make([]string, max(n, 1))
-	for i := range items {
-		items[i] = in.of(s.Items, depth+1)
+	var items []string
+	for range min(max(n, 1), maxInstance) {
+		items = append(items, in.of(s.Items, depth+1))
+		if in.made > maxInstance {
+			break
+		}
 	}
 	return "[" + strings.Join(items, ",") + "]"
 }
 
-func (in instance) object(s schemaNode, depth int) string {
+func (in *instance) object(s schemaNode, depth int) string {
 	var fields []string
 	for _, f := range inOrder(s.Properties) {
 		fields = append(fields, quote(f.name)+":"+in.of(f.value, depth+1))
@@ -119,7 +131,7 @@ func (in instance) object(s schemaNode, depth int) string {
 }
 
 // resolve follows a reference within the schema; null where it leads nowhere.
-func (in instance) resolve(ref string) json.RawMessage {
+func (in *instance) resolve(ref string) json.RawMessage {
 	at := in.root
 	path, ok := strings.CutPrefix(ref, "#")
 	for _, name := range strings.Split(path, "/") {

@@ -39,15 +39,11 @@ func ollamaError(status int, message string) response {
 	return response{status: status, header: contentType(ollamaJSON), body: `{"error":` + quote(message) + `}`}
 }
 
-// authorize knows the key of a server behind a proxy, or in Ollama's cloud; a
-// plain local server asks for none.
-func (ollama) authorize(r *http.Request, key string) *response {
-	if r.Header.Get("Authorization") == "Bearer "+key {
-		return nil
-	}
-	res := ollamaError(401, "unauthorized")
-	return &res
-}
+// key is that of a server behind a proxy, or in Ollama's cloud; a plain local
+// server asks for none.
+func (ollama) key(r *http.Request) string { return bearer(r) }
+
+func (ollama) denied(string) response { return ollamaError(401, "unauthorized") }
 
 // ollamaCapabilities gives what a model can do.
 func ollamaCapabilities(model string) []string {

@@ -141,12 +141,12 @@ func (q ollamaRequest) converse(c *call) {
 		texts = append(texts, m.Content)
 		switch strings.ToLower(m.Role) {
 		case "user":
-			c.prompt, c.sees = m.Content, nil
+			c.hear(m.Content, nil)
 			for _, image := range m.Images {
 				c.sees = append(c.sees, ollamaImage(image))
 			}
 		case "assistant":
-			c.results = nil
+			c.results, c.begun = nil, m.Content
 			for _, t := range m.ToolCalls {
 				names[t.ID] = t.Function.Name
 				texts = append(texts, t.Function.Name+quote(t.Function.Arguments))

@@ -32,18 +32,21 @@ func (d openAI) header(h http.Header) {
 	h.Set("X-Ratelimit-Reset-Tokens", "0s")
 }
 
-func (openAI) authorize(r *http.Request, key string) *response {
-	sent, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if sent == key {
-		return nil
+func (openAI) key(r *http.Request) string { return bearer(r) }
+
+func (openAI) denied(key string) response {
+	if key != "" {
+		return openAIBadKey(key)
 	}
-	res := openAIBadKey(sent)
-	if !ok {
-		res = openAIError(401, "You didn't provide an API key. You need to provide your API key in an Authorization header "+
-			"using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "+
-			"https://platform.openai.com/account/api-keys.", "invalid_request_error", "", "")
-	}
-	return &res
+	return openAIError(401, "You didn't provide an API key. You need to provide your API key in an Authorization header "+
+		"using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "+
+		"https://platform.openai.com/account/api-keys.", "invalid_request_error", "", "")
+}
+
+// bearer gives the key of an Authorization header.
+func bearer(r *http.Request) string {
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return key
 }
 
 func openAIBad(param, code, format string, args ...any) *response {

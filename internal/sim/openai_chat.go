@@ -201,9 +201,9 @@ func (q openAIRequest) read(c *call) *response {
 		texts = append(texts, content.text)
 		switch m.Role {
 		case "user":
-			c.prompt, c.sees = content.text, content.sees
+			c.hear(content.text, content.sees)
 		case "assistant":
-			c.results = nil
+			c.results, c.begun, c.anew = nil, content.text, true
 			for _, t := range m.ToolCalls {
 				c.prompt, c.sees = "", nil // done with
 				names[t.ID] = t.Function.Name

@@ -60,7 +60,7 @@ func draft(c call, reply func(string) string) plan {
 		for _, m := range c.sees {
 			p.text += m.sentence() + " "
 		}
-		p.text += reply(prompt)
+		p.text += c.speak(reply, prompt)
 	}
 	return p
 }

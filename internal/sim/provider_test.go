@@ -287,7 +287,7 @@ func TestSeenHoldsTheLastRequests(t *testing.T) {
 		t.Errorf("%+v", chat)
 	}
 	for range SeenLimit + 10 {
-		p.take(Seen{Path: "/later"})
+		p.take(Seen{Path: "/later"}, "")
 	}
 	if seen := s.Seen(); len(seen) != SeenLimit || seen[0].Path != "/later" {
 		t.Errorf("%d seen", len(seen))

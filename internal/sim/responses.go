@@ -331,9 +331,9 @@ func converseItems(instructions string, items []item, c *call) *response {
 			texts = append(texts, text)
 			switch it.Role {
 			case "user":
-				c.prompt, c.sees = text, sees
+				c.hear(text, sees)
 			case "assistant":
-				c.results = nil
+				c.results, c.begun, c.anew = nil, text, true
 			}
 		case "function_call":
 			names[it.CallID] = it.Name

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"breakwater/internal/llm"
 )
@@ -15,12 +16,13 @@ import (
 type Server struct {
 	*Provider
 	host
+	shakes int // handshakes that were reset; under the Provider's lock
 }
 
 // Start makes a simulated provider and listens on a free port of 127.0.0.1.
 func Start(kind llm.Provider, opts Options) (*Server, error) {
 	s := &Server{Provider: New(kind, opts)}
-	s.handler = s.Provider
+	s.handler, s.accepted = s.Provider, s.shake
 	return s, s.Revive()
 }
 
@@ -33,13 +35,73 @@ func (s *Server) BaseURL() string {
 	return s.URL()
 }
 
+// shake puts the fault of the handshake in front of a new connection.
+func (s *Server) shake(c net.Conn) net.Conn { return &shaken{Conn: c, server: s} }
+
+// shaken is a connection that the fault Handshake may hit once the client has
+// sent its first message.
+type shaken struct {
+	net.Conn
+	server *Server
+	looked bool
+}
+
+func (c *shaken) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	const handshake = 0x16 // the first byte of a TLS ClientHello, by https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+	if c.looked || n == 0 || b[0] != handshake || !c.server.resets() {
+		c.looked = c.looked || n > 0
+		return n, err
+	}
+	breakOff(c)
+	return 0, net.ErrClosed
+}
+
+// resets says whether the fault hits a handshake.
+func (s *Server) resets() bool {
+	s.Provider.mu.Lock()
+	defer s.Provider.mu.Unlock()
+	if s.general.fault.Kind != Handshake || s.general.strike().Kind == Healthy {
+		return false
+	}
+	s.shakes++
+	return true
+}
+
+// Handshakes gives how many TLS handshakes were reset.
+func (s *Server) Handshakes() int {
+	s.Provider.mu.Lock()
+	defer s.Provider.mu.Unlock()
+	return s.shakes
+}
+
 // host serves a handler on one loopback address that can go away and come back.
 type host struct {
-	handler http.Handler
+	handler  http.Handler
+	accepted func(net.Conn) net.Conn // what new connections are wrapped in; may be nil
+
+	connections atomic.Int64
 
 	mu   sync.Mutex
 	addr string // kept over Kill and Revive
 	stop func() // nil while nothing listens
+}
+
+// Connections gives the number of connections that are open.
+func (h *host) Connections() int { return int(h.connections.Load()) }
+
+// wrapping is a listener that wraps the connections which it accepts.
+type wrapping struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (l wrapping) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(c), nil
 }
 
 // URL gives the root address, without a slash at its end.
@@ -80,6 +142,9 @@ func (h *host) Revive() error {
 		return fmt.Errorf("simulated server: %w", err)
 	}
 	h.addr = listener.Addr().String()
+	if h.accepted != nil {
+		listener = wrapping{listener, h.accepted}
+	}
 
 	var open sync.WaitGroup // connections
 	server := &http.Server{
@@ -89,7 +154,9 @@ func (h *host) Revive() error {
 			switch state {
 			case http.StateNew:
 				open.Add(1)
+				h.connections.Add(1)
 			case http.StateClosed, http.StateHijacked:
+				h.connections.Add(-1)
 				open.Done()
 			}
 		},

@@ -34,6 +34,11 @@
 //     hear audio/wav, N bytes.", and then Options.Reply: by default the text
 //     after a line's "echo ", or a few sentences that name the provider.
 //
+// Where the reply was begun it is gone on with: a conversation that ends with
+// the model's own words gets what is left of it after them, and one that ends
+// with a request to repeat the model's last words, which stand after ":\n", gets
+// these words and what is left.
+//
 // A line "think TEXT" before all that is thought aloud, where the request asks
 // for it or the model does so by itself: signed by Claude and Gemini, shown by
 // them and by Ollama, counted by all. Models of Gemini's third generation sign
@@ -79,8 +84,11 @@ type Options struct {
 	// PerToken that between two tokens. A whole answer takes their sum.
 	FirstToken, PerToken time.Duration
 	// Key is the key that requests must present in the provider's own header;
-	// none is demanded where it is empty.
-	Key string
+	// none is demanded where it is empty. Keys are others that will do.
+	Key  string
+	Keys []string
+	// Limit is the rate limit that is enforced on each key; the zero Limit is none.
+	Limit Limit
 	// Seed makes ids and the draw of faults: equal seeds, equal runs.
 	Seed int64
 }
@@ -105,13 +113,16 @@ type Provider struct {
 	opts   Options
 	memory memory
 
-	mu       sync.Mutex
-	fault    Fault
-	hits     int        // requests that the fault has hit
-	draw     *rand.Rand // which requests a fault with a Share hits
-	received uint64     // requests of any kind, to make their ids
-	chats    int
-	seen     []Seen
+	mu        sync.Mutex
+	general   *trouble
+	ofKey     map[string]*trouble
+	buckets   map[string]*bucket // of the limit, by key
+	throttled int
+	received  uint64 // requests of any kind, to make their ids
+	chats     int
+	asked     map[string]int // chats by key
+	open      int
+	seen      []Seen
 }
 
 // New makes a simulated provider. It panics for a kind that does not exist.
@@ -119,7 +130,7 @@ func New(kind llm.Provider, opts Options) *Provider {
 	if _, ok := llm.ParseProvider(string(kind)); !ok {
 		panic(fmt.Sprintf("sim: no such provider: %q", kind))
 	}
-	p := &Provider{kind: kind, opts: opts}
+	p := &Provider{kind: kind, opts: opts, ofKey: map[string]*trouble{}, buckets: map[string]*bucket{}, asked: map[string]int{}}
 	if p.opts.Reply == nil {
 		p.opts.Reply = Speech(kind)
 	}
@@ -133,6 +144,20 @@ func (p *Provider) Requests() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.chats
+}
+
+// RequestsWith gives how many of them presented a key.
+func (p *Provider) RequestsWith(key string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[key]
+}
+
+// Open gives the number of requests of any kind that are under way.
+func (p *Provider) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
 }
 
 // Seen gives the last requests, oldest first, SeenLimit at most.
@@ -165,8 +190,12 @@ type dialect interface {
 	chat(r *http.Request) bool
 	// header sets what every response of the provider carries.
 	header(h http.Header)
-	// authorize gives the refusal of a request without the key, or nil.
-	authorize(r *http.Request, key string) *response
+	// key gives the key that a request presents, "" for none.
+	key(r *http.Request) string
+	// denied gives the refusal of a key; "" stands for none.
+	denied(key string) response
+	// meter tells in the headers how the rate limit stands.
+	meter(h http.Header, m meter)
 	// decode reads a chat request as far as it can, and gives the refusal of
 	// one that the real API would not take, or nil.
 	decode(r *http.Request, body []byte) (call, *response)
@@ -211,6 +240,8 @@ func (f *frames) along(frame string) {
 
 // ServeHTTP answers one request, or fails it as the fault in force says.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.count(1)
+	defer p.count(-1)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client went away in the middle of its request
@@ -227,32 +258,53 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c, refusal = d.decode(r, body)
 		seen.Model, seen.Stream = c.model, c.stream
 	}
-	fault := p.take(seen)
+	key := d.key(r)
+	fault := p.take(seen, key)
 	d.header(w.Header())
-	x := exchange{w: w, r: r, dialect: d, call: c, fault: fault}
+	x := &exchange{w: w, r: r, dialect: d, call: c, fault: fault}
 	if x.fail() {
 		return
 	}
-	if p.opts.Key != "" {
-		if denied := d.authorize(r, p.opts.Key); denied != nil {
-			x.send(*denied)
-			return
-		}
+	if !p.accepts(key) {
+		x.send(d.denied(key))
+		return
 	}
 	first, pace := p.opts.FirstToken, p.opts.PerToken
-	if fault.Kind == Slow {
+	switch fault.Kind {
+	case Slow:
 		first, pace = scale(first, fault.Factor), scale(pace, fault.Factor)
+	case Drip:
+		pace = fault.Pace
 	}
 	switch {
 	case !seen.Chat:
 		x.send(d.free(r, body, p.opts.Models))
 	case refusal != nil:
 		x.send(*refusal)
+	case fault.Kind == RefusePrefill && c.begun != "":
+		x.send(d.refuse(fault, c))
 	case !knows(p.opts.Models, c.model):
 		x.send(d.refuse(Fault{Kind: NoSuchModel}, c))
 	default:
-		x.answer(compose(draft(c, p.opts.Reply), c, fault, ids), first, pace)
+		a := compose(draft(c, p.opts.Reply), c, fault, ids)
+		if over := p.throttle(d, w.Header(), key, c, a.output()); over != nil {
+			x.send(*over)
+			return
+		}
+		x.answer(a, first, pace)
 	}
+}
+
+// count notes that a request began or ended.
+func (p *Provider) count(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open += n
+}
+
+// accepts says whether a key will do.
+func (p *Provider) accepts(key string) bool {
+	return p.opts.Key == "" && len(p.opts.Keys) == 0 || key != "" && (key == p.opts.Key || slices.Contains(p.opts.Keys, key))
 }
 
 // nextIDs gives the source of a request's ids.
@@ -265,26 +317,26 @@ func (p *Provider) nextIDs() *rand.Rand {
 
 // take notes a request and gives the fault that hits it. The free endpoints
 // fail where the server as a whole does, and never use up a fault.
-func (p *Provider) take(s Seen) Fault {
+func (p *Provider) take(s Seen, key string) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.seen) == SeenLimit {
 		p.seen = slices.Delete(p.seen, 0, 1)
 	}
 	p.seen = append(p.seen, s)
-	spent := p.fault.Times > 0 && p.hits >= p.fault.Times
+	t := p.general
+	if own := p.ofKey[key]; own != nil {
+		t = own
+	}
 	if !s.Chat {
-		if spent || p.fault.Share < 1 || !p.fault.Kind.wholeServer() {
+		if t.spent() || t.fault.Share < 1 || !t.fault.Kind.wholeServer() {
 			return Fault{}
 		}
-		return p.fault
+		return t.fault
 	}
 	p.chats++
-	if spent || p.draw.Float64() >= p.fault.Share {
-		return Fault{}
-	}
-	p.hits++
-	return p.fault
+	p.asked[key]++
+	return t.strike()
 }
 
 // knows says whether a model exists. Ollama's models may be named without
