@@ -43,7 +43,7 @@ func (d *chatDecoder) message(path string, i int, v gjson.Result) *RequestError 
 	}
 	m := llm.Message{}
 	var err *RequestError
-	switch role := v.Get("role").String(); role {
+	switch role := fieldOf(v, "role").String(); role {
 	case "system", "developer", "user":
 		m.Role = llm.Role(role)
 		err = d.plainMessage(path, v, &m)
@@ -63,7 +63,7 @@ func (d *chatDecoder) message(path string, i int, v gjson.Result) *RequestError 
 }
 
 func (d *chatDecoder) plainMessage(path string, v gjson.Result, m *llm.Message) *RequestError {
-	if v.Get("content").Type == gjson.Null {
+	if fieldOf(v, "content").Type == gjson.Null {
 		return &RequestError{path + ".content", "is required: a string or a list of parts"}
 	}
 	return eachField(v, path+".", func(name string, v gjson.Result) (err *RequestError) {

@@ -89,9 +89,9 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 		chunks = append(chunks, llm.Chunk{})
 	}
 	s.at = max(s.at, at)
-	for _, c := range chunks {
-		s.content = s.content || c.HasContent()
-		s.size += weight(c)
+	for i := range chunks {
+		s.content = s.content || chunks[i].HasContent()
+		s.size += weight(&chunks[i])
 	}
 	if s.size > DefaultMaxAnswer { // writers, and whoever gathers, keep parts of it
 		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the answer was cut off: it is endless"}
