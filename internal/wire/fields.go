@@ -126,20 +126,18 @@ func toolField(t *llm.Tool, schema, name, at string, v gjson.Result) (known bool
 	return true, err
 }
 
-func stops(v gjson.Result) (stop []string, failed *RequestError) {
+// stops takes a string or a list of them.
+func stops(path string, v gjson.Result) (stop []string, failed *RequestError) {
 	if v.Type == gjson.String {
 		return []string{v.String()}, nil
 	}
 	if !v.IsArray() {
-		return nil, wrongType("stop", v, "a string or a list of strings")
+		return nil, wrongType(path, v, "a string or a list of strings")
 	}
-	v.ForEach(func(_, s gjson.Result) bool {
-		if s.Type != gjson.String {
-			failed = wrongType(fmt.Sprintf("stop[%d]", len(stop)), s, "a string")
-			return false
-		}
-		stop = append(stop, s.String())
-		return true
+	failed = eachElement(v, path, func(path string, v gjson.Result) *RequestError {
+		word, err := text(path, v)
+		stop = append(stop, word)
+		return err
 	})
 	return stop, failed
 }

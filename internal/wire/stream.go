@@ -120,7 +120,7 @@ func (s *Stream) sniff() error {
 			case ' ', '\t', '\r', '\n':
 				continue
 			case '{', '[':
-				s.next = (&JSONReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
+				s.next = (&jsonReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
 				s.astray = s.framed
 			default:
 				s.events = &SSEReader{blocks: s.blocks, limit: DefaultMaxEvent}
