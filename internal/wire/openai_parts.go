@@ -332,7 +332,7 @@ func (d *chatDecoder) part(at string, v gjson.Result) (p llm.Part, known bool, f
 		p.Media, known, failed = d.image(at+".image_url", inner)
 	case "input_audio":
 		p.Kind = llm.Audio
-		if p.Media, failed = inputAudio(at+".input_audio", inner); failed == nil && !isBase64(p.Media.Data) {
+		if p.Media, failed = inputAudio(at+".input_audio", inner); failed == nil && (p.Media.Data == "" || !isBase64(p.Media.Data)) {
 			d.beyond(at+".input_audio.", "data")
 		}
 	case "file":
@@ -396,7 +396,7 @@ func (d *chatDecoder) image(at string, v gjson.Result) (m *llm.Media, known bool
 		return m, true, failed
 	}
 	m.MIME, m.Data, known = dataURL(s)
-	if !known || !isBase64(m.Data) {
+	if !known || m.Data == "" || !isBase64(m.Data) {
 		d.beyond("", at)
 	}
 	return m, known, failed
@@ -487,7 +487,7 @@ func (d *chatDecoder) file(at string, v gjson.Result) (m *llm.Media, known bool,
 	if m.Data != "" && m.MIME == "" {
 		m.MIME = fileType(m.Name)
 	}
-	if failed == nil && known && !isBase64(m.Data) {
+	if failed == nil && known && (m.Data == "" && m.FileID == "" && m.URL == "" || !isBase64(m.Data)) {
 		d.beyond(at+".", "file_data")
 	}
 	return m, known, failed
