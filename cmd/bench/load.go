@@ -20,6 +20,7 @@ type measured struct {
 	first     time.Duration // p50 to the first bytes of the body
 	cpu       time.Duration // of the server, per answer
 	allocs    float64       // objects per answer; 0 where the server does not tell
+	resident  float64       // memory, in MiB, when the load ended
 }
 
 // load asks a server with so many callers at once for a while, each at least
@@ -114,5 +115,6 @@ func median(rounds []measured) measured {
 		first:     time.Duration(pick(func(m measured) float64 { return float64(m.first) })),
 		cpu:       time.Duration(pick(func(m measured) float64 { return float64(m.cpu) })),
 		allocs:    pick(func(m measured) float64 { return m.allocs }),
+		resident:  pick(func(m measured) float64 { return m.resident }),
 	}
 }

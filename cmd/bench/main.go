@@ -5,6 +5,7 @@
 //
 //	go run ./cmd/bench                     all workloads, a minute and a half
 //	go run ./cmd/bench -work chat -callers 1 -profile /tmp
+//	go run ./cmd/bench -soak 1000000       whether memory stays flat
 //
 // The three are asked in turn, several rounds each, so that a noisy machine
 // disturbs all of them; the ratios of the medians are what counts. Each runs as a
@@ -55,8 +56,9 @@ func run(ctx context.Context) error {
 	work := flag.String("work", "", "comma-separated workloads: "+workloadNames()+" (default all)")
 	callers := flag.String("callers", "", "comma-separated numbers of callers at once (default each workload's own)")
 	profile := flag.String("profile", "", "write Breakwater's CPU and heap profiles to this `folder`")
+	soak := flag.Int("soak", 0, "instead, ask Breakwater this many small requests and print its memory along the way")
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 || *length <= 0 {
+	if flag.NArg() > 0 || *rounds < 1 || *length <= 0 || *soak < 0 {
 		return errors.New("wrong arguments; see -help")
 	}
 	chosen, err := choose(*work, *callers)
@@ -68,6 +70,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
+	if *soak > 0 {
+		return s.soak(ctx, os.Stdout, *soak)
+	}
 	fmt.Printf("%d rounds of %v for each server, in turn; medians\n\n%s", *rounds, *length, heading)
 	for _, w := range chosen {
 		for _, n := range w.callers {

@@ -91,12 +91,14 @@ func (s *servers) compare(ctx context.Context, w workload, callers, rounds int, 
 	results := make([][]measured, len(all))
 	for round := -1; round < rounds; round++ { // the first one warms up
 		for i, p := range all {
-			cpu, allocs := p.cpu(), s.allocs(p)
+			allocs := s.allocs(p) // which costs CPU time itself
+			cpu := p.cpu()
 			m, answers, err := load(ctx, s.client, p.url, w, callers, length)
 			if err != nil {
 				return nil, err
 			}
 			m.cpu = (p.cpu() - cpu) / time.Duration(answers)
+			m.resident = p.memory("VmRSS:")
 			m.allocs = (s.allocs(p) - allocs) / float64(answers)
 			if round >= 0 {
 				results[i] = append(results[i], m)
@@ -127,21 +129,20 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// resident gives the process's memory now and at most, as the kernel says it.
-func (p *process) resident() (now, peak string) {
+// memory gives one of the process's figures of memory, in MiB: VmRSS is what is
+// resident, VmHWM the most that ever was; see proc_pid_status(5).
+func (p *process) memory(figure string) float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return "?", "?"
+		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			now = strings.TrimSpace(v)
-		}
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			peak = strings.TrimSpace(v)
+		if v, ok := strings.CutPrefix(line, figure); ok {
+			kB, _ := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 64)
+			return kB / 1024
 		}
 	}
-	return now, peak
+	return 0
 }
 
 // allocs gives how many objects a server has allocated since its start, as its
@@ -166,7 +167,6 @@ func (s *servers) allocs(p *process) float64 {
 func (s *servers) memory(w io.Writer) {
 	fmt.Fprintln(w)
 	for _, p := range []*process{s.proxy, s.breakwater} {
-		now, peak := p.resident()
-		fmt.Fprintf(w, "memory of %s: %s now, %s at most\n", p.name, now, peak)
+		fmt.Fprintf(w, "memory of %s: %.1f MiB now, %.1f at most\n", p.name, p.memory("VmRSS:"), p.memory("VmHWM:"))
 	}
 }

@@ -24,7 +24,8 @@ const (
 	sampleTokens = 4000   // no single request weighs more than this many tokens
 	knownTokens  = 40000  // from about this many tokens on a model is known, and only some answers are learned from
 	knownLooks   = 200    // so it is after this many answers, of whatever size and use
-	oneIn        = 8      // of those answers: counting 90 KB takes a third of a millisecond
+	oneIn        = 8      // of those answers
+	longBytes    = 16000  // about sampleTokens; of longer requests fewer are counted: 90 KB take a third of a millisecond
 	fewestTokens = 4      // a shorter text tells nothing
 	lowestRatio  = 0.3    // a usage that is further off is not of this text
 	highestRatio = 4
@@ -85,9 +86,10 @@ func (e *Estimator) ratio(k key, f family) float64 {
 // Learn takes the input tokens that the model reported for req, cached ones
 // included. Of a model that it knows well it takes one report in eight, at
 // random, so that no pattern in the traffic decides which, and counts no other
-// request: the ratio is the same, and follows a change a little later.
+// request: the ratio is the same, and follows a change a little later. Of long
+// requests, which weigh no more, it takes fewer by as much as they are longer.
 func (e *Estimator) Learn(model string, req *llm.Request, actual int64) {
-	if e.knows(key{model, len(req.Tools) > 0}) && rand.N(oneIn) > 0 {
+	if e.knows(key{model, len(req.Tools) > 0}) && rand.N(oneIn*(1+len(req.Body)/longBytes)) > 0 {
 		return
 	}
 	e.learn(model, req, actual)

@@ -194,6 +194,9 @@ func (d *anthropicDecoder) media(path, kind string, b gjson.Result) (*llm.Media,
 		if m.MIME, err = d.need(path, "media_type", source); err == nil {
 			m.Data, err = d.need(path, "data", source)
 		}
+		if err == nil && !isBase64(m.Data) {
+			d.beyond(path, "data")
+		}
 	case "url":
 		m.URL, err = d.need(path, "url", source)
 	case "file":

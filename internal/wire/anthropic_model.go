@@ -140,13 +140,31 @@ func (c claude) instructed() bool {
 	return false
 }
 
-// maxTokens is the limit of an answer to a caller who sets none.
-func (c claude) maxTokens() int64 {
+// maxOutput is the highest limit of an answer that it takes; 0 where none is
+// known. The figures are those of
+// https://platform.claude.com/docs/en/about-claude/models/overview (2026-11).
+func (c claude) maxOutput() int64 {
 	switch {
 	case c.version < 305:
-		return 4096 // the most that the first models of Claude 3 accept
-	case c.thinksUnasked():
-		return DefaultAnthropicThinkingMaxTokens
+		return 4096
+	case c.version < 307:
+		return 8192
+	case c.family == "opus" && c.version < 405:
+		return 32000
+	case c.version < 406:
+		return 64000
 	}
-	return DefaultAnthropicMaxTokens
+	return 0
+}
+
+// maxTokens is the limit of an answer to a caller who sets none.
+func (c claude) maxTokens() int64 {
+	limit := int64(DefaultAnthropicMaxTokens)
+	if c.thinksUnasked() {
+		limit = DefaultAnthropicThinkingMaxTokens
+	}
+	if most := c.maxOutput(); most > 0 {
+		limit = min(limit, most)
+	}
+	return limit
 }

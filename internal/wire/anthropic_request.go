@@ -121,7 +121,7 @@ func (d *anthropicDecoder) field(name string, v gjson.Result) (err *RequestError
 		if !v.IsArray() {
 			return wrongType(name, v, "a list of strings")
 		}
-		r.Stop, err = stops(v)
+		r.Stop, err = stops(name, v)
 	case "stream":
 		r.Stream, err = boolean(name, v)
 		r.IncludeUsage = r.Stream // its streams always tell

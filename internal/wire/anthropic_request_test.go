@@ -120,6 +120,7 @@ func TestBrokenAnthropicRequestsAreRefusedByField(t *testing.T) {
 		`{"model":"m","max_tokens":1.5}`:                                                                                 "max_tokens",
 		`{"model":"m","temperature":1.5}`:                                                                                "temperature",
 		`{"model":"m","stop_sequences":"x"}`:                                                                             "stop_sequences",
+		`{"model":"m","stop_sequences":["x",1]}`:                                                                         "stop_sequences[1]",
 		`{"model":"m","system":1}`:                                                                                       "system",
 		`{"model":"m","tools":{}}`:                                                                                       "tools",
 		`{"model":"m","tools":[{"input_schema":{}}]}`:                                                                    "tools[0].name",

@@ -80,6 +80,7 @@ type anthropicReader struct {
 	calls int
 	chars int // of the text so far
 	open  map[int64]*anthropicOpen
+	alike alike // of the block that is open
 }
 
 // anthropicOpen is a block that is being read.
@@ -246,30 +247,41 @@ func wholeAnthropic(body []byte, req *llm.Request) ([]llm.Chunk, error) {
 // The stream ends with message_stop. Pings and events that are not known yet
 // are passed over.
 func anthropicEvents(req *llm.Request) decoder {
-	r := anthropicReader{own: req.Dialect == llm.AnthropicMessages, open: make(map[int64]*anthropicOpen)}
-	return func(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *llm.Failure) {
-		o, ok := object(e.Data)
-		if !ok {
-			return dst, more, garbage("an event of the answer is not a JSON object", nil)
-		}
-		index := o.Get("index").Int()
-		switch o.Get("type").String() {
-		case "error":
-			return dst, more, anthropicFailure(0, e.Data)
-		case "message_start":
-			m := o.Get("message")
-			dst = append(dst, llm.Chunk{ID: m.Get("id").String(), Model: m.Get("model").String(), Usage: r.usage.report(m.Get("usage")), ServiceTier: r.usage.tier})
-		case "content_block_start":
-			dst = r.start(dst, index, o.Get("content_block"))
-		case "content_block_delta":
-			dst = r.delta(dst, index, o.Get("delta"))
-		case "content_block_stop":
-			dst = r.stop(dst, index)
-		case "message_delta":
-			dst = append(dst, r.end(o.Get("delta"), o.Get("usage")))
-		case "message_stop":
-			return dst, ended, nil
-		}
+	r := &anthropicReader{own: req.Dialect == llm.AnthropicMessages, open: make(map[int64]*anthropicOpen)}
+	return r.event
+}
+
+func (r *anthropicReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *llm.Failure) {
+	if dst, known := r.alike.read(dst, e.Data); known {
+		r.chars += utf8.RuneCountInString(dst[len(dst)-1].Text)
 		return dst, more, nil
 	}
+	o, ok := object(e.Data)
+	if !ok {
+		return dst, more, garbage("an event of the answer is not a JSON object", nil)
+	}
+	index := o.Get("index").Int()
+	switch o.Get("type").String() {
+	case "error":
+		return dst, more, anthropicFailure(0, e.Data)
+	case "message_start":
+		m := o.Get("message")
+		dst = append(dst, llm.Chunk{ID: m.Get("id").String(), Model: m.Get("model").String(), Usage: r.usage.report(m.Get("usage")), ServiceTier: r.usage.tier})
+	case "content_block_start":
+		dst = r.start(dst, index, o.Get("content_block"))
+	case "content_block_delta":
+		delta := o.Get("delta")
+		dst = r.delta(dst, index, delta)
+		if delta.Get("type").String() == "text_delta" {
+			r.alike.learn(e.Data, fieldOf(delta, "text"), llm.Chunk{})
+		}
+	case "content_block_stop":
+		dst = r.stop(dst, index)
+		r.alike = alike{}
+	case "message_delta":
+		dst = append(dst, r.end(o.Get("delta"), o.Get("usage")))
+	case "message_stop":
+		return dst, ended, nil
+	}
+	return dst, more, nil
 }

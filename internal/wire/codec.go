@@ -5,7 +5,6 @@
 package wire
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -198,37 +197,6 @@ func begins(req *llm.Request) bool {
 // isSet says whether an optional setting is given and is not the value that
 // means nothing.
 func isSet(v *float64, neutral float64) bool { return v != nil && *v != neutral }
-
-// maxDepth bounds how deep JSON may be nested. Tool schemas reach some dozens;
-// the parsers beneath recurse, and a stack that overflows cannot be recovered.
-const maxDepth = 512
-
-// validJSON says whether b is one JSON value that may be parsed safely.
-func validJSON(b []byte) bool { return !tooDeep(b) && gjson.ValidBytes(b) }
-
-// tooDeep says whether the brackets of b are nested deeper than maxDepth.
-func tooDeep(b []byte) bool {
-	if bytes.Count(b, []byte("{"))+bytes.Count(b, []byte("[")) <= maxDepth {
-		return false // told many times faster than by following them
-	}
-	deepest, open := 0, 0
-	quoted := false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			open++
-			deepest = max(deepest, open)
-		case c == '}' || c == ']':
-			open--
-		}
-	}
-	return deepest > maxDepth
-}
 
 // object parses a JSON object.
 func object(b []byte) (gjson.Result, bool) {

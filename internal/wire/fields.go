@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -24,9 +25,11 @@ func requestObject(body []byte) (gjson.Result, *RequestError) {
 		return gjson.Result{}, &RequestError{"", "the body is empty, not a JSON object"}
 	case !utf8.Valid(body):
 		return gjson.Result{}, &RequestError{"", "the body is not valid UTF-8"}
-	case tooDeep(body):
+	}
+	switch checkJSON(body) {
+	case tooDeep:
 		return gjson.Result{}, &RequestError{"", fmt.Sprintf("the body is nested deeper than %d levels", maxDepth)}
-	case !gjson.ValidBytes(body):
+	case notJSON:
 		return gjson.Result{}, syntaxError(body)
 	}
 	o := gjson.ParseBytes(body)
@@ -51,18 +54,40 @@ func syntaxError(body []byte) *RequestError {
 // eachField calls f for each field of an object. A field that is given twice
 // is refused: which one counts would depend on who reads it.
 func eachField(o gjson.Result, path string, f func(name string, v gjson.Result) *RequestError) (failed *RequestError) {
-	seen := make(map[string]bool, 8)
-	o.ForEach(func(key, v gjson.Result) bool {
-		name := key.String()
-		if seen[name] {
+	var seen names
+	each(o, func(name string, v gjson.Result) bool {
+		if !seen.add(name) {
 			failed = &RequestError{path + label(name), "is given twice"}
 			return false
 		}
-		seen[name] = true
 		failed = f(name, v)
 		return failed == nil
 	})
 	return failed
+}
+
+// names is a set of names. Most objects have few fields, which need no map.
+type names struct {
+	few  [12]string
+	n    int
+	many map[string]bool
+}
+
+// add says whether the name is new.
+func (s *names) add(name string) bool {
+	if s.many[name] || slices.Contains(s.few[:s.n], name) {
+		return false
+	}
+	if s.n < len(s.few) {
+		s.few[s.n] = name
+		s.n++
+		return true
+	}
+	if s.many == nil {
+		s.many = make(map[string]bool)
+	}
+	s.many[name] = true
+	return true
 }
 
 // eachElement calls f with the path of each element of a list.
@@ -71,8 +96,8 @@ func eachElement(v gjson.Result, path string, f func(path string, v gjson.Result
 		return wrongType(path, v, "a list")
 	}
 	i := 0
-	v.ForEach(func(_, v gjson.Result) bool {
-		failed = f(fmt.Sprintf("%s[%d]", path, i), v)
+	each(v, func(_ string, v gjson.Result) bool {
+		failed = f(elementPath(path, i), v)
 		i++
 		return failed == nil
 	})
@@ -101,20 +126,18 @@ func toolField(t *llm.Tool, schema, name, at string, v gjson.Result) (known bool
 	return true, err
 }
 
-func stops(v gjson.Result) (stop []string, failed *RequestError) {
+// stops takes a string or a list of them.
+func stops(path string, v gjson.Result) (stop []string, failed *RequestError) {
 	if v.Type == gjson.String {
 		return []string{v.String()}, nil
 	}
 	if !v.IsArray() {
-		return nil, wrongType("stop", v, "a string or a list of strings")
+		return nil, wrongType(path, v, "a string or a list of strings")
 	}
-	v.ForEach(func(_, s gjson.Result) bool {
-		if s.Type != gjson.String {
-			failed = wrongType(fmt.Sprintf("stop[%d]", len(stop)), s, "a string")
-			return false
-		}
-		stop = append(stop, s.String())
-		return true
+	failed = eachElement(v, path, func(path string, v gjson.Result) *RequestError {
+		word, err := text(path, v)
+		stop = append(stop, word)
+		return err
 	})
 	return stop, failed
 }

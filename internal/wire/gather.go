@@ -64,7 +64,7 @@ func Gather(s llm.Stream) (Answer, error) {
 		if err != nil {
 			return g.answer(), err
 		}
-		if g.size += weight(c); g.size > DefaultMaxAnswer {
+		if g.size += weight(&c); g.size > DefaultMaxAnswer {
 			return g.answer(), garbage("the answer is endless", nil)
 		}
 		g.add(c)
@@ -72,7 +72,7 @@ func Gather(s llm.Stream) (Answer, error) {
 }
 
 // weight is about the memory that a chunk takes in a gathered answer, in bytes.
-func weight(c llm.Chunk) int {
+func weight(c *llm.Chunk) int {
 	n := len(c.Text) + len(c.Thinking) + len(c.Refusal) + len(c.Signature) + len(c.Logprobs)
 	if c.Call != nil {
 		n += len(c.Call.ID) + len(c.Call.Name) + len(c.Call.Args)

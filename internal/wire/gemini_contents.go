@@ -191,7 +191,9 @@ func (t *geminiTurn) media(at string, v gjson.Result) (p llm.Part, beyond bool, 
 			m.MIME, err = text(at, v)
 		case "data":
 			m.Data, err = text(at, v)
-			m.Data = standardBase64(m.Data)
+			if m.Data = standardBase64(m.Data); err == nil && !isBase64(m.Data) {
+				t.d.beyond(at)
+			}
 		case "fileUri":
 			m.URL, err = text(at, v)
 		case "displayName":

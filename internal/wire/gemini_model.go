@@ -36,6 +36,16 @@ func geminiVersion(model string) int {
 	return min(max(major, 0), 98)*100 + min(max(minor, 0), 99)
 }
 
+// geminiMaxOutput is the highest limit of an answer that a model of a version
+// takes; 0 where none is known. The figures are those of
+// https://ai.google.dev/gemini-api/docs/models (2026-11).
+func geminiMaxOutput(version int) int64 {
+	if version > 0 && version <= 200 {
+		return 8192
+	}
+	return 0
+}
+
 // geminiGoesOn says whether the model goes on with the beginning of its own
 // answer: the newest refuse it, by
 // https://github.com/LibreChat-AI/agents/pull/323 (2026-07).

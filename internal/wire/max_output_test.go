@@ -20,6 +20,7 @@ func TestALimitIsNoHigherThanTheModelTakes(t *testing.T) {
 	}{
 		{llm.OpenAIChat, "gpt-4o", "max_tokens", 16384},
 		{llm.OpenAIChat, "gpt-4o-2024-05-13", "max_tokens", 4096},
+		{llm.OpenAIChat, "openai/gpt-4o-mini", "max_tokens", 16384},
 		{llm.OpenAIChat, "gpt-4.1-mini", "max_tokens", 32000},
 		{llm.OpenAIChat, "gpt-5", "max_completion_tokens", 32000},
 		{llm.OpenAIChat, "some-server's-own", "max_tokens", 32000},

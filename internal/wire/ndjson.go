@@ -4,13 +4,13 @@ import (
 	"io"
 )
 
-// JSONReader reads JSON objects that follow one another, as Ollama streams
+// jsonReader reads JSON objects that follow one another, as Ollama streams
 // them line by line, and the elements of a JSON array of objects, as Gemini
 // streams them without alt=sse. White space between and within them is free.
 // It finds where objects end and leaves it to others to judge what is inside.
-type JSONReader struct {
+type jsonReader struct {
 	blocks
-	limit int
+	limit int // of one object, in bytes
 
 	pos      int  // of the pending bytes, how many are examined
 	from     int  // where in the pending bytes the object starts
@@ -22,15 +22,10 @@ type JSONReader struct {
 	began    bool // something else than white space was read
 }
 
-// NewJSONReader reads objects of at most limit bytes from r.
-func NewJSONReader(r io.Reader, limit int) *JSONReader {
-	return &JSONReader{blocks: blocks{r: r}, limit: limit}
-}
-
 // Next gives the next object; io.EOF at the stream's end,
 // io.ErrUnexpectedEOF where it ends within an object or array, ErrNotJSON,
 // ErrEventTooLong, or the error of the underlying reader.
-func (j *JSONReader) Next() (Event, error) {
+func (j *jsonReader) Next() (Event, error) {
 	for {
 		whole, err := j.scan()
 		if err != nil {
@@ -58,7 +53,7 @@ func (j *JSONReader) Next() (Event, error) {
 }
 
 // scan goes on until an object is whole or there is no more to read.
-func (j *JSONReader) scan() (whole bool, err error) {
+func (j *jsonReader) scan() (whole bool, err error) {
 	b := j.pending()
 	for ; j.pos < len(b); j.pos++ {
 		c := b[j.pos]
@@ -90,7 +85,7 @@ func (j *JSONReader) scan() (whole bool, err error) {
 }
 
 // between takes a byte that stands outside of all objects.
-func (j *JSONReader) between(c byte) error {
+func (j *jsonReader) between(c byte) error {
 	switch {
 	case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 		return nil
@@ -113,7 +108,7 @@ func (j *JSONReader) between(c byte) error {
 
 // event takes the object that scan found, with what precedes it and, as far as
 // it is read already, the rest of its line.
-func (j *JSONReader) event() Event {
+func (j *jsonReader) event() Event {
 	b := j.pending()
 	end := j.pos
 	for end < len(b) && (b[end] == ' ' || b[end] == '\r') {

@@ -192,9 +192,7 @@ func (d *ollamaDecoder) option(name string, v gjson.Result) (err *RequestError) 
 	case "presence_penalty":
 		r.PresencePenalty, err = number(path, v, -math.MaxFloat64, math.MaxFloat64)
 	case "stop":
-		if r.Stop, err = stops(v); err != nil {
-			err.Field = "options." + err.Field
-		}
+		r.Stop, err = stops(path, v)
 		r.Stop = slices.DeleteFunc(r.Stop, func(s string) bool { return s == "" })
 	case "min_p", "mirostat":
 		aside = v.Num != 0

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -359,7 +358,7 @@ func spliceOpenAI(model string, req *llm.Request) (Encoded, error) {
 // forget takes what other providers attached out of the messages of a body.
 func forget(body []byte) ([]byte, error) {
 	fields := []string{"thinking_blocks", "reasoning_content", "extra_content"}
-	if !slices.ContainsFunc(fields, func(f string) bool { return bytes.Contains(body, []byte(`"`+f+`"`)) }) {
+	if !anyName(body, func(name []byte) bool { return slices.Contains(fields, string(name)) }) {
 		return body, nil
 	}
 	return editMessages(body, func(m gjson.Result) (message []byte, err error) {

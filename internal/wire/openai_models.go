@@ -90,6 +90,24 @@ func (m openAIModel) sees() bool {
 // https://developers.openai.com/api/docs/guides/audio (2026-11).
 func (m openAIModel) hears() bool { return strings.Contains(m.name, "-audio") }
 
+// maxOutput is the highest limit of an answer that the model takes; 0 where
+// none is known. The figures are those of
+// https://developers.openai.com/api/docs/models (2026-11).
+func (m openAIModel) maxOutput() int64 {
+	has := func(start string) bool { return strings.HasPrefix(m.name, start) }
+	switch {
+	case has("gpt-4o-2024-05-13"), has("gpt-4-turbo"), has("gpt-4-0125"), has("gpt-4-1106"), has("gpt-3.5"):
+		return 4096
+	case has("gpt-4o"), has("chatgpt-4o"), m.version > 500 && m.version < 600 && strings.HasSuffix(m.name, "chat-latest"):
+		return 16384
+	case m.version == 401:
+		return 32768
+	case has("gpt-4-"), m.name == "gpt-4":
+		return 8192
+	}
+	return 0
+}
+
 // efforts are the words for how much a model shall reason, in ascending order.
 var efforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 

@@ -43,7 +43,7 @@ func (d *chatDecoder) message(path string, i int, v gjson.Result) *RequestError 
 	}
 	m := llm.Message{}
 	var err *RequestError
-	switch role := v.Get("role").String(); role {
+	switch role := fieldOf(v, "role").String(); role {
 	case "system", "developer", "user":
 		m.Role = llm.Role(role)
 		err = d.plainMessage(path, v, &m)
@@ -63,7 +63,7 @@ func (d *chatDecoder) message(path string, i int, v gjson.Result) *RequestError 
 }
 
 func (d *chatDecoder) plainMessage(path string, v gjson.Result, m *llm.Message) *RequestError {
-	if v.Get("content").Type == gjson.Null {
+	if fieldOf(v, "content").Type == gjson.Null {
 		return &RequestError{path + ".content", "is required: a string or a list of parts"}
 	}
 	return eachField(v, path+".", func(name string, v gjson.Result) (err *RequestError) {
@@ -332,7 +332,9 @@ func (d *chatDecoder) part(at string, v gjson.Result) (p llm.Part, known bool, f
 		p.Media, known, failed = d.image(at+".image_url", inner)
 	case "input_audio":
 		p.Kind = llm.Audio
-		p.Media, failed = inputAudio(at+".input_audio", inner)
+		if p.Media, failed = inputAudio(at+".input_audio", inner); failed == nil && (p.Media.Data == "" || !isBase64(p.Media.Data)) {
+			d.beyond(at+".input_audio.", "data")
+		}
 	case "file":
 		p.Kind = llm.Document
 		p.Media, known, failed = d.file(at+".file", inner)
@@ -394,7 +396,7 @@ func (d *chatDecoder) image(at string, v gjson.Result) (m *llm.Media, known bool
 		return m, true, failed
 	}
 	m.MIME, m.Data, known = dataURL(s)
-	if !known {
+	if !known || m.Data == "" || !isBase64(m.Data) {
 		d.beyond("", at)
 	}
 	return m, known, failed
@@ -413,6 +415,23 @@ func dataURL(s string) (mimeType, data string, ok bool) {
 		data = base64.StdEncoding.EncodeToString([]byte(plain))
 	}
 	return mimeType, data, ok
+}
+
+// isBase64 says whether s is base64 in the usual alphabet, padded, which is what
+// all dialects share. What is not may still mean something to its own provider.
+func isBase64(s string) bool {
+	if len(s)%4 != 0 || strings.ContainsAny(s, "\r\n") { // line ends may stand anywhere
+		_, err := base64.StdEncoding.DecodeString(s)
+		return err == nil
+	}
+	s = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
+	const digits, letters = 0x03ff8800 << 32, 0x07fffffe07fffffe // + / 0-9 and A-Z a-z, a bit for each character
+	known := [4]uint64{digits, letters}
+	valid := uint64(1)
+	for i := range len(s) { // without branches: the data are random
+		valid &= known[s[i]>>6] >> (s[i] & 63)
+	}
+	return valid == 1
 }
 
 // inputAudio takes a recording. Its types, wav and mp3, are those that Gemini
@@ -467,6 +486,9 @@ func (d *chatDecoder) file(at string, v gjson.Result) (m *llm.Media, known bool,
 	}
 	if m.Data != "" && m.MIME == "" {
 		m.MIME = fileType(m.Name)
+	}
+	if failed == nil && known && (m.Data == "" && m.FileID == "" && m.URL == "" || !isBase64(m.Data)) {
+		d.beyond(at+".", "file_data")
 	}
 	return m, known, failed
 }

@@ -137,7 +137,7 @@ func samplingField(r *llm.Request, name string, v gjson.Result) (known bool, err
 	case "seed":
 		r.Seed, err = integer(name, v, math.MinInt64, math.MaxInt64)
 	case "stop":
-		r.Stop, err = stops(v)
+		r.Stop, err = stops(name, v)
 	case "user":
 		r.User, err = text(name, v)
 	default:

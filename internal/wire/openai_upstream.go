@@ -35,15 +35,39 @@ func openAIUsage(v gjson.Result) *llm.Usage {
 	if !v.IsObject() {
 		return nil
 	}
-	return &llm.Usage{
-		Input:      count(v.Get("prompt_tokens")),
-		CacheRead:  count(v.Get("prompt_tokens_details.cached_tokens")),
-		CacheWrite: count(v.Get("prompt_tokens_details.cache_write_tokens")),
-		AudioIn:    count(v.Get("prompt_tokens_details.audio_tokens")),
-		Output:     count(v.Get("completion_tokens")),
-		Reasoning:  count(v.Get("completion_tokens_details.reasoning_tokens")),
-		AudioOut:   count(v.Get("completion_tokens_details.audio_tokens")),
-	}
+	u := &llm.Usage{}
+	each(v, func(name string, v gjson.Result) bool {
+		switch name {
+		case "prompt_tokens":
+			u.Input = count(v)
+		case "completion_tokens":
+			u.Output = count(v)
+		case "prompt_tokens_details":
+			each(v, func(name string, v gjson.Result) bool {
+				switch name {
+				case "cached_tokens":
+					u.CacheRead = count(v)
+				case "cache_write_tokens":
+					u.CacheWrite = count(v)
+				case "audio_tokens":
+					u.AudioIn = count(v)
+				}
+				return true
+			})
+		case "completion_tokens_details":
+			each(v, func(name string, v gjson.Result) bool {
+				switch name {
+				case "reasoning_tokens":
+					u.Reasoning = count(v)
+				case "audio_tokens":
+					u.AudioOut = count(v)
+				}
+				return true
+			})
+		}
+		return true
+	})
+	return u
 }
 
 // openAIReader reads the events of one answer, or a whole one as if it were
@@ -54,6 +78,8 @@ type openAIReader struct {
 	choices []openAIChoice
 	seed    string // of ids for calls that have none
 	dst     []llm.Chunk
+	text    gjson.Result // of the last choice, where it tells nothing else
+	alike   alike
 }
 
 // openAIChoice is what is known of one of the answers.
@@ -73,17 +99,18 @@ type openAICallSeen struct {
 // wholeOpenAI reads a chat completion.
 func wholeOpenAI(body []byte, req *llm.Request) ([]llm.Chunk, error) {
 	o, ok := object(body)
-	choices := o.Get("choices")
-	switch {
-	case !ok:
+	if !ok {
 		return nil, garbage("the answer is not a JSON object", nil)
-	case o.Get("error").IsObject():
+	}
+	head, choices := openAIHeadOf(o)
+	switch {
+	case head.failed.IsObject():
 		return nil, openAIFailure(0, body)
-	case !choices.IsArray() || choices.Get("#").Int() == 0:
+	case !choices.IsArray() || emptyList(choices):
 		return nil, garbage("the answer has no choices", nil)
 	}
-	r := openAIReader{req: req, own: req.Dialect == llm.OpenAIChat, seed: string(body)}
-	choices.ForEach(func(_, choice gjson.Result) bool {
+	r := openAIReader{req: req, own: req.Dialect == llm.OpenAIChat, seed: o.Raw}
+	each(choices, func(_ string, choice gjson.Result) bool {
 		r.choice(choice)
 		return true
 	})
@@ -95,10 +122,42 @@ func wholeOpenAI(body []byte, req *llm.Request) ([]llm.Chunk, error) {
 	if !content {
 		return nil, garbage("the answer is empty", nil)
 	}
-	first := &r.dst[0]
-	first.ID, first.Model, first.ServiceTier, first.Raw = o.Get("id").String(), o.Get("model").String(), o.Get("service_tier").String(), body
-	first.Usage = openAIUsage(o.Get("usage"))
+	head.on(&r.dst[0])
+	r.dst[0].Raw = body
 	return r.dst, nil
+}
+
+// openAIHead is what an answer or an event of one says beside its choices.
+type openAIHead struct {
+	id, model, tier string
+	usage           *llm.Usage
+	failed          gjson.Result
+}
+
+func openAIHeadOf(o gjson.Result) (h openAIHead, choices gjson.Result) {
+	each(o, func(name string, v gjson.Result) bool {
+		switch name {
+		case "error":
+			h.failed = v
+		case "id":
+			h.id = v.String()
+		case "model":
+			h.model = v.String()
+		case "service_tier":
+			h.tier = v.String()
+		case "usage":
+			h.usage = openAIUsage(v)
+		case "choices":
+			choices = v
+		}
+		return true
+	})
+	return h, choices
+}
+
+// on writes it on the chunk that is first.
+func (h openAIHead) on(c *llm.Chunk) {
+	c.ID, c.Model, c.ServiceTier, c.Usage = h.id, h.model, h.tier, h.usage
 }
 
 // openAIEvents reads chat completion chunks. The stream ends with [DONE]; the
@@ -110,6 +169,9 @@ func openAIEvents(req *llm.Request) decoder {
 }
 
 func (r *openAIReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *llm.Failure) {
+	if dst, known := r.alike.read(dst, e.Data); known {
+		return dst, more, nil
+	}
 	r.dst = dst
 	if string(bytes.TrimSpace(e.Data)) == "[DONE]" {
 		r.end()
@@ -120,39 +182,25 @@ func (r *openAIReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *
 		return dst, more, garbage("an event of the answer is not a JSON object", nil)
 	}
 	r.seed = o.Raw
-	var head llm.Chunk
-	var failed bool
-	choices := 0
-	o.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
-		case "error":
-			failed = v.Type != gjson.Null
-		case "id":
-			head.ID = v.String()
-		case "model":
-			head.Model = v.String()
-		case "service_tier":
-			head.ServiceTier = v.String()
-		case "usage":
-			head.Usage = openAIUsage(v)
-		case "choices":
-			v.ForEach(func(_, choice gjson.Result) bool {
-				choices++
-				r.choice(choice)
-				return true
-			})
-		}
-		return true
-	})
-	if failed {
+	head, choices := openAIHeadOf(o)
+	if head.failed.Type != gjson.Null {
 		return dst, more, openAIFailure(0, e.Data)
 	}
+	n := 0
+	each(choices, func(_ string, choice gjson.Result) bool {
+		n++
+		r.choice(choice)
+		return true
+	})
 	if len(r.dst) == len(dst) {
 		r.dst = append(r.dst, llm.Chunk{})
 	}
 	c := &r.dst[len(dst)]
-	c.ID, c.Model, c.ServiceTier, c.Usage = head.ID, head.Model, head.ServiceTier, head.Usage
-	c.Hidden = r.own && !r.req.IncludeUsage && choices == 0 && c.Usage != nil
+	head.on(c)
+	c.Hidden = r.own && !r.req.IncludeUsage && n == 0 && c.Usage != nil
+	if n == 1 && c.Usage == nil && r.text.Exists() {
+		r.alike.learn(e.Data, r.text, *c)
+	}
 	return r.dst, more, nil
 }
 
@@ -163,10 +211,16 @@ type openAISaid struct {
 	calls, functionCall, annotations           gjson.Result
 }
 
+// onlyText says whether there is nothing else than content.
+func (m *openAISaid) onlyText() bool {
+	return m.content.Type == gjson.String && m.refusal.Type == gjson.Null && m.reasoning.Str == "" && m.blocks.Type == gjson.Null &&
+		m.audio.Type == gjson.Null && m.signature == "" && m.calls.Type == gjson.Null && m.functionCall.Type == gjson.Null && m.annotations.Type == gjson.Null
+}
+
 func openAISaidOf(v gjson.Result) openAISaid {
 	var m openAISaid
-	v.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	each(v, func(name string, v gjson.Result) bool {
+		switch name {
 		case "content":
 			m.content = v
 		case "refusal":
@@ -199,8 +253,8 @@ func (r *openAIReader) choice(v gjson.Result) {
 	var m openAISaid
 	var probs, finish gjson.Result
 	i := 0
-	v.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	each(v, func(name string, v gjson.Result) bool {
+		switch name {
 		case "index":
 			i = int(v.Int())
 		case "delta", "message":
@@ -217,6 +271,10 @@ func (r *openAIReader) choice(v gjson.Result) {
 	}
 	for len(r.choices) <= i {
 		r.choices = append(r.choices, openAIChoice{})
+	}
+	r.text = gjson.Result{}
+	if m.onlyText() && probs.Type == gjson.Null && finish.Type == gjson.Null {
+		r.text = m.content
 	}
 	r.think(i, m)
 	r.words(i, m, probs)

@@ -28,11 +28,12 @@ type Event struct {
 	Partial bool
 }
 
-// blockSize is the size of a stream's buffers: some dozens of usual events.
-const blockSize = 8 << 10
+// blockSize is the size of a stream's buffers: a dozen usual events, and as much
+// as a connection of net/http gives at once.
+const blockSize = 4 << 10
 
 // minRead is the least room for one read; with less a new block is begun.
-const minRead = 1 << 10
+const minRead = 512
 
 // blocks reads into blocks of memory that are handed out in slices and never
 // used twice, so that events need not be copied and may be kept.

@@ -109,10 +109,10 @@ func TestReadersRefuseEndlessEvents(t *testing.T) {
 	if _, err := NewSSEReader(endless(), 100_000).Next(); !errors.Is(err, ErrEventTooLong) {
 		t.Errorf("SSE: %v", err)
 	}
-	if _, err := NewJSONReader(endless(), 100_000).Next(); !errors.Is(err, ErrEventTooLong) {
+	if _, err := newJSONReader(endless(), 100_000).Next(); !errors.Is(err, ErrEventTooLong) {
 		t.Errorf("JSON: %v", err)
 	}
-	if _, err := NewJSONReader(neverEnding(' '), 100_000).Next(); !errors.Is(err, ErrEventTooLong) {
+	if _, err := newJSONReader(neverEnding(' '), 100_000).Next(); !errors.Is(err, ErrEventTooLong) {
 		t.Errorf("JSON, spaces: %v", err)
 	}
 }
@@ -121,7 +121,7 @@ func TestReadersGiveTheErrorBeneath(t *testing.T) {
 	broken := errors.New("broken")
 	for _, next := range []func() (Event, error){
 		NewSSEReader(io.MultiReader(strings.NewReader("data: a\n\ndata: b"), iotest.ErrReader(broken)), DefaultMaxEvent).Next,
-		NewJSONReader(io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(broken)), DefaultMaxEvent).Next,
+		newJSONReader(io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(broken)), DefaultMaxEvent).Next,
 	} {
 		if events, err := readEvents(next); len(events) != 1 || !errors.Is(err, broken) {
 			t.Errorf("got %d events and %v", len(events), err)
@@ -165,7 +165,7 @@ func TestJSONReaderReadsEveryFraming(t *testing.T) {
 				"at once":      strings.NewReader(c.in),
 				"byte by byte": iotest.OneByteReader(strings.NewReader(c.in)),
 			} {
-				events, err := readEvents(NewJSONReader(r, DefaultMaxEvent).Next)
+				events, err := readEvents(newJSONReader(r, DefaultMaxEvent).Next)
 				if !errors.Is(err, c.err) || !slices.Equal(show(events), c.want) {
 					t.Errorf("%s: got %q, %v, want %q, %v", name, show(events), err, c.want, c.err)
 				}
@@ -181,9 +181,13 @@ func TestJSONReaderGivesALineWithItsEnd(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
 	go w.Write([]byte("{\"a\":1}\n"))
-	if e, err := NewJSONReader(r, DefaultMaxEvent).Next(); err != nil || string(e.Raw) != "{\"a\":1}\n" {
+	if e, err := newJSONReader(r, DefaultMaxEvent).Next(); err != nil || string(e.Raw) != "{\"a\":1}\n" {
 		t.Errorf("got %q, %v", e.Raw, err)
 	}
+}
+
+func newJSONReader(r io.Reader, limit int) *jsonReader {
+	return &jsonReader{blocks: blocks{r: r}, limit: limit}
 }
 
 func FuzzSSEReader(f *testing.F) {
@@ -207,11 +211,11 @@ func FuzzJSONReader(f *testing.F) {
 	f.Add([]byte("{\"a\":\"\\\"}\"}\n{}\n"), uint8(3))
 	f.Add([]byte("[{},\r\n{}]"), uint8(1))
 	f.Fuzz(func(t *testing.T, in []byte, chunk uint8) {
-		whole, err := readEvents(NewJSONReader(bytes.NewReader(in), DefaultMaxEvent).Next)
+		whole, err := readEvents(newJSONReader(bytes.NewReader(in), DefaultMaxEvent).Next)
 		if err == nil && !bytes.Equal(rawOf(whole), in) {
 			t.Fatalf("raw bytes %q of %q", rawOf(whole), in)
 		}
-		split, err2 := readEvents(NewJSONReader(&chunked{in, int(chunk) + 1}, DefaultMaxEvent).Next)
+		split, err2 := readEvents(newJSONReader(&chunked{in, int(chunk) + 1}, DefaultMaxEvent).Next)
 		if err2 != err || !slices.Equal(show(split), show(whole)) {
 			t.Fatalf("read in pieces %q, %v, at once %q, %v", show(split), err2, show(whole), err)
 		}

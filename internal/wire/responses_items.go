@@ -184,10 +184,10 @@ func (d *responsesDecoder) part(path, kind string, v gjson.Result) (p llm.Part, 
 		p.Text, err = text(path+"refusal", v.Get("refusal"))
 	case "input_image":
 		p.Kind = llm.Image
-		p.Media, err = responsesImage(path, v)
+		p.Media, err = d.image(path, v)
 	case "input_file":
 		p.Kind = llm.Document
-		p.Media, err = responsesFile(path, v)
+		p.Media, err = d.file(path, v)
 	default:
 		d.beyond(path, kind)
 		return llm.Part{}, nil
@@ -201,8 +201,8 @@ func (d *responsesDecoder) part(path, kind string, v gjson.Result) (p llm.Part, 
 	return p, err
 }
 
-// responsesImage reads the fields of an input_image.
-func responsesImage(path string, v gjson.Result) (*llm.Media, *RequestError) {
+// image reads the fields of an input_image.
+func (d *responsesDecoder) image(path string, v gjson.Result) (*llm.Media, *RequestError) {
 	m := &llm.Media{Detail: v.Get("detail").String(), FileID: v.Get("file_id").String()}
 	if address := v.Get("image_url"); address.Type != gjson.Null {
 		said, err := text(path+"image_url", address)
@@ -217,15 +217,18 @@ func responsesImage(path string, v gjson.Result) (*llm.Media, *RequestError) {
 			}
 		}
 	}
+	if !isBase64(m.Data) {
+		d.beyond(path, "image_url")
+	}
 	if m.FileID == "" && m.URL == "" && m.Data == "" {
 		return nil, &RequestError{path + "image_url", "is required: an address or a data URL; or a file_id"}
 	}
 	return m, nil
 }
 
-// responsesFile reads the fields of an input_file. file_data is a data URL;
+// file reads the fields of an input_file. file_data is a data URL;
 // bare base64 is understood too.
-func responsesFile(path string, v gjson.Result) (*llm.Media, *RequestError) {
+func (d *responsesDecoder) file(path string, v gjson.Result) (*llm.Media, *RequestError) {
 	m := &llm.Media{
 		Name: v.Get("filename").String(), Detail: v.Get("detail").String(),
 		FileID: v.Get("file_id").String(), URL: v.Get("file_url").String(),
@@ -245,6 +248,9 @@ func responsesFile(path string, v gjson.Result) (*llm.Media, *RequestError) {
 		if m.MIME == "" {
 			m.MIME = "application/pdf" // what the field was made for
 		}
+	}
+	if !isBase64(m.Data) {
+		d.beyond(path, "file_data")
 	}
 	if m.FileID == "" && m.URL == "" && m.Data == "" {
 		return nil, &RequestError{path + "file_data", "is required; or a file_url or a file_id"}

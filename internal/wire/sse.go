@@ -66,11 +66,11 @@ func (s *SSEReader) frame() int {
 	if s.pos == 0 && !s.open(b) {
 		return 0
 	}
-	for ; s.pos < len(b); s.pos++ {
-		c := b[s.pos]
-		if c != '\n' && c != '\r' {
-			continue
+	for ; ; s.pos++ {
+		if s.pos += lineEnd(b[s.pos:]); s.pos >= len(b) {
+			return 0
 		}
+		c := b[s.pos]
 		end := s.pos + 1
 		if c == '\n' && s.pos == s.lineStart && s.pos > 0 && b[s.pos-1] == '\r' {
 			s.lineStart = end // the rest of a CRLF that was taken for a bare CR
@@ -93,7 +93,17 @@ func (s *SSEReader) frame() int {
 		s.lineStart = end
 		s.pos = end - 1
 	}
-	return 0
+}
+
+// lineEnd gives where the first line of b ends; len(b) where it does not.
+func lineEnd(b []byte) int {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		b = b[:i]
+	}
+	if i := bytes.IndexByte(b, '\r'); i >= 0 {
+		return i
+	}
+	return len(b)
 }
 
 // open steps over what may stand before an event's first line. It reports
@@ -127,7 +137,7 @@ func (s *SSEReader) event(n int, partial bool) Event {
 	s.text, s.pos, s.lineStart = 0, 0, 0
 	for lines := 0; len(rest) > 0; {
 		line := rest
-		if i := bytes.IndexAny(rest, "\r\n"); i >= 0 {
+		if i := lineEnd(rest); i < len(rest) {
 			line, rest = rest[:i], rest[i+1:]
 		} else {
 			rest = nil

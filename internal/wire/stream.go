@@ -89,9 +89,9 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 		chunks = append(chunks, llm.Chunk{})
 	}
 	s.at = max(s.at, at)
-	for _, c := range chunks {
-		s.content = s.content || c.HasContent()
-		s.size += weight(c)
+	for i := range chunks {
+		s.content = s.content || chunks[i].HasContent()
+		s.size += weight(&chunks[i])
 	}
 	if s.size > DefaultMaxAnswer { // writers, and whoever gathers, keep parts of it
 		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the answer was cut off: it is endless"}
@@ -120,7 +120,7 @@ func (s *Stream) sniff() error {
 			case ' ', '\t', '\r', '\n':
 				continue
 			case '{', '[':
-				s.next = (&JSONReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
+				s.next = (&jsonReader{blocks: s.blocks, limit: DefaultMaxEvent}).Next
 				s.astray = s.framed
 			default:
 				s.events = &SSEReader{blocks: s.blocks, limit: DefaultMaxEvent}
