@@ -7,7 +7,6 @@ import (
 
 	"breakwater/internal/config"
 	"breakwater/internal/provider"
-	"breakwater/internal/record"
 )
 
 // watchKeys reads the providers' keys again when it is told, and as often as the
