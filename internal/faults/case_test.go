@@ -220,7 +220,7 @@ func (a asked) attemptsTrue(t *testing.T, tr record.Trace) {
 	for _, at := range tr.Attempts {
 		p := at.Target.Provider
 		attempts[p]++
-		if keyed := at.Key != ""; knowsLimits() && keyed != (secret(p) != "") {
+		if keyed := at.Key != ""; keyed != (secret(p) != "") {
 			t.Errorf("the attempt at %s was with the key %q", p, at.Key)
 		}
 		if at.Class != "" && at.Class != llm.Cancelled && at.Took < 0 {

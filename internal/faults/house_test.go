@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"breakwater/internal/config"
 	"bytes"
 	"context"
 	"flag"
@@ -17,7 +18,6 @@ import (
 	"time"
 
 	"breakwater/internal/app"
-	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/sim"
@@ -237,7 +237,7 @@ func (h *house) file(o options) string {
 		line("  %s:\n    default_model: %s", p, h.models[p])
 		if limits := o.limits[p]; limits != "" {
 			line("    limits: {%s}", limits)
-		} else if p == llm.Gemini && knowsLimits() {
+		} else if p == llm.Gemini {
 			line("    limits: {requests_per_minute: 0}") // it has one by default
 		}
 		if p == llm.Local { // whose patience has defaults of its own
@@ -254,10 +254,6 @@ func (h *house) file(o options) string {
 	}
 	line("%s", o.more)
 	return f.String()
-}
-
-func knowsLimits() bool {
-	return slices.ContainsFunc(config.Options(), func(o config.Option) bool { return o.Path == "providers.gemini.limits.requests_per_minute" })
 }
 
 // eventually waits for something that happens on other goroutines.

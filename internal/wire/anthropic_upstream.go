@@ -279,7 +279,10 @@ func (r *anthropicReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress
 		dst = r.stop(dst, index)
 		r.alike = alike{}
 	case "message_delta":
-		dst = append(dst, r.end(o.Get("delta"), o.Get("usage")))
+		end := r.end(o.Get("delta"), o.Get("usage"))
+		if dst = append(dst, end); end.Finish != "" {
+			return dst, mayEnd, nil // all but message_stop is there
+		}
 	case "message_stop":
 		return dst, ended, nil
 	}

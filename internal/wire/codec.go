@@ -63,6 +63,7 @@ type Codec struct {
 
 	events func(req *llm.Request) decoder // reads the events of an answer to req
 	framed bool                           // a stream is server-sent events, never plain JSON
+	mark   string                         // what ends a stream after its last finish reason; "" where that itself does
 }
 
 // Streams says whether the answer to req comes as a stream, or else whole.
@@ -72,7 +73,7 @@ func (c Codec) Streams(req *llm.Request) bool {
 
 // Stream reads an answer to req event by event.
 func (c Codec) Stream(r io.Reader, req *llm.Request) *Stream {
-	return &Stream{blocks: blocks{r: r}, decode: c.events(req), framed: c.framed}
+	return &Stream{blocks: blocks{r: r}, decode: c.events(req), framed: c.framed, mark: c.mark}
 }
 
 // CodecFor gives the codec of an upstream's dialect; false for a dialect that
@@ -104,11 +105,11 @@ func carriesAside(target, caller llm.Dialect) bool {
 func codecOf(d llm.Dialect) (Codec, bool) {
 	switch d {
 	case llm.OpenAIChat:
-		return Codec{Dialect: d, Encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true}, true
+		return Codec{Dialect: d, Encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true, mark: "data: [DONE]\n\n"}, true
 	case llm.OpenAIResponses:
 		return Codec{Dialect: d, Encode: encodeResponses, Lacks: lacksResponses, Whole: wholeResponses, Failure: openAIFailure, events: eventsOfResponses, framed: true}, true
 	case llm.AnthropicMessages:
-		return Codec{Dialect: d, Encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true}, true
+		return Codec{Dialect: d, Encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true, mark: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"}, true
 	case llm.GeminiGenerate:
 		return Codec{Dialect: d, Encode: encodeGemini, Lacks: lacksGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
 	case llm.OllamaChat:

@@ -352,6 +352,9 @@ func TestEveryCutOfARecordedStreamIsSeen(t *testing.T) {
 					before = llm.Network
 				}
 				a, _, err := replay(t, x, llm.Plain, r)
+				if err == nil && !broken && !slices.ContainsFunc(a.Choices, func(c Choice) bool { return c.Finish == "" }) {
+					continue // all but the mark of the end came, and the connection was closed in order
+				}
 				f, ok := llm.AsFailure(err)
 				want := after
 				if a.Finish() == "" && !a.Opaque && !slices.ContainsFunc(a.Choices, func(c Choice) bool { return len(c.Parts) > 0 }) {

@@ -86,6 +86,7 @@ type openAIReader struct {
 type openAIChoice struct {
 	calls   []openAICallSeen
 	thought bool // reasoning came since the last signature of Claude's
+	ended   bool // its finish reason came
 }
 
 // openAICallSeen is a call that began.
@@ -198,10 +199,31 @@ func (r *openAIReader) event(dst []llm.Chunk, e Event) ([]llm.Chunk, progress, *
 	c := &r.dst[len(dst)]
 	head.on(c)
 	c.Hidden = r.own && !r.req.IncludeUsage && n == 0 && c.Usage != nil
-	if n == 1 && c.Usage == nil && r.text.Exists() {
+	at := r.progress()
+	if at == mayEnd {
+		r.alike = alike{} // after its end nothing is as usual
+	} else if n == 1 && c.Usage == nil && r.text.Exists() {
 		r.alike.learn(e.Data, r.text, *c)
 	}
-	return r.dst, more, nil
+	return r.dst, at, nil
+}
+
+// progress says that the answer may end when all choices have: some servers
+// send no [DONE].
+func (r *openAIReader) progress() progress {
+	n := 1
+	if r.req.N != nil {
+		n = int(*r.req.N)
+	}
+	if len(r.choices) < n {
+		return more
+	}
+	for _, c := range r.choices {
+		if !c.ended {
+			return more
+		}
+	}
+	return mayEnd
 }
 
 // openAISaid are the fields of a message or a delta.
@@ -426,6 +448,7 @@ func (r *openAIReader) finish(i int, reason gjson.Result) {
 		return
 	}
 	r.complete(i)
+	r.choices[i].ended = true
 	if finish == llm.FinishStop && len(r.choices[i].calls) > 0 {
 		finish = llm.FinishToolCalls
 	}

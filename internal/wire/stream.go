@@ -33,6 +33,7 @@ type Stream struct {
 	waiting []llm.Chunk // of the last event, to be given
 	spare   []llm.Chunk // the same memory, to be used again
 	content bool        // the answer has content so far
+	mark    string      // what ends a stream of the dialect, for one that stops right before it
 	size    int         // of the answer so far
 	err     error
 }
@@ -69,6 +70,10 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 		}
 	}
 	e, err := s.next()
+	if err == io.EOF && s.at == mayEnd && s.content && s.mark != "" { // callers of the dialect wait for it
+		s.at = ended
+		return llm.Chunk{Raw: []byte(s.mark)}, nil
+	}
 	if err != nil {
 		return llm.Chunk{}, s.stopped(err)
 	}
