@@ -40,9 +40,9 @@ type learned struct {
 }
 
 // Refused tells of a 429: the rate was too high. What is allowed shrinks to 7/10
-// of the rate of the last minute, if there were MinEvidence requests in it, and
-// grows again by 1/60 of that in every ten seconds in which something went and
-// nothing was refused: it is back where it was refused after three minutes, and is
+// of what was sent in the last minute, if that was MinEvidence requests at least,
+// and grows again by 1/20 of that in every ten seconds in which something went and
+// nothing was refused: it is back where it was refused after a minute, and is
 // forgotten at twice that, or after an hour. Nothing goes before wait has passed, an hour at most; 0 where the provider
 // did not say. Refusals of requests that went before the last one was known do
 // not count again.
@@ -55,7 +55,7 @@ func (l *Limiter) Refused(now time.Time, wait time.Duration) {
 	t := l.instant(now)
 	l.block(t, wait)
 	l.learned.stepped = t
-	if rate, seen := l.recent.rate(t); seen >= MinEvidence && t >= l.learned.settled {
+	if rate := l.recent.minute(t); rate >= MinEvidence && t >= l.learned.settled {
 		if l.limits.Requests > 0 {
 			rate = min(rate, l.limits.Requests)
 		}
@@ -91,7 +91,7 @@ func (a *learned) recover(t int64) {
 		return
 	}
 	a.stepped = t
-	if a.n += max(a.base/60, 1); a.n >= 2*a.base || t-a.cut >= int64(time.Hour) {
+	if a.n += max(a.base/20, 1); a.n >= 2*a.base || t-a.cut >= int64(time.Hour) {
 		*a = learned{}
 		return
 	}
@@ -116,17 +116,13 @@ func (r *recent) add(t, n int64) {
 	s.n.Add(n)
 }
 
-// rate gives the rate of the last minute's requests, in requests a minute, and how
-// many there were. Where they began later, it is that of the time since.
-func (r *recent) rate(t int64) (rate, seen int64) {
+// minute gives how many there were in the last minute.
+func (r *recent) minute(t int64) (n int64) {
 	slot := t / slotTime
-	first := slot
 	for i := range r {
-		if at, n := r[i].slot.Load(), r[i].n.Load(); at > slot-int64(len(r)) && n > 0 {
-			seen += n
-			first = min(first, at)
+		if r[i].slot.Load() > slot-int64(len(r)) {
+			n += r[i].n.Load()
 		}
 	}
-	since := max(t-first*slotTime, slotTime)
-	return seen * int64(time.Minute) / min(since, int64(time.Minute)), seen
+	return max(n, 0)
 }
