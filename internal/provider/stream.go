@@ -28,16 +28,14 @@ type stream struct {
 }
 
 // Next gives the next chunk, see llm.Stream.
-func (s *stream) Next() (llm.Chunk, error) {
+func (s *stream) Next() (c llm.Chunk, err error) {
 	if s.ended != nil {
 		return llm.Chunk{}, s.ended
 	}
-	c, err := s.next()
-	if err == nil {
-		return c, nil
+	if c, err = s.next(); err != nil {
+		s.ended = s.end(err)
 	}
-	s.ended = s.end(err)
-	return llm.Chunk{}, s.ended
+	return c, s.ended
 }
 
 // end says what the end of the answer means to the attempt.
