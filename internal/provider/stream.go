@@ -23,27 +23,29 @@ type stream struct {
 	interrupted func() error // how the attempt's context ended; nil while it lasts
 	status      int
 	requestID   string
+	drained     bool  // the body was read to its end
 	ended       error // what Next ended with
 	close       sync.Once
 }
 
 // Next gives the next chunk, see llm.Stream.
-func (s *stream) Next() (llm.Chunk, error) {
+func (s *stream) Next() (c llm.Chunk, err error) {
 	if s.ended != nil {
 		return llm.Chunk{}, s.ended
 	}
-	c, err := s.next()
-	if err == nil {
-		return c, nil
+	if c, err = s.next(); err != nil {
+		s.ended = s.end(err)
 	}
-	s.ended = s.end(err)
-	return llm.Chunk{}, s.ended
+	return c, s.ended
 }
 
 // end says what the end of the answer means to the attempt.
 func (s *stream) end(err error) error {
 	if err == io.EOF {
-		s.linger()
+		if !s.drained {
+			s.linger()
+		}
+		s.Close()
 		return err
 	}
 	if err := s.interrupted(); err != nil {
@@ -63,13 +65,11 @@ func (s *stream) end(err error) error {
 	return s.client.clean(&told)
 }
 
-// linger reads what is left behind a complete answer, which is nearly nothing,
-// and closes.
+// linger reads what is left behind a complete answer, which is nearly nothing.
 func (s *stream) linger() {
 	giveUp := time.AfterFunc(lingering, func() { s.Close() })
 	defer giveUp.Stop()
 	io.CopyN(io.Discard, s.body, 4<<10) // an error changes nothing: the answer is complete
-	s.Close()
 }
 
 // Close frees the connection.
@@ -92,6 +92,7 @@ func (s *stream) whole(codec wire.Codec, req *llm.Request) func() (llm.Chunk, er
 			case len(body) > DefaultMaxBody:
 				return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
 			}
+			s.drained = true
 			if chunks, err = codec.Whole(body, req); err != nil {
 				return llm.Chunk{}, err
 			}

@@ -46,10 +46,6 @@ type Codec struct {
 	// StreamOnly says that Encode asks for a stream even when the caller did
 	// not, unless the caller's own body is passed on; see Streams.
 	StreamOnly bool
-	// Encode gives the body that asks model to answer req. A request that came
-	// in the same dialect keeps its bytes but for what must differ. The error
-	// is a *RequestError.
-	Encode func(model string, req *llm.Request) (Encoded, error)
 	// Lacks names, in the words of OpenAI's dialect, what req asks for and this
 	// model of this dialect cannot do or be told: "tools", "n", "messages.image".
 	// Such a target is passed over. nil says that nothing is lacking.
@@ -61,9 +57,10 @@ type Codec struct {
 	// is an error object within an answer. Headers are not its concern.
 	Failure func(status int, body []byte) *llm.Failure
 
-	events func(req *llm.Request) decoder // reads the events of an answer to req
-	framed bool                           // a stream is server-sent events, never plain JSON
-	mark   string                         // what ends a stream after its last finish reason; "" where that itself does
+	encode func(model string, req *llm.Request) (Encoded, error) // writes a request, whatever its limit of tokens
+	events func(req *llm.Request) decoder                        // reads the events of an answer to req
+	framed bool                                                  // a stream is server-sent events, never plain JSON
+	mark   string                                                // what ends a stream after its last finish reason; "" where that itself does
 }
 
 // Streams says whether the answer to req comes as a stream, or else whole.
@@ -76,24 +73,19 @@ func (c Codec) Stream(r io.Reader, req *llm.Request) *Stream {
 	return &Stream{blocks: blocks{r: r}, decode: c.events(req), framed: c.framed, mark: c.mark}
 }
 
-// CodecFor gives the codec of an upstream's dialect; false for a dialect that
-// no upstream speaks.
-func CodecFor(d llm.Dialect) (Codec, bool) {
-	c, ok := codecOf(d)
-	if encode := c.Encode; ok {
-		c.Encode = func(model string, req *llm.Request) (Encoded, error) {
-			req, less := limited(d, model, req)
-			e, err := encode(model, req)
-			if err == nil && less {
-				e.Adjusted = append(e.Adjusted, "max_tokens")
-			}
-			if err == nil && !carriesAside(d, req.Dialect) {
-				e.Adjusted = append(e.Adjusted, req.Aside...)
-			}
-			return e, err
-		}
+// Encode gives the body that asks model to answer req. A request that came in
+// the same dialect keeps its bytes but for what must differ. The error is a
+// *RequestError.
+func (c Codec) Encode(model string, req *llm.Request) (Encoded, error) {
+	req, less := limited(c.Dialect, model, req)
+	e, err := c.encode(model, req)
+	if err == nil && less {
+		e.Adjusted = append(e.Adjusted, "max_tokens")
 	}
-	return c, ok
+	if err == nil && !carriesAside(c.Dialect, req.Dialect) {
+		e.Adjusted = append(e.Adjusted, req.Aside...)
+	}
+	return e, err
 }
 
 // carriesAside says whether a target that speaks one dialect gets what a
@@ -102,18 +94,20 @@ func carriesAside(target, caller llm.Dialect) bool {
 	return target == caller || target == llm.OllamaChat && caller == llm.OllamaGenerate
 }
 
-func codecOf(d llm.Dialect) (Codec, bool) {
+// CodecFor gives the codec of an upstream's dialect; false for a dialect that
+// no upstream speaks.
+func CodecFor(d llm.Dialect) (Codec, bool) {
 	switch d {
 	case llm.OpenAIChat:
-		return Codec{Dialect: d, Encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true, mark: "data: [DONE]\n\n"}, true
+		return Codec{Dialect: d, encode: encodeOpenAI, Lacks: lacksOpenAI, Whole: wholeOpenAI, Failure: openAIFailure, events: openAIEvents, framed: true, mark: "data: [DONE]\n\n"}, true
 	case llm.OpenAIResponses:
-		return Codec{Dialect: d, Encode: encodeResponses, Lacks: lacksResponses, Whole: wholeResponses, Failure: openAIFailure, events: eventsOfResponses, framed: true}, true
+		return Codec{Dialect: d, encode: encodeResponses, Lacks: lacksResponses, Whole: wholeResponses, Failure: openAIFailure, events: eventsOfResponses, framed: true}, true
 	case llm.AnthropicMessages:
-		return Codec{Dialect: d, Encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true, mark: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"}, true
+		return Codec{Dialect: d, encode: encodeAnthropic, Lacks: lacksAnthropic, Whole: wholeAnthropic, Failure: anthropicFailure, events: anthropicEvents, framed: true, mark: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"}, true
 	case llm.GeminiGenerate:
-		return Codec{Dialect: d, Encode: encodeGemini, Lacks: lacksGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
+		return Codec{Dialect: d, encode: encodeGemini, Lacks: lacksGemini, Whole: wholeGemini, Failure: geminiFailure, events: geminiEvents}, true
 	case llm.OllamaChat:
-		return Codec{Dialect: d, StreamOnly: true, Encode: encodeOllama, Lacks: ollamaLacks, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
+		return Codec{Dialect: d, StreamOnly: true, encode: encodeOllama, Lacks: ollamaLacks, Whole: wholeOllama, Failure: ollamaFailure, events: ollamaEvents}, true
 	case llm.OpenAIEmbeddings:
 		return openAIEmbeddings(), true
 	case llm.GeminiEmbed:

@@ -41,7 +41,7 @@ func EmbedCodec(p llm.Provider, caller llm.Dialect) Codec {
 func noEmbeddings() Codec {
 	return Codec{
 		Dialect: llm.AnthropicMessages,
-		Encode: func(string, *llm.Request) (Encoded, error) {
+		encode: func(string, *llm.Request) (Encoded, error) {
 			return Encoded{}, &RequestError{"", "Claude has no embeddings"}
 		},
 		Lacks:   func(string, *llm.Request) []string { return []string{"embeddings"} },
@@ -57,7 +57,7 @@ func embedCodec(d llm.Dialect, encode func(string, *llm.Request) (Encoded, error
 		Dialect: d,
 		Lacks:   lacks,
 		Failure: failure,
-		Encode: func(model string, req *llm.Request) (Encoded, error) {
+		encode: func(model string, req *llm.Request) (Encoded, error) {
 			if lacking := lacks(model, req); lacking != nil {
 				return Encoded{}, &RequestError{lacking[0], fmt.Sprintf("cannot be carried from %s to %s", req.Dialect, d)}
 			}

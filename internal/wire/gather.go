@@ -153,8 +153,8 @@ func (g *gatherer) add(c llm.Chunk) {
 	}
 	for len(g.a.Choices) <= c.Choice {
 		g.a.Choices = append(g.a.Choices, Choice{})
-		g.calls = append(g.calls, map[int]int{})
-		g.args = append(g.args, map[int][]byte{})
+		g.calls = append(g.calls, nil)
+		g.args = append(g.args, nil)
 		g.probs = append(g.probs, logprobs{})
 	}
 	choice := &g.a.Choices[c.Choice]
@@ -214,6 +214,9 @@ func (g *gatherer) text(choice *Choice, c llm.Chunk) {
 func (g *gatherer) call(choice *Choice, c llm.Chunk) {
 	d := c.Call
 	at, ok := g.calls[c.Choice][d.Index]
+	if g.calls[c.Choice] == nil { // most answers have none
+		g.calls[c.Choice], g.args[c.Choice] = map[int]int{}, map[int][]byte{}
+	}
 	if !ok {
 		at = len(choice.Parts)
 		g.calls[c.Choice][d.Index] = at

@@ -46,48 +46,48 @@ func (s *Stream) Next() (llm.Chunk, error) {
 	if s.err != nil {
 		return llm.Chunk{}, s.err
 	}
-	c, err := s.chunk()
-	if err != nil {
-		s.err = err
-		return llm.Chunk{}, err
+	if len(s.waiting) == 0 {
+		if s.err = s.event(); s.err != nil {
+			return llm.Chunk{}, s.err
+		}
 	}
-	return c, nil
+	c := &s.waiting[0] // chunks are large, so that copies are felt
+	s.waiting = s.waiting[1:]
+	c.More = s.more()
+	return *c, nil
 }
 
-func (s *Stream) chunk() (llm.Chunk, error) {
-	if len(s.waiting) > 0 {
-		c := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		c.More = s.more()
-		return c, nil
-	}
+// event reads the next event's chunks, at least one.
+func (s *Stream) event() error {
 	if s.at == ended {
-		return llm.Chunk{}, io.EOF
+		return io.EOF
 	}
 	if s.next == nil {
 		if err := s.sniff(); err != nil {
-			return llm.Chunk{}, s.stopped(err)
+			return s.stopped(err)
 		}
 	}
 	e, err := s.next()
 	if err == io.EOF && s.at == mayEnd && s.content && s.mark != "" { // callers of the dialect wait for it
 		s.at = ended
-		return llm.Chunk{Raw: []byte(s.mark)}, nil
+		s.waiting = append(s.spare[:0], llm.Chunk{Raw: []byte(s.mark)})
+		return nil
 	}
 	if err != nil {
-		return llm.Chunk{}, s.stopped(err)
+		return s.stopped(err)
 	}
 	if len(e.Data) == 0 {
-		return llm.Chunk{Raw: e.Raw}, nil
+		s.waiting = append(s.spare[:0], llm.Chunk{Raw: e.Raw})
+		return nil
 	}
 	chunks, at, failure := s.decode(s.spare[:0], e)
 	switch {
 	case failure != nil && failure.Class == llm.Garbage && e.Partial:
-		return llm.Chunk{}, s.stopped(io.EOF)
+		return s.stopped(io.EOF)
 	case failure != nil:
-		return llm.Chunk{}, failure
+		return failure
 	case s.astray:
-		return llm.Chunk{}, garbage("the answer is not an event stream", nil)
+		return garbage("the answer is not an event stream", nil)
 	}
 	s.spare = chunks
 	if len(chunks) == 0 {
@@ -99,15 +99,14 @@ func (s *Stream) chunk() (llm.Chunk, error) {
 		s.size += weight(&chunks[i])
 	}
 	if s.size > DefaultMaxAnswer { // writers, and whoever gathers, keep parts of it
-		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the answer was cut off: it is endless"}
+		return &llm.Failure{Class: llm.StreamCut, Message: "the answer was cut off: it is endless"}
 	}
 	if s.at == ended && !s.content {
-		return llm.Chunk{}, garbage("the answer is empty", nil)
+		return garbage("the answer is empty", nil)
 	}
 	chunks[0].Raw = e.Raw
-	s.waiting = chunks[1:]
-	chunks[0].More = s.more()
-	return chunks[0], nil
+	s.waiting = chunks
+	return nil
 }
 
 // more says whether the next chunk comes without waiting.
