@@ -7,6 +7,7 @@ import (
 	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/router"
+	"breakwater/internal/store"
 )
 
 // The configuration states its defaults as text, the rooms theirs as values;
@@ -24,9 +25,13 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"retries.patience":          {cfg.Retries.Patience, router.DefaultPatience},
 		"recovery":                  {router.Recovery(cfg.Recovery), router.RecoverContinue},
 		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
-		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
-		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},
-		"anomaly.min_samples":       {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
+		"store.retention": {retention(cfg), store.Retention{
+			Traces: store.DefaultKeepTraces, Minutes: store.DefaultKeepMinutes, Hours: store.DefaultKeepHours, Days: store.DefaultKeepDays,
+			Changes: store.DefaultKeepChanges, Incidents: store.DefaultKeepIncidents, Bytes: store.DefaultKeepBytes,
+		}},
+		"anomaly.hold":        {cfg.Anomaly.Hold, anomaly.DefaultHold},
+		"anomaly.canary":      {cfg.Anomaly.Canary, router.DefaultCanaryInterval},
+		"anomaly.min_samples": {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s is %v in the configuration and %v in its room", name, pair[0], pair[1])

@@ -42,6 +42,15 @@ func build(v *values) *Config {
 			MinSamples: v.count("anomaly.min_samples", 10, most),
 		},
 		Queue: v.count("store.queue", 1, most),
+		Retention: Retention{
+			Traces:    v.age("store.retention.traces"),
+			Minutes:   v.age("store.retention.minutes"),
+			Hours:     v.age("store.retention.hours"),
+			Days:      v.age("store.retention.days"),
+			Changes:   v.age("store.retention.changes"),
+			Incidents: v.age("store.retention.incidents"),
+			Bytes:     v.amount("store.retention.bytes"),
+		},
 	}
 	if level := v.text("log.level"); level != "" {
 		if err := c.Log.Level.UnmarshalText([]byte(level)); err != nil {

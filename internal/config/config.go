@@ -43,6 +43,7 @@ type Config struct {
 	Responses Responses
 	Anomaly   Anomaly
 	Queue     int // traces that may wait for the store
+	Retention Retention
 
 	missing   []string
 	effective []Value
@@ -52,6 +53,17 @@ type Config struct {
 type Responses struct {
 	Keep  time.Duration // after the last use; 0 for nothing
 	Bytes int64         // in memory, at most
+}
+
+// Retention says how long the record keeps what; 0 for ever.
+type Retention struct {
+	Traces    time.Duration // single requests
+	Minutes   time.Duration // figures by minute
+	Hours     time.Duration
+	Days      time.Duration
+	Changes   time.Duration // of breakers, holds and keys
+	Incidents time.Duration // after their end
+	Bytes     int64         // on disk; 0 for any amount
 }
 
 // Log says what is logged.

@@ -26,8 +26,13 @@ func limited(n int) int {
 	return min(n, MaxLimit)
 }
 
+// querier is a handle, or a single connection.
+type querier interface {
+	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+}
+
 // query gives all rows of a query.
-func query[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
+func query[T any](ctx context.Context, db querier, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: reading: %w", err)
@@ -126,12 +131,12 @@ func (s *Store) Traces(ctx context.Context, q TraceQuery) ([]record.Trace, error
 			where += ` AND t.outcome <> 1` // as the index of these is defined
 		}
 	}
-	return s.traces(ctx, where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
+	return readTraces(ctx, s.readers, where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
 }
 
 // Trace gives one trace, or ErrNotFound.
 func (s *Store) Trace(ctx context.Context, id record.ID) (record.Trace, error) {
-	found, err := s.traces(ctx, `WHERE t.id = ?`, id)
+	found, err := readTraces(ctx, s.readers, `WHERE t.id = ?`, id)
 	if err != nil {
 		return record.Trace{}, err
 	}
@@ -148,8 +153,8 @@ type traceRow struct {
 	last  record.Attempt // with flagLastHere
 }
 
-func (s *Store) traces(ctx context.Context, where string, args ...any) ([]record.Trace, error) {
-	rows, err := query(ctx, s.readers, scanTrace, selectTraces+where, args...)
+func readTraces(ctx context.Context, db querier, where string, args ...any) ([]record.Trace, error) {
+	rows, err := query(ctx, db, scanTrace, selectTraces+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +164,7 @@ func (s *Store) traces(ctx context.Context, where string, args ...any) ([]record
 			ids = append(ids, r.trace.ID)
 		}
 	}
-	attempts, err := s.attempts(ctx, ids)
+	attempts, err := readAttempts(ctx, db, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -209,8 +214,8 @@ func scanTrace(rows *sql.Rows, r *traceRow) error {
 	return nil
 }
 
-// attempts gives the rows of attempts that some traces have.
-func (s *Store) attempts(ctx context.Context, traces []record.ID) (map[record.ID][]record.Attempt, error) {
+// readAttempts gives the rows of attempts that some traces have.
+func readAttempts(ctx context.Context, db querier, traces []record.ID) (map[record.ID][]record.Attempt, error) {
 	if len(traces) == 0 {
 		return nil, nil
 	}
@@ -222,7 +227,7 @@ func (s *Store) attempts(ctx context.Context, traces []record.ID) (map[record.ID
 		trace   record.ID
 		attempt record.Attempt
 	}
-	rows, err := query(ctx, s.readers, func(rows *sql.Rows, r *row) error {
+	rows, err := query(ctx, db, func(rows *sql.Rows, r *row) error {
 		var flags int
 		a := &r.attempt
 		err := rows.Scan(&r.trace, &a.Target.Provider, &a.Target.Endpoint, &a.Target.Model, &a.Class, &a.Status,
