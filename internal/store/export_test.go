@@ -32,3 +32,6 @@ func OnWriter(ctx context.Context, s *Store, pragma string) error {
 	_, err := s.writer.conn.ExecContext(ctx, pragma)
 	return err
 }
+
+// LogLimit is the length beyond which the write-ahead log is shortened.
+const LogLimit = walLimit

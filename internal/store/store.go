@@ -113,8 +113,13 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// wrote notes how a transaction ended.
+// wrote notes how a transaction of the writer's goroutine ended. Where a page
+// was found damaged it is read anew the next time, since the disk may have
+// given it wrong only once, or somebody mends it.
 func (s *Store) wrote(err error) {
+	if broken(err) {
+		_, _ = s.writer.conn.ExecContext(context.Background(), "PRAGMA shrink_memory") // what fails here fails there again
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.health.failing = err != nil
