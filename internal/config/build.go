@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
@@ -43,12 +44,12 @@ func build(v *values) *Config {
 		},
 		Queue: v.count("store.queue", 1, most),
 		Retention: Retention{
-			Traces:    v.age("store.retention.traces"),
-			Minutes:   v.age("store.retention.minutes"),
-			Hours:     v.age("store.retention.hours"),
-			Days:      v.age("store.retention.days"),
-			Changes:   v.age("store.retention.changes"),
-			Incidents: v.age("store.retention.incidents"),
+			Traces:    v.age("store.retention.traces", time.Hour),
+			Minutes:   v.age("store.retention.minutes", 2*time.Hour),
+			Hours:     v.age("store.retention.hours", 2*day),
+			Days:      v.age("store.retention.days", 92*day),
+			Changes:   v.age("store.retention.changes", day),
+			Incidents: v.age("store.retention.incidents", day),
 			Bytes:     v.amount("store.retention.bytes"),
 		},
 	}

@@ -171,15 +171,13 @@ func (v *values) amount(path string) int64 {
 }
 
 const (
-	// shortestAge is the least that anything is kept: the page shows an hour.
-	shortestAge = time.Hour
 	// longestAge is as good as for ever.
 	longestAge = 100 * 366 * day
 	day        = 24 * time.Hour
 )
 
-// age gives how long something is kept; 0 means for ever.
-func (v *values) age(path string) time.Duration {
+// age gives how long something is kept, which is least or more; 0 means for ever.
+func (v *values) age(path string, least time.Duration) time.Duration {
 	text := v.get(path).text
 	if text == "0" {
 		return 0
@@ -191,8 +189,8 @@ func (v *values) age(path string) time.Duration {
 			d = time.Duration(min(max(days, 0), int(longestAge/day)+1)) * day
 		}
 	}
-	if err != nil || d < shortestAge || d > longestAge {
-		v.fail(path, "must be 0, or an age of an hour to a century such as 30d or 36h%s", shown(text))
+	if err != nil || d < least || d > longestAge {
+		v.fail(path, "must be 0, or an age of %g hours to a century such as 30d or 36h%s", least.Hours(), shown(text))
 		return 0
 	}
 	return d

@@ -32,6 +32,14 @@ const (
 	DefaultKeepBytes = 20 << 30
 )
 
+// The least that is kept of the rollups, whatever is said: what the page and
+// the budgets read, who take whole days, then hours, then minutes.
+const (
+	LeastMinutes = 2 * time.Hour       // the page's last hour
+	LeastHours   = 2 * 24 * time.Hour  // today's
+	LeastDays    = 92 * 24 * time.Hour // the page's 90 days
+)
+
 const (
 	// RetainEvery is how often retention looks. What fell due since then is little.
 	RetainEvery = time.Minute
@@ -59,7 +67,7 @@ type Retention struct {
 	Changes   time.Duration // transitions, holds, changes of keys
 	Incidents time.Duration // since they ended, with their notices
 	// Bytes bounds what the rows take. Beyond it the oldest traces go, and when
-	// there are none the oldest minutes, then hours.
+	// there are none the oldest minutes, then hours, down to the least.
 	Bytes int64
 }
 
@@ -80,6 +88,25 @@ func (s Since) of(span Span) time.Time {
 
 // Since says how far back the record is whole.
 func (s *Store) Since(ctx context.Context) (Since, error) { return readSince(ctx, s.readers) }
+
+// WholeFrom says from when on figures of a time, up to to, are whole: from from
+// itself, or later where retention removed some of what was before.
+func (s *Store) WholeFrom(ctx context.Context, from, to time.Time) (time.Time, error) {
+	since, err := s.Since(ctx)
+	if err != nil {
+		return from, err
+	}
+	whole := from
+	for _, p := range pieces(from, to) {
+		if gone := since.of(p.span); gone.After(p.from) {
+			whole = gone
+			if gone.After(p.to) {
+				whole = p.to
+			}
+		}
+	}
+	return whole, nil
+}
 
 func readSince(ctx context.Context, db querier) (Since, error) {
 	type row struct {
@@ -143,9 +170,12 @@ func (s *Store) retain(ctx context.Context, keep Retention, now time.Time) error
 	if keep.Traces > 0 {
 		parts = append(parts, oldTraces(record.At(due(keep.Traces))))
 	}
-	for span, age := range map[Span]time.Duration{Minute: keep.Minutes, Hour: keep.Hours, Day: keep.Days} {
-		if age > 0 {
-			parts = append(parts, oldRollups(span, span.start(due(age))))
+	for _, r := range []struct {
+		span       Span
+		age, least time.Duration
+	}{{Minute, keep.Minutes, LeastMinutes}, {Hour, keep.Hours, LeastHours}, {Day, keep.Days, LeastDays}} {
+		if r.age > 0 {
+			parts = append(parts, oldRollups(r.span, r.span.start(due(max(r.age, r.least)))))
 		}
 	}
 	if keep.Changes > 0 {
@@ -311,9 +341,10 @@ func tooMuch(limit int64, now time.Time) part {
 		if err := w.scan(ctx, pages, nil, &count, &free, &size); err != nil || (count-free)*size <= limit {
 			return 0, false, err
 		}
-		end := now.Add(time.Duration(Day)) // beyond all that is there
 		for _, oldest := range []part{
-			oldTraces(record.ID(math.MaxInt64)), oldRollups(Minute, Minute.start(end)), oldRollups(Hour, Hour.start(end)),
+			oldTraces(record.ID(math.MaxInt64)),
+			oldRollups(Minute, Minute.start(now.Add(-LeastMinutes))),
+			oldRollups(Hour, Hour.start(now.Add(-LeastHours))),
 		} {
 			removed, _, err := oldest(ctx, w)
 			if err != nil || removed > 0 {

@@ -149,13 +149,34 @@ func TestASizeBoundBelowWhatDaysTakeRemovesAllThatMayGoAndEnds(t *testing.T) {
 	s := mustOpen(t, store.Options{Path: path})
 	run(t, s)
 	fill(t, s, 3000, noon, time.Minute)
-	retain(t, s, store.Retention{Bytes: 1}, noon.Add(72*time.Hour))
+	retain(t, s, store.Retention{Bytes: 1}, noon.Add(200*time.Hour))
 	if left := count(t, path, `SELECT (SELECT count(*) FROM traces) + (SELECT count(*) FROM rollups WHERE span < 86400)`); left != 0 {
 		t.Errorf("%d rows are left that may go", left)
 	}
 	if days := count(t, path, `SELECT count(*) FROM rollups WHERE span = 86400`); days == 0 {
 		t.Error("the days are gone")
 	}
+}
+
+func TestFiguresSayFromWhenOnTheyAreWhole(t *testing.T) {
+	s := mustOpen(t, store.Options{})
+	run(t, s)
+	fill(t, s, 5000, noon, time.Minute)
+	now := noon.Add(5000 * time.Minute)
+	month := now.AddDate(0, 0, -30)
+	whole := func(from, want time.Time) {
+		t.Helper()
+		if got, err := s.WholeFrom(t.Context(), from, now); err != nil || !got.Equal(want) {
+			t.Errorf("from %v it is whole from %v (%v), want %v", from, got, err, want)
+		}
+	}
+	whole(month, month)
+	retain(t, s, store.Retention{Minutes: time.Second, Hours: time.Second}, now)
+	whole(now.Add(-time.Hour), now.Add(-time.Hour))
+	// Minutes are kept for two hours, whatever is said; before that the first whole hour counts.
+	whole(now.Add(-24*time.Hour), now.Add(-24*time.Hour).Truncate(time.Hour).Add(time.Hour))
+	// And hours for two days: what is asked from within a day that is longer ago begins with the next.
+	whole(noon.Add(4*time.Hour), noon.Truncate(24*time.Hour).AddDate(0, 0, 1))
 }
 
 func TestRetentionOfChangesAndIncidentsKeepsWhatStillMatters(t *testing.T) {
