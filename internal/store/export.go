@@ -52,7 +52,7 @@ func export(ctx context.Context, path string, format Format, from, to time.Time,
 	}
 	last, end := record.At(later(from))-1, record.At(later(to))
 	for done := int64(0); ; {
-		traces, err := readTraces(ctx, db, `WHERE t.id > ? AND t.id < ? ORDER BY t.id LIMIT ?`, last, end, exportRows)
+		traces, err := readTraces(ctx, db, selectTraces+`WHERE t.id > ? AND t.id < ? ORDER BY t.id LIMIT ?`, last, end, exportRows)
 		if err != nil {
 			return err
 		}

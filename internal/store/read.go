@@ -101,9 +101,18 @@ type TraceQuery struct {
 	Limit   int            // 0 means DefaultLimit
 }
 
-const selectTraces = `SELECT t.id, t.late, t.took, t.ttft, coalesce(outcome.name, ''), coalesce(door.name, ''),
+// selectTraces reads whole traces; selectCounted leaves out their plans, which
+// rollups do not count and which take the most time to read.
+const (
+	selectTraces  = tracesHead + `coalesce(p.body, '')` + tracesTail
+	selectCounted = tracesHead + `''` + tracesTail
+)
+
+const tracesHead = `SELECT t.id, t.late, t.took, t.ttft, coalesce(outcome.name, ''), coalesce(door.name, ''),
 	coalesce(asked.name, ''), coalesce(caller.name, ''), coalesce(target.provider, ''), coalesce(target.endpoint, ''),
-	coalesce(target.model, ''), coalesce(p.body, ''), t.flags, t.status, t.input_tokens, t.cache_read_tokens,
+	coalesce(target.model, ''), `
+
+const tracesTail = `, t.flags, t.status, t.input_tokens, t.cache_read_tokens,
 	t.cache_write_tokens, t.output_tokens, t.reasoning_tokens, t.cost, t.start, t.ttft_lag, t.took_lag,
 	coalesce(t.upstream_status, t.status), t.upstream_id, coalesce(k.name, ''), t.queued, coalesce(overflow.body, '')
 	FROM traces t
@@ -131,12 +140,12 @@ func (s *Store) Traces(ctx context.Context, q TraceQuery) ([]record.Trace, error
 			where += ` AND t.outcome <> 1` // as the index of these is defined
 		}
 	}
-	return readTraces(ctx, s.readers, where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
+	return readTraces(ctx, s.readers, selectTraces+where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
 }
 
 // Trace gives one trace, or ErrNotFound.
 func (s *Store) Trace(ctx context.Context, id record.ID) (record.Trace, error) {
-	found, err := readTraces(ctx, s.readers, `WHERE t.id = ?`, id)
+	found, err := readTraces(ctx, s.readers, selectTraces+`WHERE t.id = ?`, id)
 	if err != nil {
 		return record.Trace{}, err
 	}
@@ -153,8 +162,9 @@ type traceRow struct {
 	last  record.Attempt // with flagLastHere
 }
 
-func readTraces(ctx context.Context, db querier, where string, args ...any) ([]record.Trace, error) {
-	rows, err := query(ctx, db, scanTrace, selectTraces+where, args...)
+// readTraces gives what a query of the columns of selectTraces finds.
+func readTraces(ctx context.Context, db querier, text string, args ...any) ([]record.Trace, error) {
+	rows, err := query(ctx, db, scanTrace, text, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func recount(ctx context.Context, w *writer, progress func(traces int64, at time
 	var last record.ID
 	var done int64
 	for {
-		traces, err := readTraces(ctx, w.conn, `WHERE t.id > ? ORDER BY t.id LIMIT ?`, last, recountRows)
+		traces, err := readTraces(ctx, w.conn, selectCounted+`WHERE t.id > ? ORDER BY t.id LIMIT ?`, last, recountRows)
 		if err != nil {
 			return nil, err
 		}
