@@ -103,6 +103,9 @@ type Detail struct {
 	Pools    []Pool   // one for each endpoint
 	Limits   []Limit  // those that are set or learned
 	Changes  []Change // of keys, newest first
+	// Since is from when on there are figures, where that is later than the
+	// Span begins; zero where it is not.
+	Since time.Time
 }
 
 // Key is one of a provider's keys, without its secret.
