@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 	"breakwater/internal/router"
 	"breakwater/internal/traffic"
 )
@@ -112,6 +113,34 @@ func TestACallersTokensAreSettledByWhatWasUsed(t *testing.T) {
 	d.upstream.fault = nil
 	if status, body, _ := d.send(t, "POST", "/v1/chat/completions", chatBody, "X-Api-Key", "a"); status != 200 {
 		t.Errorf("HTTP %d %s", status, body)
+	}
+}
+
+func TestAPanicGivesTheCallersRoomBack(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Concurrent: 1}}}
+	})
+	for path, body := range map[string]string{"/v1/chat/completions": chatBody, "/v1/route": `{"prompt":"hi","preferred_model":"local"}`} {
+		d.upstream.panic = true
+		if status, answer, _ := d.send(t, "POST", path, body, "X-Api-Key", "a"); status != 500 {
+			t.Errorf("%s: HTTP %d %s", path, status, answer)
+		}
+		d.upstream.panic = false
+		if status, answer, _ := d.send(t, "POST", path, body, "X-Api-Key", "a"); status != 200 {
+			t.Errorf("%s, afterwards: HTTP %d %s", path, status, answer)
+		}
+	}
+}
+
+func TestWhatACallerIsRefusedForItsOwnLimitsIsNoFailure(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Requests: 6, Burst: 1}}}
+	})
+	for _, want := range []record.Outcome{record.Served, record.Refused} {
+		d.send(t, "POST", "/v1/chat/completions", chatBody, "X-Api-Key", "a")
+		if got := d.recorder.traces[len(d.recorder.traces)-1].Outcome; got != want {
+			t.Errorf("recorded as %s, not %s", got, want)
+		}
 	}
 }
 
