@@ -173,6 +173,23 @@ func TestAFullGateTurnsRequestsAwayAndIsLeftOnce(t *testing.T) {
 	}
 }
 
+func TestALongBodyOfUnknownLengthIsOneRequest(t *testing.T) {
+	gate := traffic.NewGate(traffic.GateLimits{Requests: 1})
+	d := newDoor(t, func(o *Options) { o.Gate = gate })
+	long := `{"model":"local","messages":[{"role":"user","content":"` + strings.Repeat("x", 2*believedLength) + `"}]}`
+	resp, err := http.Post(d.URL+"/v1/chat/completions", "application/json", struct{ io.Reader }{strings.NewReader(long)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := rest(t, resp.Body); resp.StatusCode != 200 {
+		t.Errorf("HTTP %d %s", resp.StatusCode, answer)
+	}
+	d.settle(t)
+	if load := gate.Load(); load != 0 {
+		t.Errorf("%v of the gate is taken by nobody", load)
+	}
+}
+
 func TestABodyOfUnknownLengthIsCountedBeforeItIsRead(t *testing.T) {
 	gate := traffic.NewGate(traffic.GateLimits{Bytes: 20 << 20})
 	d := newDoor(t, func(o *Options) { o.Gate, o.BodyLimit = gate, 16<<20 })
