@@ -241,6 +241,9 @@ const (
 // KeyStates lists all states.
 func KeyStates() []KeyState { return []KeyState{KeyUsable, KeyCooling, KeyExhausted, KeyRevoked} }
 
+// Works says whether a key that stands so can be used now or within minutes.
+func (s KeyState) Works() bool { return s == KeyUsable || s == KeyCooling }
+
 // KeyLabel writes a key for people, without its secret: "main ····x7Qf". last4
 // is "" where the secret is too short to show any of it.
 func KeyLabel(name, last4 string) string {
