@@ -23,16 +23,19 @@ func (a *App) watchKeys(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.opts.Reload:
-			a.rereadKeys(true)
+			a.rereadKeys(ctx, true)
 		case <-tick:
-			a.rereadKeys(false)
+			a.rereadKeys(ctx, false)
 		}
 	}
 }
 
 // rereadKeys takes over the keys as they stand now. A fault leaves all as it was.
-func (a *App) rereadKeys(file bool) {
-	all, err := a.cfg.ReadKeys(file)
+func (a *App) rereadKeys(ctx context.Context, file bool) {
+	all, err := a.cfg.ReadKeys(ctx, file)
+	if ctx.Err() != nil { // nobody needs them any more
+		return
+	}
 	if err != nil {
 		a.log.Error("the keys could not be read again; those before stay", "error", err)
 		return
