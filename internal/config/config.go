@@ -4,6 +4,7 @@
 package config
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -60,7 +61,7 @@ type Config struct {
 
 	missing   []string
 	effective []Value
-	keys      func(file bool) ([]Keys, error)
+	keys      func(ctx context.Context, file bool) ([]Keys, error)
 }
 
 // Caller is one who calls, beside the holder of APIKey.

@@ -1,8 +1,7 @@
 // Package store keeps the record in SQLite and nothing else: traces,
 // transitions, holds, changes of keys, incidents, notices, and rollups of the
-// traces. Rows come
-// in through a bounded queue that never makes a caller wait, one writer
-// commits them in batches, and readers have a handle of their own.
+// traces. Rows come in through a bounded queue that never makes a caller wait,
+// one writer commits them in batches, and readers have a handle of their own.
 //
 // Times are kept to the microsecond. Instants are cut to it; a duration is
 // rounded up, so that what took any time is never shown as nothing.
