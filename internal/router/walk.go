@@ -247,7 +247,7 @@ func (w *walk) others(i int) bool {
 // queue waits until a candidate may be asked. Without a grant and an error
 // there is no use in waiting any more.
 func (w *walk) queue(ctx context.Context) (g grant, ok bool, e *Error) {
-	t := traffic.Ticket{Priority: w.call.Priority, Caller: w.call.Caller}
+	t := traffic.Ticket{Priority: w.call.Priority, Caller: w.call.Caller, Waited: w.trace.Queued}
 	for i, out := range w.plan.outcome {
 		if out.Verdict == record.VerdictRateLimited {
 			t.Ways = append(t.Ways, w.plan.candidates[i].target.String())
