@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (s *Server) take(k *caller, req *llm.Request) (*room, *router.Error) {
 	if k.Limits.Tokens > 0 {
 		r.tokens = s.Tokens.Estimate(req.Model, req)
 		if req.MaxTokens != nil {
-			r.tokens += *req.MaxTokens
+			r.tokens += min(*req.MaxTokens, math.MaxInt64-r.tokens)
 		}
 	}
 	wait, ok := k.limiter.Take(time.Now(), r.tokens)

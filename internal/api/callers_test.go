@@ -144,6 +144,22 @@ func TestWhatACallerIsRefusedForItsOwnLimitsIsNoFailure(t *testing.T) {
 	}
 }
 
+// Each answer uses 5 tokens, so the limit is never reached: but what a caller says
+// that it may use must be there first, and no number is so large that it counts
+// for nothing.
+func TestNoMaximumIsTooLargeToBeLimited(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Tokens: 60}}} // 10 at once, which fill in in 10 s
+	})
+	send := func() int {
+		status, _, _ := d.send(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "{", `{"max_tokens":9223372036854775807,`, 1), "X-Api-Key", "a")
+		return status
+	}
+	if first, second := send(), send(); first != 200 || second != 429 {
+		t.Errorf("HTTP %d, then %d", first, second)
+	}
+}
+
 // settle waits until the handlers before have returned: the connection that
 // they answered on takes the next request only then.
 func (d *door) settle(t *testing.T) { d.send(t, "GET", "/healthz", "") }

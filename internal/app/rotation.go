@@ -59,6 +59,7 @@ func (a *App) takeOver(keys config.Keys) {
 			continue
 		}
 		u.keys = keys.Keys
+		a.flow.queue.Wake() // for whoever waits for the keys before to cool down
 		var names []string
 		for _, k := range u.client.KeyUses() {
 			names = append(names, record.KeyLabel(k.Name, k.Last4))

@@ -12,9 +12,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/sim"
+	"breakwater/internal/traffic"
 )
 
 // turnstile stands before a simulated provider, takes several keys for its own,
@@ -122,5 +124,58 @@ func TestAnIdempotentRequestIsPaidOnce(t *testing.T) {
 	}
 	if n := h.sims[llm.Claude].Requests(); ids[0] != ids[1] || ids[0] != ids[2] || n != 1 {
 		t.Errorf("ids %q, %d calls", ids, n)
+	}
+}
+
+// TestANewKeyServesThoseWhoWait reads a new key while the only one cools down and
+// requests wait for it in line, some of which came after the new key.
+func TestANewKeyServesThoseWhoWait(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(secretKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload := make(chan os.Signal, 1)
+	gate := &turnstile{seen: map[string]bool{}}
+	h := startHouse(t, houseOptions{
+		env: map[string]string{"OPENAI_API_KEY": "file:" + file}, file: "chain: [openai]\n",
+		app: Options{Reload: reload},
+		between: func(p llm.Provider, s *sim.Server) string {
+			if p == llm.OpenAI {
+				return gate.before(t, s.BaseURL())
+			}
+			return s.BaseURL()
+		},
+	})
+	ask := func() int {
+		answer, err := http.Post(h.URL()+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"openai","messages":[{"role":"user","content":"hi"}]}`))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.RateLimited, RetryAfter: time.Hour})
+	if status := ask(); status != 429 {
+		t.Fatalf("HTTP %d", status)
+	}
+	h.sims[llm.OpenAI].Set(sim.Fault{})
+	began := time.Now()
+	var waiting sync.WaitGroup
+	for range 3 {
+		waiting.Go(func() {
+			if status := ask(); status != 200 {
+				t.Errorf("HTTP %d after %s", status, time.Since(began))
+			}
+		})
+	}
+	h.eventually(t, "they wait", func() bool { return h.flow.queue.Waiting()[traffic.Normal] == 3 })
+	if err := os.WriteFile(file, []byte("sk-test-of-another-account-NEWS"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload <- syscall.SIGHUP
+	waiting.Wait()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"breakwater/internal/llm"
@@ -212,7 +213,8 @@ func (w *walk) needs() int64 {
 	return *known
 }
 
-// needs gives about how many tokens a request takes at a target, in and out.
+// needs gives about how many tokens a request takes at a target, in and out. No
+// model puts out more than its context, whatever the caller would take.
 func (r *HybridRouter) needs(t llm.Target, req *llm.Request) int64 {
 	var tokens int64
 	if r.estimate != nil {
@@ -222,7 +224,11 @@ func (r *HybridRouter) needs(t llm.Target, req *llm.Request) int64 {
 	case req.Embed != nil:
 		return max(tokens, 1)
 	case req.MaxTokens != nil:
-		return tokens + *req.MaxTokens
+		out := min(*req.MaxTokens, math.MaxInt64-tokens)
+		if most := r.context(t); most > 0 {
+			out = min(out, most)
+		}
+		return tokens + out
 	}
 	return tokens + DefaultOutput
 }
@@ -241,7 +247,7 @@ func (w *walk) others(i int) bool {
 // queue waits until a candidate may be asked. Without a grant and an error
 // there is no use in waiting any more.
 func (w *walk) queue(ctx context.Context) (g grant, ok bool, e *Error) {
-	t := traffic.Ticket{Priority: w.call.Priority, Caller: w.call.Caller}
+	t := traffic.Ticket{Priority: w.call.Priority, Caller: w.call.Caller, Waited: w.trace.Queued}
 	for i, out := range w.plan.outcome {
 		if out.Verdict == record.VerdictRateLimited {
 			t.Ways = append(t.Ways, w.plan.candidates[i].target.String())

@@ -236,6 +236,30 @@ func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
 	})
 }
 
+func TestARequestThatWaitsSeveralTimesWaitsNoLongerInAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(c *Config) {
+			c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
+		})
+		h.gemini.withKeys(t, limited(1))
+		h.claude.withKeys(t, limited(1))
+		h.gemini.script = []act{{wait: 20 * time.Second}, {fail: serverDown()}}
+		h.claude.script = []act{{wait: 60 * time.Second}}
+		for _, first := range []string{"gemini", "claude"} {
+			go h.ask(t.Context(), chat(first, true))
+			synctest.Wait()
+		}
+		if text, err := h.ask(t.Context(), chat("gemini", true)); err == nil {
+			t.Errorf("it was served: %q", text)
+		}
+		if trace := h.log.last(t); trace.Queued != 30*time.Second || len(trace.Attempts) != 1 {
+			t.Errorf("queued %v, %+v", trace.Queued, trace.Plan)
+		}
+		synctest.Wait()
+		time.Sleep(60 * time.Second)
+	})
+}
+
 func TestWhoWaitsGoesOnAsSoonAsAProbeSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {

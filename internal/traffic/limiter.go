@@ -31,6 +31,7 @@ type Limits struct {
 type Limiter struct {
 	limits Limits
 	start  time.Time // instants are counted from here
+	most   int64     // tokens that one request is taken to need at most
 
 	// What every request touches, without a lock.
 	under   atomic.Int64 // requests under way
@@ -49,17 +50,30 @@ type Limiter struct {
 
 // NewLimiter makes a limiter; one without limits still learns.
 func NewLimiter(limits Limits) *Limiter {
-	l := &Limiter{limits: limits, start: time.Now(), blocked: longAgo}
+	l := &Limiter{limits: limits, start: time.Now(), blocked: longAgo, most: maxEstimate}
 	if n := limits.Requests; n > 0 {
 		l.requests.set(n, time.Minute, burst(limits.Burst, n))
 	}
 	if n := limits.Tokens; n > 0 {
 		l.tokens.set(n, time.Minute, burst(0, n))
+		l.most = min(n, maxEstimate/perBlock) * perBlock
 	}
 	l.bounded.Store(l.bounds(0))
 	l.counts.Store(l.tokens.n > 0)
 	return l
 }
+
+// What a request says that it may need is believed up to what fills in within
+// MaxBlock, which is as long as anything is owed for. If more were taken, more
+// would be given back in the end than had been taken, and a caller who asks for
+// a million tokens would have no limit at all.
+const (
+	maxEstimate = 1 << 40 // where no limit bounds it, so that sums do not overflow
+	perBlock    = int64(MaxBlock / time.Minute)
+)
+
+// believed gives what an estimate counts for.
+func (l *Limiter) believed(tokens int64) int64 { return min(max(tokens, 0), l.most) }
 
 // burst gives how much may go at once where n may go in a minute.
 func burst(configured, n int64) int64 {
@@ -81,7 +95,7 @@ func (l *Limiter) Take(now time.Time, tokens int64) (wait time.Duration, ok bool
 	if l == nil {
 		return 0, true
 	}
-	t, tokens := l.instant(now), max(tokens, 0)
+	t, tokens := l.instant(now), l.believed(tokens)
 	if !l.bounded.Load() {
 		l.enter(t, tokens)
 		return 0, true
@@ -130,7 +144,7 @@ func (l *Limiter) Undo(now time.Time, tokens int64) {
 	if l == nil {
 		return
 	}
-	tokens = max(tokens, 0)
+	tokens = l.believed(tokens)
 	l.leave(tokens)
 	l.recent.add(l.instant(now), -1)
 	if !l.bounded.Load() {
@@ -149,7 +163,7 @@ func (l *Limiter) Done(now time.Time, taken, used int64) {
 	if l == nil {
 		return
 	}
-	taken, used = max(taken, 0), max(used, 0)
+	taken, used = l.believed(taken), max(used, 0)
 	l.leave(taken)
 	if l.limits.Tokens <= 0 || used == taken {
 		return

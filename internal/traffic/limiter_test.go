@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -260,6 +261,28 @@ func TestAnAbsurdUseIsNotOwedForLongerThanMaxBlock(t *testing.T) {
 	l.Done(now, 1, 1<<62)
 	if wait, _ := l.Take(now, 1); wait > MaxBlock {
 		t.Errorf("told to wait %s", wait)
+	}
+}
+
+// A caller that says it may use far more than its limit still has what it did
+// use counted: what is given back is no more than what was taken.
+func TestAnAbsurdEstimateDoesNotVoidTheLimit(t *testing.T) {
+	for _, estimate := range []int64{100_000, 1_000_000_000, math.MaxInt64} {
+		l := NewLimiter(Limits{Tokens: 1000})
+		now := time.Now()
+		var used int64
+		for at := now; at.Sub(now) < 10*time.Minute; at = at.Add(time.Second) {
+			if _, ok := l.Take(at, estimate); ok {
+				l.Done(at, estimate, 900)
+				used += 900
+			}
+		}
+		if most := int64(11 * 1000); used > most || used < 5000 {
+			t.Errorf("an estimate of %d: %d tokens in ten minutes", estimate, used)
+		}
+		if left := l.pending.Load(); left != 0 {
+			t.Errorf("an estimate of %d: %d tokens are taken by nobody", estimate, left)
+		}
 	}
 }
 

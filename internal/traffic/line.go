@@ -136,10 +136,10 @@ func (q *Queue) last(now time.Time) (last *waiter) {
 }
 
 // hopeless says so where a newcomer's turn would come after its deadline or
-// after the longest wait. It counts only those who are sure to go before it,
+// after what is left of the longest wait. It counts only those who are sure to go before it,
 // and the rate at which the line moved lately, so that nobody is sent away who
 // would have been in time.
-func (l *line) hopeless(ctx context.Context, w *waiter, limits QueueLimits, now time.Time) error {
+func (l *line) hopeless(ctx context.Context, w *waiter, left time.Duration, now time.Time) error {
 	each, known := l.drain.each(now)
 	if !known {
 		return nil
@@ -156,14 +156,14 @@ func (l *line) hopeless(ctx context.Context, w *waiter, limits QueueLimits, now 
 			ahead += min(in.Len(), own+1)
 		}
 	}
-	left := limits.Wait
+	longest := left
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, deadline.Sub(now))
 	}
 	if in := each * time.Duration(ahead); in > left {
 		return &FullError{
 			Reason:     fmt.Sprintf("its turn would come in about %s, which is too late", in.Round(100*time.Millisecond)),
-			RetryAfter: clampRetry(in-left, limits.Wait),
+			RetryAfter: clampRetry(in-left, longest),
 		}
 	}
 	return nil

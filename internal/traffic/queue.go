@@ -22,6 +22,9 @@ type Ticket struct {
 	Priority Priority
 	Caller   string   // within a class, callers take turns
 	Ways     []string // the ways that the request could go; those with the same ways wait in one line
+	// Waited is how long the request stood in line before, in vain: that counts
+	// towards the longest wait.
+	Waited time.Duration
 }
 
 // FullError says that a request cannot wait: the queue is full, or its turn
@@ -85,7 +88,7 @@ func (q *Queue) Wait(ctx context.Context, t Ticket, try func(now time.Time) (wai
 	}
 	settled := false
 	defer func() { q.leave(w, settled) }() // deferred, so that a try that panics holds up nobody
-	late := time.NewTimer(q.limits.Wait)
+	late := time.NewTimer(q.limits.Wait - t.Waited)
 	defer late.Stop()
 	for {
 		select {
@@ -179,7 +182,7 @@ func (q *Queue) enter(ctx context.Context, t Ticket) (*waiter, error) {
 		came: now, called: make(chan *FullError, 1),
 	}
 	if l := q.lines[key]; l != nil {
-		if err := l.hopeless(ctx, w, q.limits, now); err != nil {
+		if err := l.hopeless(ctx, w, q.limits.Wait-t.Waited, now); err != nil {
 			return nil, err
 		}
 	}

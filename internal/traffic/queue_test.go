@@ -378,6 +378,22 @@ func TestNobodyWaitsLongerThanTheLimit(t *testing.T) {
 	})
 }
 
+func TestWhatWasWaitedBeforeCountsTowardsTheLongestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(usual(), map[string]int{})
+		longest := usual().Wait
+		for _, waited := range []time.Duration{longest / 3, longest, 2 * longest} {
+			began := time.Now()
+			err := <-h.wait("again", Ticket{Ways: []string{"a"}, Waited: waited})
+			var full *FullError
+			if took := time.Since(began); !errors.As(err, &full) || took != max(longest-waited, 0) {
+				t.Errorf("after %s it waited %s: %v", waited, took, err)
+			}
+		}
+		h.end(t)
+	})
+}
+
 func TestAFullQueueKeepsTheMoreUrgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := usual()
