@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
-	"breakwater/internal/provider"
+	"breakwater/internal/record"
 )
 
 // watchKeys reads the providers' keys again when it is told, and as often as the
@@ -58,16 +58,8 @@ func (a *App) takeOver(keys config.Keys) {
 		u.keys = keys.Keys
 		var names []string
 		for _, k := range u.client.KeyUses() {
-			names = append(names, keyName(k))
+			names = append(names, record.KeyLabel(k.Name, k.Last4))
 		}
 		a.log.Info("keys changed", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "keys", names, "overlap", a.cfg.Rotation.Overlap)
 	}
-}
-
-// keyName names a key for people: its name and its last four characters.
-func keyName(k provider.KeyUse) string {
-	if k.Last4 != "" {
-		return k.Name + " …" + k.Last4
-	}
-	return k.Name
 }
