@@ -178,9 +178,12 @@ func (k Key) note(now time.Time) string {
 
 // keysWords says in a sentence how the keys stand.
 func (d Detail) keysWords() string {
-	well := 0
+	well, cooling := 0, 0
 	for _, k := range d.Keys {
-		if k.State.Works() {
+		switch {
+		case k.State == record.KeyCooling:
+			cooling++
+		case k.State.Works():
 			well++
 		}
 	}
@@ -191,14 +194,20 @@ func (d Detail) keysWords() string {
 		return "It needs no key."
 	case n == 0:
 		return "No key is set."
-	case well == 0:
+	case well+cooling == 0:
 		return "No key is usable: its requests go to the next provider."
+	case n == 1 && cooling == 1:
+		return "Its one key is cooling down. A second would serve on meanwhile."
 	case n == 1:
 		return "Its one key is usable. A second would serve on when that is refused or at its limit."
 	case well == n:
 		return fmt.Sprintf("All %d keys are usable.", n)
 	default:
-		return fmt.Sprintf("%d of %d keys can be used.", well, n)
+		words := fmt.Sprintf("%d of %d keys can be used now", well, n)
+		if cooling > 0 {
+			words += fmt.Sprintf(", %d more after cooling down", cooling)
+		}
+		return words + "."
 	}
 }
 
@@ -290,7 +299,7 @@ func (c Change) text() string {
 	}
 	text += ": " + strings.ToLower(keyWord(c.To))
 	if c.Reason != "" {
-		text += ". " + c.Reason
+		text += "; " + c.Reason
 	}
 	return sentence(text)
 }

@@ -34,7 +34,7 @@ func TestAProvidersPageShowsKeysConnectionsLimitsAndWhoWaits(t *testing.T) {
 	_, h := newServer(t, &fake{status: busy(), detail: geminiDetail()})
 	page := text(t, get(t, h, "/providers/gemini").Body.String())
 	for _, want := range []string{
-		"Gemini is operational. 2 of 4 keys can be used.",
+		"Gemini is operational. 1 of 4 keys can be used now, 1 more after cooling down.",
 		"main which ends in ···· x7Qf Usable 71% 41,204 12 limited 40,324,121 31,204,118 in, 9,120,003 out $31.33 3",
 		"Cooling down until 12:00:30 UTC; HTTP 429 RESOURCE_EXHAUSTED: requests per minute",
 		"batch which ends in ···· Kq2z at eu Out of quota until 23 Nov 08:00 UTC; HTTP 429",
@@ -43,7 +43,7 @@ func TestAProvidersPageShowsKeysConnectionsLimitsAndWhoWaits(t *testing.T) {
 		"all of Gemini 43 of 60 set; the provider allows less now any number 3",
 		"key main 40 as set 801,422 of 1,000,000 3 of 8", "model gemini-2.5-pro 5 learned from the provider",
 		"1,212 requests wait for a turn", "2 urgent, 1,210 batch", "94% of what it may hold",
-		"Key team-b ····9f3c, for gemini-2.5-flash: cooling down. HTTP 429",
+		"Key team-b ····9f3c, for gemini-2.5-flash: cooling down; HTTP 429",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q; it says\n%s", want, page)
@@ -144,5 +144,20 @@ func TestARowSaysWhenNotAllKeysCanBeUsed(t *testing.T) {
 	p.Keys = KeysOut{Usable: 3, All: 3}
 	if got := p.breakerNote(time.Now()) + p.reason(); got != "breaker closed" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestAKeyThatCoolsDownIsNotCountedAsUsableNow(t *testing.T) {
+	key := func(s record.KeyState) Key { return Key{State: s} }
+	for want, keys := range map[string][]Key{
+		"All 2 keys are usable.":                                          {key(record.KeyUsable), key(record.KeyUsable)},
+		"0 of 2 keys can be used now, 1 more after cooling down.":         {key(record.KeyRevoked), key(record.KeyCooling)},
+		"1 of 2 keys can be used now.":                                    {key(record.KeyRevoked), key(record.KeyUsable)},
+		"Its one key is cooling down. A second would serve on meanwhile.": {key(record.KeyCooling)},
+		"No key is usable: its requests go to the next provider.":         {key(record.KeyRevoked), key(record.KeyExhausted)},
+	} {
+		if got := (Detail{Provider: Provider{Name: llm.Gemini, State: Operational}, Keys: keys}).keysWords(); got != want {
+			t.Errorf("%v: got %q, want %q", keys, got, want)
+		}
 	}
 }

@@ -98,7 +98,7 @@ func (u *upstream) check(ctx context.Context) (state, took, note string) {
 	status, err := u.client.Ping(ctx)
 	took = time.Since(began).Round(time.Millisecond).String()
 	if err != nil {
-		return "fails", took, strings.TrimSpace(err.Error() + advice(u.provider.Name, err))
+		return "fails", took, strings.TrimSpace(err.Error() + u.advice(err))
 	}
 	return "answers", took, u.modelNote(status)
 }
@@ -122,12 +122,15 @@ func (u *upstream) modelNote(status provider.Status) string {
 func has(models []string, model string) bool { return slices.Contains(models, model) }
 
 // advice says what a person can do about a provider that fails.
-func advice(p llm.Provider, err error) string {
+func (u *upstream) advice(err error) string {
 	f, ok := llm.AsFailure(err)
 	switch {
 	case ok && f.Class == llm.Auth:
+		if keys := u.client.KeyUses(); len(keys) > 1 { // the first is the one that was tried
+			return "; look at the key " + record.KeyLabel(keys[0].Name, keys[0].Last4)
+		}
 		return "; look at the key"
-	case p == llm.Local:
+	case u.provider.Name == llm.Local:
 		return "; start it with `ollama serve`, or set OLLAMA_HOST"
 	}
 	return ""

@@ -220,7 +220,8 @@ func (c *Client) KeyUses() []KeyUse {
 }
 
 // ModelUses gives how the limits stand of the models that have some, configured
-// or learned, by model. What is learned of several keys is added up.
+// or learned, by model. What is learned of several keys is added up. A model that
+// the endpoint was never asked for is left out: most have it not at all.
 func (c *Client) ModelUses() map[string]traffic.Use {
 	now := time.Now()
 	r := c.ring
@@ -242,6 +243,9 @@ func (c *Client) ModelUses() map[string]traffic.Use {
 		}
 	}
 	for name, limiter := range r.models {
+		if !slices.ContainsFunc(r.keys, func(k *key) bool { return k.models[name] != nil }) {
+			continue
+		}
 		u := limiter.Use(now)
 		if learned := all[name]; learned.Allowed > 0 && (u.Allowed == 0 || learned.Allowed < u.Allowed) {
 			u.Allowed, u.RequestsLeft, u.TokensLeft = learned.Allowed, learned.RequestsLeft, learned.TokensLeft

@@ -452,3 +452,15 @@ func TestLimitsHoldUnderConcurrency(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLimitOfAModelIsToldOnlyWhereTheModelIsAskedFor(t *testing.T) {
+	c := ringOf(t, Config{Keys: keysNamed("a"), ModelLimits: map[string]traffic.Limits{"here": {Concurrent: 5}, "elsewhere": {Concurrent: 5}}})
+	if uses := c.ModelUses(); len(uses) != 0 {
+		t.Errorf("before any request: got %v", uses)
+	}
+	l, _ := c.Admit(Ask{Model: "here"})
+	if uses := c.ModelUses(); len(uses) != 1 || uses["here"].Under != 1 {
+		t.Errorf("got %v", uses)
+	}
+	l.Done(llm.Usage{}, nil)
+}
