@@ -141,11 +141,16 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("BREAKWATER_SHOTS names no folder for screenshots")
 	}
 	browser := startBrowser(t)
+	details := map[string]Detail{"gemini": geminiDetail(), "local": localDetail(), "openai": {}}
 	unfold := `document.querySelectorAll('details').forEach(d => d.open = true)`
 	for name, status := range map[string]Status{
 		"well": well(), "degraded": degraded(), "held": held(), "down": down(), "newcomer": newcomer(), "simulated": simulated(),
+		"busy": busy(), "keyslost": keysLost(), "gemini": busy(), "local": well(), "openai": newcomer(),
 	} {
-		url := serve(t, &fake{status: status})
+		url := serve(t, &fake{status: status, detail: details[name]})
+		if _, own := details[name]; own {
+			url += "/providers/" + name
+		}
 		for _, look := range []struct {
 			name   string
 			width  int64

@@ -15,6 +15,7 @@ import (
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 var testNow = time.Date(2026, time.November, 22, 12, 0, 7, 0, time.UTC)
@@ -167,10 +168,55 @@ func simulated() Status {
 	return s
 }
 
+// busy is a status in which keys are lost and requests wait.
+func busy() Status {
+	s := well()
+	s.Providers[0].Keys = KeysOut{Usable: 2, All: 4}
+	s.Line = Line{Waiting: map[traffic.Priority]int{traffic.Urgent: 2, traffic.Batch: 1210}, Load: 0.94}
+	return s
+}
+
+// keysLost is a status in which a provider is down for want of a key.
+func keysLost() Status {
+	s := well()
+	s.Providers[1].State, s.Providers[1].Keys = Down, KeysOut{Usable: 0, All: 1}
+	s.Providers[1].Share = Known(0.0)
+	return s
+}
+
+// geminiDetail has keys in every state, limits and several endpoints.
+func geminiDetail() Detail {
+	return Detail{
+		Keys: []Key{
+			{Endpoint: "", Name: "main", Last4: "x7Qf", State: record.KeyUsable, Under: 3, Requests: 41_204, Throttled: 12, Input: 31_204_118, Output: 9_120_003, Cost: 31*usd + usd/3, Share: Known(0.71)},
+			{Endpoint: "", Name: "team-b", Last4: "9f3c", State: record.KeyCooling, Until: testNow.Add(23 * time.Second), Reason: "HTTP 429 RESOURCE_EXHAUSTED: requests per minute", Requests: 16_822, Throttled: 410, Input: 12_004_551, Output: 3_500_100, Cost: 11 * usd, Share: Known(0.28)},
+			{Endpoint: "eu", Name: "batch", Last4: "Kq2z", State: record.KeyExhausted, Until: testNow.Add(20 * time.Hour), Reason: "HTTP 429 RESOURCE_EXHAUSTED: You exceeded your current quota, please check your plan and billing details", Requests: 300, Throttled: 3, Input: 120_000, Output: 4_000, Cost: usd / 5, Share: Known(0.01)},
+			{Endpoint: "eu", Name: "old", State: record.KeyRevoked, Reason: "HTTP 401: API key expired", Share: Known(0.0)},
+		},
+		Pools: []Pool{
+			{InUse: 3, Idle: 14, Opened: 212, Reused: 58_012, Handshake: 84 * time.Millisecond},
+			{Endpoint: "eu"},
+		},
+		Limits: []Limit{
+			{Of: "all of Gemini", Use: traffic.Use{Limits: traffic.Limits{Requests: 60}, Allowed: 42.5, Under: 3, RequestsLeft: 11}},
+			{Of: "key main", Use: traffic.Use{Limits: traffic.Limits{Requests: 40, Tokens: 1_000_000, Concurrent: 8}, Allowed: 40, Under: 3, TokensLeft: 801_422}},
+			{Of: "model gemini-2.5-pro", Use: traffic.Use{Allowed: 5}},
+		},
+		Changes: []Change{
+			{At: testNow.Add(-40 * time.Second), Key: "team-b", Last4: "9f3c", To: record.KeyCooling, Model: "gemini-2.5-flash", Reason: "HTTP 429 RESOURCE_EXHAUSTED: requests per minute"},
+			{At: testNow.Add(-4 * time.Hour), Endpoint: "eu", Key: "batch", Last4: "Kq2z", To: record.KeyExhausted, Reason: "HTTP 429 RESOURCE_EXHAUSTED: You exceeded your current quota"},
+			{At: testNow.Add(-50 * time.Hour), Endpoint: "eu", Key: "old", To: record.KeyRevoked, Reason: "HTTP 401: API key expired"},
+		},
+	}
+}
+
+func localDetail() Detail { return Detail{Pools: []Pool{{InUse: 1, Opened: 4, Reused: 9}}} }
+
 // fake is a Source and a Changes that a test controls.
 type fake struct {
 	mu     sync.Mutex
 	status Status
+	detail Detail
 	err    error
 	subs   map[chan Part]bool
 }
@@ -179,6 +225,12 @@ func (f *fake) Status(context.Context) (Status, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.status, f.err
+}
+
+func (f *fake) Detail(context.Context, llm.Provider, Span) (Detail, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.detail, f.err
 }
 
 func (f *fake) Subscribe() (<-chan Part, func()) {

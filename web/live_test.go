@@ -42,6 +42,25 @@ func TestInABrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("a provider's page renews itself", func(t *testing.T) {
+		f := &fake{status: well(), detail: geminiDetail()}
+		b := openTab(t, browser)
+		b.do(chromedp.Navigate(serve(t, f) + "/providers/gemini?span=hour"))
+		eval[any](b, `window.sameDocument = true`)
+		b.until(`document.querySelector('#live-text').textContent.startsWith('Live, updated')`)
+		f.set(down(), nil, PartProviders)
+		b.until(`document.querySelector('h1').textContent === 'Gemini is down.'`)
+		b.until(`document.title === 'Gemini: Down – Breakwater'`)
+		f.set(busy(), nil, PartProviders)
+		b.until(`document.querySelector('#traffic').innerText.includes('1,212 requests wait')`)
+		if !eval[bool](b, `window.sameDocument && document.querySelector('.spans b').textContent === 'last hour'`) {
+			t.Error("the page was loaded again, or shows another span")
+		}
+		if all := b.complaints(); len(all) != 0 {
+			t.Errorf("the console says: %s", strings.Join(all, "\n"))
+		}
+	})
+
 	t.Run("a pause holds and ends with the latest", func(t *testing.T) {
 		f := &fake{status: well()}
 		b := openTab(t, browser)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/a-h/templ"
 	"github.com/gin-gonic/gin"
+
+	"breakwater/internal/llm"
 )
 
 //go:generate go tool -modfile=../tools/go.mod templ generate
@@ -50,10 +52,11 @@ func New(o Options) (*Server, error) {
 	return &Server{options: o, assets: files, closed: make(chan struct{})}, nil
 }
 
-// Register adds the page's routes: /, /events, /status.json and /static.
+// Register adds the page's routes: /, /providers, /events, /status.json and /static.
 func (s *Server) Register(r gin.IRoutes) {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		r.Handle(method, "/", secure, s.page)
+		r.Handle(method, "/providers/:name", secure, s.provider)
 		r.Handle(method, "/status.json", secure, s.summary)
 		r.Handle(method, "/static/*file", secure, s.asset)
 	}
@@ -95,6 +98,38 @@ func (s *Server) page(c *gin.Context) {
 	s.send(c, http.StatusOK, document(p))
 }
 
+// provider answers with the page of one provider, or with one part of it.
+func (s *Server) provider(c *gin.Context) {
+	name, known := llm.ParseProvider(c.Param("name"))
+	span, right := asSpan(c.Query("span"))
+	part := providerPart(c.Query("part"))
+	if !known || !right || part != "" && part != partState && part != partTraffic {
+		c.String(http.StatusNotFound, "There is no such page. All providers are on the status page, /.\n")
+		return
+	}
+	status, ok := s.status(c)
+	if !ok {
+		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		return
+	}
+	detail, err := s.options.Source.Detail(c.Request.Context(), name, span)
+	if err != nil {
+		s.unreadable(c, err)
+		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		return
+	}
+	detail.Line, detail.Span, detail.Provider = status.Line, span, Provider{Name: name, State: Off}
+	if i := slices.IndexFunc(status.Providers, func(p Provider) bool { return p.Name == name }); i >= 0 {
+		detail.Provider = status.Providers[i]
+	}
+	p := providerPage{Detail: detail, Now: status.Now, Assets: s.assets, Version: s.options.Version}
+	if part != "" {
+		s.send(c, http.StatusOK, renewedProvider(part, p))
+		return
+	}
+	s.send(c, http.StatusOK, providerDocument(p))
+}
+
 func (s *Server) summary(c *gin.Context) {
 	status, ok := s.status(c)
 	if !ok {
@@ -117,12 +152,17 @@ func (s *Server) status(c *gin.Context) (Status, bool) {
 	if err == nil {
 		return status, true
 	}
+	s.unreadable(c, err)
+	return Status{}, false
+}
+
+// unreadable logs why the Source could not tell.
+func (s *Server) unreadable(c *gin.Context, err error) {
 	if context.Cause(c.Request.Context()) == nil {
 		s.options.Log.Error("status page could not be read", "error", err)
 	}
 	c.Header("Cache-Control", "no-store")
 	c.Header("Retry-After", "10")
-	return Status{}, false
 }
 
 // send renders into a buffer first, so that a failure is not half a page.

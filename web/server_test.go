@@ -20,6 +20,7 @@ import (
 
 var states = map[string]func() Status{
 	"well": well, "degraded": degraded, "held": held, "down": down, "newcomer": newcomer, "simulated": simulated,
+	"busy": busy, "keys lost": keysLost,
 }
 
 // walk calls visit for every element.
@@ -51,10 +52,22 @@ func parse(t *testing.T, body string) *html.Node {
 }
 
 func TestPageIsWellBuiltInEveryState(t *testing.T) {
+	type look struct {
+		path   string
+		status Status
+		detail Detail
+	}
+	looks := map[string]look{
+		"gemini": {"/providers/gemini", busy(), geminiDetail()}, "no keys left": {"/providers/claude", keysLost(), Detail{}},
+		"no keys needed": {"/providers/local", well(), localDetail()}, "not set up": {"/providers/openai?span=hour", newcomer(), Detail{}},
+	}
 	for name, status := range states {
+		looks[name] = look{"/", status(), Detail{}}
+	}
+	for name, look := range looks {
 		t.Run(name, func(t *testing.T) {
-			_, h := newServer(t, &fake{status: status()})
-			w := get(t, h, "/")
+			_, h := newServer(t, &fake{status: look.status, detail: look.detail})
+			w := get(t, h, look.path)
 			if w.Code != http.StatusOK {
 				t.Fatalf("status %d", w.Code)
 			}
@@ -105,6 +118,7 @@ func TestPageIsWellBuiltInEveryState(t *testing.T) {
 				switch {
 				case strings.HasPrefix(href, "#") && ids[href[1:]]:
 				case href == "/", href == "/status.json", href == "/metrics":
+				case strings.HasPrefix(href, "/providers/") && get(t, h, strings.TrimSuffix(href, "#keys")).Code == http.StatusOK:
 				default:
 					t.Errorf("link to %q leads nowhere", href)
 				}

@@ -1,7 +1,8 @@
 // Package web is the status page: one page, rendered on the server, that says
 // in a sentence how the providers are and what that means for callers, and
-// then shows the figures behind the sentence. It keeps itself current through
-// server-sent events and works without JavaScript.
+// then shows the figures behind the sentence; and a page for each provider's
+// keys, connections and limits. They keep themselves current through
+// server-sent events and work without JavaScript.
 package web
 
 import (
@@ -18,6 +19,8 @@ import (
 // itself is logged, not shown.
 type Source interface {
 	Status(ctx context.Context) (Status, error)
+	// Detail gives what the page of one provider shows beside its row.
+	Detail(ctx context.Context, p llm.Provider, s Span) (Detail, error)
 }
 
 // Changes tells which parts of the page are out of date. The channel is read
@@ -64,6 +67,7 @@ type Status struct {
 	Providers []Provider        // in the order of the failover chain, those without a key too
 	Incidents []record.Incident // open ones and those that began in the last 14 days; pending and dropped ones are not shown
 	Budgets   []Budget          // in the order to show; those without a cap only show what is spent
+	Line      Line
 
 	// Dropped counts the samples that could not be recorded since Started.
 	Dropped int64
@@ -112,6 +116,7 @@ type Provider struct {
 	State   State
 	Breaker Breaker
 	Hold    *record.Hold // nil where none stands
+	Keys    KeysOut      // zero where it needs none
 
 	Share         Figure[float64]       // of all served requests in the last 15 minutes, 0 to 1
 	P95, UsualP95 Figure[time.Duration] // of whole attempts, in the last 15 minutes

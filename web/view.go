@@ -118,6 +118,9 @@ func (p Provider) breakerNote(now time.Time) string {
 	if p.Hold != nil {
 		parts = append(parts, "held until "+when(p.Hold.Expires, now))
 	}
+	if note := p.Keys.note(); note != "" {
+		parts = append(parts, note)
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -132,6 +135,9 @@ func (p Provider) reason() string {
 	}
 	if (p.Breaker.State == record.Open || p.Breaker.State == record.HalfOpen) && p.Breaker.Reason != "" {
 		return "Breaker opened: " + p.Breaker.Reason
+	}
+	if p.Keys.All > 0 && p.Keys.Usable == 0 {
+		return "No key is usable: each is refused or out of quota"
 	}
 	return ""
 }

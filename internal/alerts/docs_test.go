@@ -72,7 +72,7 @@ func TestThePageOfAlertsExplainsEveryWord(t *testing.T) {
 // The page shows messages in Markdown; their words are those of the golden files.
 func TestThePageOfAlertsQuotesRealMessages(t *testing.T) {
 	text := strings.NewReplacer("\n> ", "\n", "<br>", "", "**", "*").Replace(page(t))
-	for _, name := range []string{"opened", "resolved"} {
+	for _, name := range []string{"opened", "resolved", "key-refused"} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 		if err != nil {
 			t.Fatal(err)

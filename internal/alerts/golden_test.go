@@ -36,6 +36,37 @@ func geminiDown() record.Incident {
 	}
 }
 
+// lostKey is the incident of a key, as its signal makes it.
+func lostKey(state record.KeyState, said, serving string) record.Incident {
+	s, _ := started(keyLost(state, said, serving))
+	s.Number = 13
+	return s.Incident
+}
+
+func keyLost(state record.KeyState, said, serving string) Signal {
+	return Signal{
+		At: noon, Provider: llm.Gemini, Target: llm.Target{Provider: llm.Gemini}, Kind: KeyLost, Key: "main", Last4: "x7Qf",
+		State: state, Text: said, Serving: serving,
+	}
+}
+
+func foundKey() record.Incident {
+	s, _ := started(keyLost(record.KeyRevoked, "HTTP 401: API key expired.", "Gemini's key spare ····9f3c serves on."),
+		Signal{At: noon.Add(25 * time.Minute), Provider: llm.Gemini, Kind: Removed, Target: llm.Target{Provider: llm.Gemini}, Key: "main", Last4: "x7Qf"})
+	s.Number = 13
+	return s.Incident
+}
+
+func missingModel() record.Incident {
+	s, _ := started(Signal{
+		At: noon, Provider: llm.OpenAI, Target: llm.Target{Provider: llm.OpenAI, Endpoint: "eu", Model: "gpt-4-32k"}, Kind: ModelMissing,
+		Text:    "HTTP 404 model_not_found: The model gpt-4-32k has been deprecated.",
+		Serving: "Requests for it go to the next candidate; those that have none fail.",
+	})
+	s.Number = 14
+	return s.Incident
+}
+
 func hostile() record.Incident {
 	i := geminiDown()
 	i.Timeline[0].Text = "gemini/x: <!channel> @here & <https://evil.example|click> https://evil.example/a\x00b\u202e ```*bold*```"
@@ -66,6 +97,17 @@ func TestSlackMessages(t *testing.T) {
 			Impact: &Impact{ServedBy: llm.Claude, Rerouted: 1204, Failed: 2},
 		},
 		"resolved-without-figures": {Kind: record.NoticeResolved, Incident: resolvedAfter(3*time.Hour + 5*time.Minute)},
+		"key-refused": {
+			Kind: record.NoticeOpened, Incident: lostKey(record.KeyRevoked, "HTTP 401 API_KEY_INVALID: API key expired. Please renew the API key.",
+				"Gemini's key spare ····9f3c serves on."), URL: "https://breakwater.example", Impact: &Impact{},
+		},
+		"key-out-of-quota": {
+			Kind: record.NoticeOpened, Next: noon.Add(20 * time.Hour), Impact: &Impact{ServedBy: llm.Claude, Rerouted: 7},
+			Incident: lostKey(record.KeyExhausted, "HTTP 429 RESOURCE_EXHAUSTED: You exceeded your current quota.",
+				"It was Gemini's last key: requests go to the next provider of the chain, Claude."),
+		},
+		"key-resolved":  {Kind: record.NoticeResolved, Incident: foundKey(), Impact: &Impact{}},
+		"model-missing": {Kind: record.NoticeOpened, Incident: missingModel()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer

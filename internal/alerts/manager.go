@@ -58,13 +58,13 @@ type Config struct {
 // Manager keeps the incidents. Its methods may be called at any time, by
 // several goroutines.
 type Manager struct {
-	cfg      Config
-	queue    *queue
-	restored atomic.Int32 // incidents that a served request may end
-	wake     []chan struct{}
+	cfg     Config
+	queue   *queue
+	endable atomic.Int32 // incidents that a served request may end
+	wake    []chan struct{}
 
 	mu      sync.Mutex // guards stories, which Run alone changes
-	stories map[llm.Provider]*story
+	stories map[subject]*story
 
 	unsaved []saving // Run's alone
 }
@@ -87,7 +87,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	m := &Manager{cfg: cfg, queue: newQueue(), stories: map[llm.Provider]*story{}}
+	m := &Manager{cfg: cfg, queue: newQueue(), stories: map[subject]*story{}}
 	for range cfg.Channels {
 		m.wake = append(m.wake, make(chan struct{}, 1))
 	}
@@ -96,7 +96,7 @@ func NewManager(cfg Config) *Manager {
 
 // Signal takes one signal. It never blocks; Dropped counts what found no room.
 func (m *Manager) Signal(s Signal) {
-	if s.Kind == TargetServed && m.restored.Load() == 0 {
+	if s.Kind == TargetServed && m.endable.Load() == 0 {
 		return // every served request says so, and it would change nothing
 	}
 	m.queue.put(s)
@@ -129,7 +129,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	for _, i := range incidents {
-		m.stories[i.Subject] = restore(i)
+		m.stories[about(&i)] = restore(i)
 	}
 	m.count()
 	m.mu.Unlock()
@@ -174,12 +174,12 @@ func (m *Manager) listen(ctx context.Context) error {
 func (m *Manager) calm(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p, st := range m.stories {
+	for of, st := range m.stories {
 		if now.Sub(st.foundAt) < CalmAfter {
 			continue
 		}
 		for target := range st.found {
-			m.queue.put(Signal{At: now, Provider: p, Target: target, Kind: TroubleEnded, Text: "as usual again"})
+			m.queue.put(Signal{At: now, Provider: of.provider, Target: target, Kind: TroubleEnded, Text: "as usual again"})
 		}
 	}
 }
@@ -191,17 +191,23 @@ func (m *Manager) take() {
 	}
 }
 
-// act lets one signal act on its provider's incident.
+// act lets one signal act on the incidents that it concerns.
 func (m *Manager) act(s Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	st := m.stories[s.Provider]
+	for _, of := range s.subjects() {
+		m.actOn(of, s)
+	}
+}
+
+func (m *Manager) actOn(of subject, s Signal) {
+	st := m.stories[of]
 	if st == nil {
 		if !begins(s) {
 			return
 		}
-		st = begin(m.cfg.NextID(s.At), s)
-		m.stories[s.Provider] = st
+		st = begin(m.cfg.NextID(s.At), of, s.At)
+		m.stories[of] = st
 	}
 	did := st.apply(s)
 	m.count()
@@ -216,18 +222,19 @@ func (m *Manager) act(s Signal) {
 		m.toSave(st, nil)
 	}
 	if did == resolved || did == dropped {
-		delete(m.stories, s.Provider)
+		delete(m.stories, of)
+		m.count()
 	}
 }
 
 func (m *Manager) count() {
 	n := int32(0)
 	for _, s := range m.stories {
-		if s.restored {
+		if s.restored || !s.Whole() {
 			n++
 		}
 	}
-	m.restored.Store(n)
+	m.endable.Store(n)
 }
 
 // toSave queues a story for the store, once however often it changes before.
@@ -276,12 +283,12 @@ func (m *Manager) save(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// next gives when a provider in trouble is tried again; zero where that is
+// next gives when what an incident is about is tried again; zero where that is
 // not known.
-func (m *Manager) next(p llm.Provider) time.Time {
+func (m *Manager) next(i *record.Incident) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s := m.stories[p]; s != nil {
+	if s := m.stories[about(i)]; s != nil {
 		return s.next
 	}
 	return time.Time{}

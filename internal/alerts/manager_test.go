@@ -327,7 +327,8 @@ func TestSignalNeverBlocksAndCountsWhatItDrops(t *testing.T) {
 }
 
 func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
-	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed}
+	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed,
+		KeyLost, KeyBack, ModelMissing, Removed}
 	const enough = 20 // of rapid's 100 runs: each opens several databases
 	dir, run := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -347,7 +348,7 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(t, "signals") {
 			target := rapid.SampledFrom([]llm.Target{gemini, claude}).Draw(t, "target")
 			kind := rapid.SampledFrom(kinds).Draw(t, "kind")
-			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: kind})
+			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: kind, Asked: time.Now(), Key: rapid.SampledFrom([]string{"", "main"}).Draw(t, "key")})
 			if rapid.IntRange(0, 15).Draw(t, "restart") == 0 {
 				h.stop()
 				h = move(t, path, cfg)
@@ -372,10 +373,10 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		live := map[llm.Provider]int{}
+		live := map[subject]int{}
 		for _, i := range incidents {
 			if i.State == record.Ongoing {
-				live[i.Subject]++
+				live[about(&i)]++
 			}
 			for _, l := range []*listener{fine, flaky} {
 				told := l.told()
@@ -388,7 +389,7 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 		}
 		for p, n := range live {
 			if n > 1 {
-				t.Fatalf("%d incidents of %s are open", n, p)
+				t.Fatalf("%d incidents of %v are open", n, p)
 			}
 		}
 		for _, l := range []*listener{fine, flaky} {
@@ -404,7 +405,7 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 // A finding that led to no hold, as of the last target that works, is an
 // incident too, and ends when it is not repeated.
 func TestAFindingWithoutAHoldIsAnIncidentWhileItIsRepeated(t *testing.T) {
-	st := begin(record.ID(1), Signal{At: time.Now(), Provider: llm.Local, Kind: TroubleFound, Matters: true})
+	st := begin(record.ID(1), subject{provider: llm.Local}, time.Now())
 	target := llm.Target{Provider: llm.Local, Model: "llama3"}
 	found := Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleFound, Matters: true, Slow: true, Text: "slow"}
 	if did := st.apply(found); did != opened || st.Title != "Ollama is slow" {

@@ -49,6 +49,9 @@ func (m Message) headline() string {
 // lines says the rest, in plain words for somebody who was just woken.
 func (m Message) lines() []line {
 	i := m.Incident
+	if !i.Whole() {
+		return m.partLines()
+	}
 	if m.Kind == record.NoticeResolved {
 		return []line{
 			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
@@ -70,7 +73,8 @@ func (m Message) lines() []line {
 func (m Message) causes() []string {
 	var all []string
 	for _, e := range m.Incident.Timeline {
-		if e.Kind == "breaker" || e.Kind == "anomaly" {
+		switch e.Kind {
+		case "breaker", "anomaly", keyEvent, modelEvent:
 			all = append(all, e.Text)
 		}
 	}
@@ -83,6 +87,8 @@ func (m Message) causes() []string {
 func (m Message) callers() string {
 	over := m.Kind == record.NoticeResolved
 	switch {
+	case !over && !m.Incident.Whole():
+		return m.partCallers()
 	case m.Impact == nil && over:
 		return "No figures of what they noticed."
 	case m.Impact == nil:
@@ -92,15 +98,20 @@ func (m Message) callers() string {
 	case m.Impact.Failed == 0 && m.Impact.Rerouted == 0:
 		return "No request was affected."
 	}
+	return m.Impact.words()
+}
+
+// words gives the figures as a sentence.
+func (i Impact) words() string {
 	var b strings.Builder
-	if n := m.Impact.Rerouted; n > 0 {
+	if n := i.Rerouted; n > 0 {
 		fmt.Fprintf(&b, "%s served elsewhere", requests(n))
-		if by := m.Impact.ServedBy; by != "" {
+		if by := i.ServedBy; by != "" {
 			fmt.Fprintf(&b, ", most by %s", by.Title())
 		}
 		b.WriteString("; ")
 	}
-	if n := m.Impact.Failed; n > 0 {
+	if n := i.Failed; n > 0 {
 		fmt.Fprintf(&b, "%s failed.", requests(n))
 	} else {
 		b.WriteString("none failed.")

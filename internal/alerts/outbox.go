@@ -188,7 +188,7 @@ func (m *Manager) message(ctx context.Context, n record.Notice) (Message, bool) 
 	if to.IsZero() {
 		to = time.Now()
 	}
-	msg.Next = m.next(msg.Incident.Subject)
+	msg.Next = m.next(&msg.Incident)
 	if m.cfg.Impact != nil {
 		// Without figures the message says less, and is still worth sending.
 		if i, err := m.cfg.Impact(ctx, msg.Incident.Subject, msg.Incident.Began, to); err == nil {

@@ -1,6 +1,6 @@
 // Package alerts turns signals into incidents and incidents into messages.
-// A Manager keeps one incident for each provider in trouble, in the store;
-// a worker for each channel tells of it, at least once and in order.
+// A Manager keeps one incident for each provider in trouble, and for each of its
+// keys and models that is lost, in the store; a worker for each channel tells of it, at least once and in order.
 package alerts
 
 import (
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 )
 
 // SignalKind says what a signal tells.
@@ -24,6 +25,10 @@ const (
 	TroubleEnded       SignalKind = "trouble_ended" // such a finding was not repeated for CalmAfter
 	CallerFailed       SignalKind = "caller_failed" // a request that had tried the provider failed for its caller
 	TargetServed       SignalKind = "target_served" // a request or a probe went well
+	KeyLost            SignalKind = "key_lost"      // the provider refuses a key, or it is out of quota
+	KeyBack            SignalKind = "key_back"      // such a key works again
+	ModelMissing       SignalKind = "model_missing" // the provider does not have a model of the configuration
+	Removed            SignalKind = "removed"       // a key or model is no longer in the configuration
 )
 
 // Signal is one thing that may begin, confirm or end an incident.
@@ -36,6 +41,42 @@ type Signal struct {
 	Slow     bool      // of HoldPlaced and TroubleFound: it answers, but slowly
 	Matters  bool      // of TroubleFound: it would have been a hold
 	Next     time.Time // when the target is tried again; zero where that is not known
+
+	// Key is the name of the one that it is about, at the endpoint of Target and
+	// for its Model, where there is one, alone. Of TargetServed it is the one that
+	// was used. Last4 are the last characters of its secret, of KeyLost.
+	Key, Last4 string
+	State      record.KeyState // of KeyLost: KeyRevoked or KeyExhausted
+	// Serving says of KeyLost and ModelMissing who serves instead, in plain words.
+	Serving string
+	// Asked is when the request of TargetServed was sent: one that was under way
+	// when a key was lost does not show that the key works.
+	Asked time.Time
+}
+
+// part gives the key or model that the signal is about.
+func (s Signal) part() subject {
+	return subject{provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
+}
+
+// subjects lists whose incidents the signal acts on.
+func (s Signal) subjects() []subject {
+	switch s.Kind {
+	case KeyLost, KeyBack, ModelMissing, Removed:
+		return []subject{s.part()}
+	case TargetServed:
+		used := s.part()
+		key, model := used, used
+		key.model, model.key = "", ""
+		return []subject{{provider: s.Provider}, used, key, model}
+	}
+	return []subject{{provider: s.Provider}}
+}
+
+// ofRequest says whether a request brought the signal, so that there may be
+// many.
+func (s Signal) ofRequest() bool {
+	return s.Kind == CallerFailed || s.Kind == TargetServed || s.Kind == ModelMissing
 }
 
 // maxQueued bounds the signals that wait while the store is slow. Transitions
@@ -56,14 +97,17 @@ func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
 func (q *queue) put(s Signal) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if s.Kind == CallerFailed || s.Kind == TargetServed {
-		for i := len(q.waiting) - 1; i >= 0; i-- {
-			if w := q.waiting[i]; w.Provider == s.Provider {
-				if w.Kind == s.Kind {
-					return
-				}
-				break
-			}
+	for i := len(q.waiting) - 1; i >= 0 && s.ofRequest(); i-- {
+		w := q.waiting[i]
+		if w.Provider != s.Provider {
+			continue
+		}
+		same := w.Target == s.Target && w.Key == s.Key
+		if same && w.Kind == s.Kind {
+			return
+		}
+		if same || !w.ofRequest() {
+			break
 		}
 	}
 	if len(q.waiting) >= maxQueued {

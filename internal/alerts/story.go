@@ -26,7 +26,8 @@ type story struct {
 	restored bool                // from before a restart: whether the trouble lasts is not known yet
 	failing  bool                // not only slow
 	next     time.Time
-	said     Signal // the last that the timeline tells of
+	said     Signal    // the last that the timeline tells of
+	lostAt   time.Time // when the provider last said that the key or model is lost
 }
 
 // step is what a signal did to a story.
@@ -44,16 +45,18 @@ const (
 // others confirm one or end one.
 func begins(s Signal) bool {
 	switch s.Kind {
-	case BreakerOpened, BreakerProbeFailed, HoldPlaced:
+	case BreakerOpened, BreakerProbeFailed, HoldPlaced, KeyLost, ModelMissing:
 		return true
 	}
 	return s.Kind == TroubleFound && s.Matters
 }
 
-func begin(id record.ID, s Signal) *story {
+func begin(id record.ID, of subject, at time.Time) *story {
 	return &story{
-		Incident: record.Incident{ID: id, Subject: s.Provider, State: record.Pending, Began: s.At},
-		open:     map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
+		Incident: record.Incident{
+			ID: id, Subject: of.provider, Endpoint: of.endpoint, Key: of.key, Model: of.model, State: record.Pending, Began: at,
+		},
+		open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
 	}
 }
 
@@ -68,6 +71,9 @@ func restore(i record.Incident) *story {
 
 // apply takes one signal.
 func (s *story) apply(g Signal) step {
+	if !s.Whole() {
+		return s.applyPart(g)
+	}
 	switch g.Kind {
 	case BreakerOpened:
 		s.trouble(s.open, "breaker", g)
@@ -153,13 +159,17 @@ func (s *story) better(of map[llm.Target]bool, g Signal) step {
 	if len(s.open)+len(s.held)+len(s.found) > 0 {
 		return changed
 	}
-	s.Ended = g.At
 	if s.State == record.Pending {
-		s.State = record.Dropped
+		s.State, s.Ended = record.Dropped, g.At
 		return dropped
 	}
-	s.State = record.Resolved
-	s.add(record.Event{At: g.At, Kind: "resolved", Text: "All is well again."})
+	return s.resolve(g.At, "All is well again.")
+}
+
+// resolve ends an incident that was told of.
+func (s *story) resolve(at time.Time, text string) step {
+	s.State, s.Ended = record.Resolved, at
+	s.add(record.Event{At: at, Kind: "resolved", Text: text})
 	return resolved
 }
 

@@ -25,7 +25,7 @@ func play(s *story, signals ...Signal) (did []step) {
 }
 
 func started(signals ...Signal) (*story, []step) {
-	s := begin(1, signals[0])
+	s := begin(1, signals[0].subjects()[0], signals[0].At)
 	return s, play(s, signals...)
 }
 
@@ -146,7 +146,7 @@ func TestTheTimelineHoldsNoSecret(t *testing.T) {
 func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
 	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed}
 	rapid.Check(t, func(t *rapid.T) {
-		s, told := begin(1, signal(BreakerOpened, gemini, 0)), 0
+		s, told := begin(1, subject{provider: llm.Gemini}, noon), 0
 		for i := range rapid.IntRange(1, 60).Draw(t, "signals") {
 			target := llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}
 			before := s.State

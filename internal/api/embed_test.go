@@ -269,8 +269,8 @@ func TestAnEmbeddingsErrorIsTheProvidersOwn(t *testing.T) {
 		{"openai/gpt-4o", openAI, `{"error":{"message":"You are not allowed to generate embeddings from this model","type":"invalid_request_error","param":null,"code":null}}`, 403, 403, ""},
 		{"gemini-embedding-001", gemini, `{"error":{"code":404,"message":"models/gemini-embedding-001 is not found for API version v1beta","status":"NOT_FOUND"}}`, 404, 404, "model_not_found"},
 		{"local/tiny", ollama, `{"error":"the input length exceeds the context length"}`, 400, 400, "context_length_exceeded"},
-		{"openai/text-embedding-3-small", openAI, `{"error":{"message":"slow down","code":"rate_limit_exceeded"}}`, 429, 429, "all_providers_rate_limited"},
 		{"openai/text-embedding-3-small", openAI, `oops`, 503, 502, "all_providers_failed"},
+		{"openai/text-embedding-3-small", openAI, `{"error":{"message":"slow down","code":"rate_limit_exceeded"}}`, 429, 429, "all_providers_rate_limited"}, // from here on its key rests
 	} {
 		h.status, h.answers, h.asked = c.status, map[string]string{c.asked: c.answer}, map[string]string{}
 		status, body, _ := h.post(t, "/v1/embeddings", fmt.Sprintf(`{"model":%q,"input":"a"}`, c.model))

@@ -75,12 +75,13 @@ type App struct {
 	changes   *changes
 	impacts   *impacts
 	upstreams []*upstream
+	flow      *flow
 	ids       *record.IDs
 }
 
 // New opens the store, listens, and builds the rest. It must be run, or closed.
 func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
-	a := &App{cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts()}
+	a := &App{cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts(usable(cfg))}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
@@ -107,9 +108,10 @@ func (a *App) build(ctx context.Context) error {
 	if a.upstreams, err = newUpstreams(a.cfg, hop); err != nil {
 		return err
 	}
+	a.flow = &flow{upstreams: a.upstreams}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log})
+	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics()})
 	prices := price.Default()
 	a.router, err = router.New(router.Config{
 		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
@@ -156,7 +158,7 @@ func (a *App) detect() {
 
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	a.status = &status{
-		router: a.router, monitor: a.monitor, store: a.store, order: chain(a.cfg), budgets: budgets(a.cfg),
+		router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
 		models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
 	}
 	var err error

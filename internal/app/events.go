@@ -19,6 +19,9 @@ func (a *App) heard(e monitor.Event) {
 		a.switched(*e.Transition)
 	case e.Hold != nil:
 		a.changed(web.PartVerdict, web.PartProviders)
+	case e.Key != nil:
+		a.keyAlert(*e.Key)
+		a.changed(web.PartVerdict, web.PartProviders)
 	}
 }
 
@@ -37,7 +40,13 @@ func (a *App) traced(t *record.Trace) {
 			})
 		}
 		s := alerts.Signal{At: end, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
-		if attempt.Class == "" {
+		switch {
+		case attempt.Class == "":
+			s.Key, s.Asked = attempt.Key, t.Accepted.Add(attempt.Start)
+			a.alerts.Signal(s)
+		case attempt.Class == llm.NoSuchModel && a.configured(attempt.Target):
+			s.Kind, s.Text = alerts.ModelMissing, said(attempt)
+			s.Serving = "Requests for it go to the next candidate; those that have none fail."
 			a.alerts.Signal(s)
 		}
 	}

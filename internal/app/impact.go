@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,13 +25,14 @@ type effect struct {
 
 // impacts counts what each provider's trouble does to callers.
 type impacts struct {
-	since   time.Time // what was before is not known
+	since   time.Time      // what was before is not known
+	inUse   []llm.Provider // the others have no key and miss every request
 	mu      sync.Mutex
 	effects map[llm.Provider][]effect // in order of time
 }
 
-func newImpacts() *impacts {
-	return &impacts{since: time.Now(), effects: make(map[llm.Provider][]effect)}
+func newImpacts(inUse []llm.Provider) *impacts {
+	return &impacts{since: time.Now(), inUse: inUse, effects: make(map[llm.Provider][]effect)}
 }
 
 // note counts a request that a provider should have served and did not.
@@ -41,6 +43,9 @@ func (im *impacts) note(t *record.Trace) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	for _, p := range missed(t) {
+		if !slices.Contains(im.inUse, p) {
+			continue
+		}
 		e := im.at(p, t.Ended())
 		if t.Outcome == record.Failed {
 			e.failed++
@@ -56,7 +61,8 @@ func missed(t *record.Trace) []llm.Provider {
 	var all []llm.Provider
 	for _, c := range t.Plan {
 		switch c.Verdict {
-		case record.VerdictTriedFailed, record.VerdictBreakerOpen, record.VerdictBreakerProbing, record.VerdictHeldByAnomaly:
+		case record.VerdictTriedFailed, record.VerdictBreakerOpen, record.VerdictBreakerProbing, record.VerdictHeldByAnomaly,
+			record.VerdictNoUsableKey, record.VerdictNoSuchModel:
 			all = append(all, c.Target.Provider)
 		case record.VerdictServed:
 			return all

@@ -47,7 +47,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 	if err == nil {
 		start(a.alerts.Run)
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
-		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore}
+		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchLost}
 		if a.watcher != nil {
 			outer = append(outer, a.watcher.Run)
 		}

@@ -39,6 +39,7 @@ type status struct {
 	router    *router.HybridRouter
 	monitor   *monitor.Monitor
 	store     *store.Store
+	flow      *flow
 	order     []llm.Provider // the chain, then those outside it
 	budgets   []budget
 	models    map[llm.Provider]string
@@ -114,6 +115,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	st.Numbers = s.numbers(spent)
 	st.Budgets = s.budgetsOf(spent)
 	st.Providers = s.providers(incidents, days, now)
+	st.Line = s.flow.line()
 	return st, nil
 }
 
@@ -139,7 +141,7 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 		}
 	}
 	for _, in := range incidents {
-		if in.State != record.Ongoing && in.State != record.Resolved {
+		if in.State != record.Ongoing && in.State != record.Resolved || !in.Whole() {
 			continue
 		}
 		end := in.Ended
@@ -245,7 +247,7 @@ func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]
 		past := s.pasts.providers[p]
 		row := web.Provider{
 			Name: p, Model: s.models[p], Missing: s.missing[p],
-			Breaker: s.breaker(p), Hold: s.hold(p),
+			Breaker: s.breaker(p), Hold: s.hold(p), Keys: s.flow.keysOut(p),
 			UsualP95: past.p95, Usual: past.band, Days: days[p],
 		}
 		sum := recent[p]
@@ -277,7 +279,7 @@ func (s *status) state(row web.Provider, recent monitor.Minute, incidents []reco
 	switch {
 	case off:
 		return web.Off
-	case row.Breaker.State == record.Open:
+	case row.Breaker.State == record.Open, row.Keys.All > 0 && row.Keys.Usable == 0:
 		return web.Down
 	case row.Hold != nil:
 		return web.Held
@@ -289,7 +291,7 @@ func (s *status) state(row web.Provider, recent monitor.Minute, incidents []reco
 		return web.Degraded
 	}
 	for _, in := range incidents {
-		if in.Subject == row.Name && in.State == record.Ongoing {
+		if in.Subject == row.Name && in.State == record.Ongoing && in.Whole() {
 			return web.Degraded
 		}
 	}

@@ -178,6 +178,7 @@ type Request struct {
 	Logprobs         *bool
 	TopLogprobs      *int64
 	User             string
+	CacheKey         string `json:",omitempty"` // the caller's own name for what shares a prompt's beginning: OpenAI's prompt_cache_key
 	Metadata         map[string]string
 	ServiceTier      string // as the caller's dialect says it
 

@@ -78,6 +78,14 @@ type Failure struct {
 	Message    string        // the provider's own words, shortened
 	RetryAfter time.Duration // how long the provider asks to wait; 0 where it does not say
 	RequestID  string        // the upstream's own id of the request
+	// OfModel says that a quota or a refusal is of this model with this key, and
+	// tells nothing of the key's other models.
+	OfModel bool
+	// TooLarge says that the request alone is over a rate limit: no wait helps
+	// it, and others may go.
+	TooLarge bool
+	Daily    bool      // the quota that is spent is one of a day
+	Resets   time.Time // when it is there again, where the provider tells; zero otherwise
 	// Header holds the upstream's rate limits, waits and request ids. It is set
 	// where the upstream was asked in the caller's own dialect, which alone knows them.
 	Header http.Header

@@ -25,7 +25,7 @@ type described struct {
 func (d *described) MustRegister(all ...prometheus.Collector) {
 	parts := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`)
 	for _, c := range all {
-		descs := make(chan *prometheus.Desc, 10)
+		descs := make(chan *prometheus.Desc, 100)
 		c.Describe(descs)
 		close(descs)
 		for desc := range descs {
@@ -39,10 +39,12 @@ func (d *described) MustRegister(all ...prometheus.Collector) {
 func TestThePageOfMetricsIsTrue(t *testing.T) {
 	atNoon(t, func(t *testing.T, p *post) {
 		d := &described{Registry: prometheus.NewRegistry(), labels: map[string]string{}}
-		p.Monitor = New(Config{Store: p.store, Registry: d, Version: "v1", Providers: llm.Providers(), Log: p.log})
+		p.Monitor = New(Config{Store: p.store, Registry: d, Version: "v1", Providers: llm.Providers(), Log: p.log, Flow: madeUpFlow()})
 		p.registry = d.Registry
 		p.watch()
-		p.Trace(p.failedOver(gemini, claude))
+		hedged := p.failedOver(gemini, claude)
+		hedged.Queued, hedged.Attempts[1].Hedge = time.Second, true
+		p.Trace(hedged)
 		p.Transition(record.Transition{ID: p.ids.Next(noon), At: noon, Target: gemini, From: record.Closed, To: record.Open})
 		p.Hold(record.Hold{ID: p.ids.Next(noon), Target: gemini, Expires: noon.Add(time.Minute)})
 		p.Unpriced(llm.Gemini)

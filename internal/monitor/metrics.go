@@ -18,6 +18,7 @@ func latencyBuckets() []float64 {
 
 // metrics are what /metrics shows of the router's work. Every label has a
 // bounded set of values: models, callers and messages are in the record, not here.
+// Keys are those of the configuration.
 type metrics struct {
 	requests    *prometheus.CounterVec
 	duration    *prometheus.HistogramVec
@@ -34,6 +35,8 @@ type metrics struct {
 	holds       *prometheus.GaugeVec
 	up          *prometheus.GaugeVec
 	events      prometheus.Counter
+	hedges      *prometheus.CounterVec
+	queued      prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -67,6 +70,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		inState:     counter("breakwater_breaker_state_seconds_total", "Time that a provider's worst breaker has spent in each state.", "provider", "state"),
 		holds:       gauge("breakwater_holds", "Targets of a provider that a hold keeps traffic away from.", "provider"),
 		up:          gauge("breakwater_provider_up", "1 when an endpoint of the provider answered its last free probe, 0 when none did.", "provider"),
+		hedges:      counter("breakwater_hedges_total", "Calls that were sent beside a late one: won served the caller, lost did not.", "result"),
+		queued:      histogram("breakwater_queue_wait_seconds", "Time that requests waited for their turn; those that did not wait are not counted.").With(nil).(prometheus.Histogram),
 		events: func() prometheus.Counter {
 			v := counter("breakwater_events_dropped_total", "Events that the monitor could not take in time; they are missing from detection, incidents and the count of holds, not from the record.")
 			return v.With(nil)
@@ -106,6 +111,9 @@ func (m *metrics) request(t *record.Trace) {
 	if t.TTFT > 0 {
 		m.ttft.Observe(t.TTFT.Seconds())
 	}
+	if t.Queued > 0 {
+		m.queued.Observe(t.Queued.Seconds())
+	}
 	for _, a := range t.Attempts {
 		m.attempt(a)
 	}
@@ -129,9 +137,19 @@ func (m *metrics) attempt(a record.Attempt) {
 			m.tokens.WithLabelValues(p, kind).Add(float64(n))
 		}
 	}
+	if a.Hedge {
+		m.hedges.WithLabelValues(hedgeResult(a)).Inc()
+	}
 	if a.Cost > 0 {
 		m.cost.WithLabelValues(p).Add(a.Cost.Dollars())
 	}
+}
+
+func hedgeResult(a record.Attempt) string {
+	if a.Class == "" {
+		return "won"
+	}
+	return "lost"
 }
 
 // state shows a provider's worst breaker, and adds the time since the last look.

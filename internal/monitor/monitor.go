@@ -32,6 +32,7 @@ type Event struct {
 	Trace      *record.Trace
 	Transition *record.Transition
 	Hold       *record.Hold
+	Key        *record.KeyChange
 }
 
 // Breakers tells the state of every breaker.
@@ -46,6 +47,7 @@ type Config struct {
 	Version   string
 	Providers []llm.Provider // those in use
 	Log       *slog.Logger
+	Flow      Flow
 }
 
 // Monitor takes what the router records. It is the router's Recorder and Observer.
@@ -74,6 +76,7 @@ func New(c Config) *Monitor {
 	for _, p := range llm.Providers() {
 		m.windows[p] = &window{}
 	}
+	c.Registry.MustRegister(newFlow(c.Flow))
 	registerStore(c.Registry, c.Store, c.Version)
 	return m
 }
@@ -153,6 +156,12 @@ func (m *Monitor) Hold(h record.Hold) {
 	m.tell(Event{Hold: &h})
 }
 
+// Key takes a change of a provider's key. It never blocks.
+func (m *Monitor) Key(k record.KeyChange) {
+	m.store.RecordKey(k)
+	m.tell(Event{Key: &k})
+}
+
 func (m *Monitor) tell(e Event) {
 	select {
 	case m.events <- e:
@@ -197,10 +206,29 @@ func (m *Monitor) handle(e Event) {
 		m.log.Warn("breaker "+string(t.To), "target", t.Target.String(), "from", string(t.From), "reason", t.Reason)
 	case e.Hold != nil:
 		m.countHold(*e.Hold)
+	case e.Key != nil:
+		m.logKey(*e.Key)
 	}
 	for _, listen := range m.listeners {
 		listen(e)
 	}
+}
+
+// logKey tells of a key without its secret. One that cools down does so many
+// times a day.
+func (m *Monitor) logKey(k record.KeyChange) {
+	level := slog.LevelInfo
+	if k.To == record.KeyRevoked || k.To == record.KeyExhausted {
+		level = slog.LevelWarn
+	}
+	args := []any{"provider", string(k.Provider), "endpoint", k.Endpoint, "key", record.KeyLabel(k.Key, k.Last4), "from", string(k.From), "reason", k.Reason}
+	if k.Model != "" {
+		args = append(args, "model", k.Model)
+	}
+	if !k.Until.IsZero() {
+		args = append(args, "until", k.Until)
+	}
+	m.log.Log(context.Background(), level, "key "+string(k.To), args...)
 }
 
 func (m *Monitor) countHold(h record.Hold) {

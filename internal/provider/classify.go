@@ -27,6 +27,9 @@ func classify(failure func(int, []byte) *llm.Failure, status int, header http.He
 	if wait := retryAfter(header, now); wait > 0 {
 		f.RetryAfter = wait
 	}
+	if f.TooLarge {
+		f.RetryAfter = 0 // it would not help
+	}
 	if id := requestID(header); id != "" {
 		f.RequestID = id
 	}
@@ -168,11 +171,7 @@ func (c *Client) clean(f *llm.Failure) *llm.Failure {
 
 // withoutSecrets takes the client's own keys, and what looks like one, out of a text.
 func (c *Client) withoutSecrets(text string) string {
-	secrets := make([]string, len(c.keys))
-	for i, k := range c.keys {
-		secrets[i] = k.Secret
-	}
-	return redact.Secrets(text, secrets...)
+	return redact.Secrets(text, *c.ring.secrets.Load()...)
 }
 
 // quotesKey says whether a JSON body has one of the client's own keys in it, or
@@ -198,28 +197,34 @@ func (c *Client) quotesKey(body []byte) bool {
 	return quotes(gjson.ParseBytes(body))
 }
 
-// passedOn gives the upstream's headers that a caller of the same dialect may
-// get: not those of this one connection and body, no cookies, nothing that
-// speaks for the upstream's own address, nothing that speaks as Breakwater, and
-// none that repeats a key.
+// passedOn takes out of an answer's headers what a caller of the same dialect may
+// not get: those of this one connection and body, cookies, what speaks for the
+// upstream's own address or as Breakwater, and what repeats a key, be it a former one.
 func (c *Client) passedOn(h http.Header) http.Header {
-	kept := h.Clone()
 	for _, list := range h.Values("Connection") {
 		for name := range strings.SplitSeq(list, ",") {
-			kept.Del(strings.TrimSpace(name))
+			h.Del(strings.TrimSpace(name))
 		}
 	}
-	dropped := []string{
-		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Content-Length", "Content-Encoding", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security",
-	}
+	secrets := *c.ring.secrets.Load()
 	quotes := func(value string) bool {
-		return slices.ContainsFunc(c.keys, func(k Key) bool { return strings.Contains(value, k.Secret) })
+		return slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(value, secret) })
 	}
-	for name, values := range kept {
-		if slices.ContainsFunc(values, quotes) || slices.Contains(dropped, name) || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Breakwater-") {
-			delete(kept, name)
+	for name, values := range h {
+		if kept(name) && !slices.ContainsFunc(values, quotes) {
+			continue
 		}
+		delete(h, name)
 	}
-	return kept
+	return h
+}
+
+// kept says whether a header of that name may be passed on.
+func kept(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Content-Length", "Content-Encoding", "Set-Cookie", "Set-Cookie2", "Alt-Svc", "Strict-Transport-Security":
+		return false
+	}
+	return !strings.HasPrefix(name, "Access-Control-") && !strings.HasPrefix(name, "X-Breakwater-")
 }

@@ -3,9 +3,9 @@ package provider
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,15 +18,23 @@ import (
 
 // Client speaks to one upstream. Its methods may be called at the same time.
 type Client struct {
-	provider llm.Provider
-	base     *url.URL
-	keys     []Key
-	hop      string
-	answers  bool                                       // it has /responses
-	failure  func(status int, body []byte) *llm.Failure // the same in every dialect of the provider
-	http     *http.Client
-	local    localModels // of an Ollama server
+	provider  llm.Provider
+	base      *url.URL
+	ring      *keyRing
+	pool      *pool
+	call      http.RoundTripper // the pool, but in tests
+	hop       string
+	answers   bool // it has /responses
+	chat      wire.Codec
+	responses wire.Codec
+	urls      map[llm.Dialect]*url.URL // of the dialects in which it does not depend on the model
+	login     []string                 // Authorization, where the base URL has a user and no key says more
+	values    headerValues
+	local     localModels // of an Ollama server
 }
+
+// headerValues are values that all calls share and none changes.
+type headerValues struct{ agent, json, events, version, hop []string }
 
 // New makes a client with a pool of connections of its own. The error names
 // the fields of cfg that are wrong.
@@ -35,24 +43,30 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout := cfg.ConnectTimeout
-	if timeout == 0 {
-		timeout = DefaultConnectTimeout
-	}
-	codec, _ := wire.CodecFor(DialectOf(cfg.Provider))
-	return &Client{
+	c := &Client{
 		provider: cfg.Provider,
 		base:     base,
-		keys:     cfg.Keys,
+		ring:     newKeyRing(cfg),
+		pool:     newPool(base, cfg.Pool, cfg.ConnectTimeout),
 		hop:      cfg.Hop,
 		answers:  cfg.Responses && cfg.Provider == llm.OpenAI,
-		failure:  codec.Failure,
-		http: &http.Client{
-			Transport: transport(timeout),
-			// A redirect would carry the key to who knows where.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+		urls:     make(map[llm.Dialect]*url.URL),
+	}
+	c.values = headerValues{
+		agent: []string{"breakwater"}, json: []string{"application/json"}, events: []string{"text/event-stream"},
+		version: []string{"2023-06-01"}, hop: []string{cfg.Hop},
+	}
+	c.call = c.pool
+	c.chat, _ = wire.CodecFor(DialectOf(cfg.Provider))
+	c.responses, _ = wire.CodecFor(llm.OpenAIResponses)
+	for _, d := range []llm.Dialect{llm.OpenAIChat, llm.OpenAIResponses, llm.AnthropicMessages, llm.OllamaChat} {
+		c.urls[d] = c.answerURL(d, "", false)
+	}
+	if user := base.User; user != nil {
+		password, _ := user.Password()
+		c.login = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))}
+	}
+	return c, nil
 }
 
 // DialectOf is what a provider speaks.
@@ -69,21 +83,23 @@ func DialectOf(p llm.Provider) llm.Dialect {
 }
 
 // codec speaks the dialect in which the upstream is asked req.
-func (c *Client) codec(req *llm.Request) wire.Codec {
-	if req.Embed != nil {
-		return wire.EmbedCodec(c.provider, req.Dialect)
+func (c *Client) codec(req *llm.Request) *wire.Codec {
+	switch {
+	case req.Embed != nil:
+		codec := wire.EmbedCodec(c.provider, req.Dialect)
+		return &codec
+	case c.answers && req.Dialect == llm.OpenAIResponses:
+		return &c.responses
 	}
-	d := DialectOf(c.provider)
-	if c.answers && req.Dialect == llm.OpenAIResponses {
-		d = req.Dialect
-	}
-	codec, _ := wire.CodecFor(d)
-	return codec
+	return &c.chat
 }
 
 // Lacks names what req asks for and this model cannot do, see wire.Codec.
 func (c *Client) Lacks(model string, req *llm.Request) []string {
 	lacks := c.codec(req).Lacks(model, req)
+	if c.provider != llm.Local {
+		return lacks
+	}
 	for _, name := range wire.OllamaIncapable(c.local.capabilities(model), req) {
 		if !slices.Contains(lacks, name) {
 			lacks = append(lacks, name)
@@ -95,32 +111,20 @@ func (c *Client) Lacks(model string, req *llm.Request) []string {
 // Streams says whether the answer to req comes in pieces.
 func (c *Client) Streams(req *llm.Request) bool { return c.codec(req).Streams(req) }
 
-// transport makes a pool of connections. It bounds connecting only: how long
-// an answer may take is the caller's business.
-func transport(connect time.Duration) *http.Transport {
-	const ping = 15 * time.Second // finds a dead HTTP/2 connection before many requests hang on it
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: connect, KeepAlive: ping}).DialContext,
-		TLSHandshakeTimeout: connect,
-		MaxIdleConnsPerHost: MaxIdlePerHost,
-		IdleConnTimeout:     90 * time.Second,
-		ForceAttemptHTTP2:   true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: ping},
-		DisableCompression:  true, // bytes pass through as they are, and events at once
-	}
-}
-
 // Close closes idle connections; answers that still arrive are not disturbed.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.pool.close() }
 
 // Send asks t's model to answer req. The Reply must be closed. The error is a
 // *llm.Failure: also the one that ctx was cancelled with as its cause.
 // Otherwise a ctx that ended is told by its own error.
-// leave is Admit's; the caller ends it.
+// leave is Admit's, and the caller ends it. Without one, the first usable key is
+// taken, within no limit.
 func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.Request) (*llm.Reply, error) {
 	codec := c.codec(req)
-	req, thoughtless := wire.WithoutThinking(c.local.capabilities(t.Model), req)
+	thoughtless := false
+	if c.provider == llm.Local {
+		req, thoughtless = wire.WithoutThinking(c.local.capabilities(t.Model), req)
+	}
 	encoded, err := codec.Encode(t.Model, req)
 	if err != nil {
 		return nil, &llm.Failure{Class: llm.BadRequest, Message: err.Error(), Err: err}
@@ -129,17 +133,27 @@ func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.
 		encoded.Adjusted = append(encoded.Adjusted, "reasoning_effort")
 	}
 	streams := codec.Streams(req)
-	r, err := c.request(ctx, http.MethodPost, c.answerURL(codec.Dialect, t.Model, streams), encoded.Body, req.Via)
+	u := c.urls[codec.Dialect]
+	if u == nil {
+		u = c.answerURL(codec.Dialect, t.Model, streams)
+	}
+	var k *key
+	if leave != nil && leave.key != nil {
+		k = leave.key
+	} else {
+		k = c.ring.first()
+	}
+	r, err := c.request(ctx, k, http.MethodPost, u, encoded.Body, req.Via)
 	if err != nil {
 		return nil, err
 	}
 	if streams && c.provider != llm.Local {
-		r.Header.Set("Accept", "text/event-stream")
+		r.Header["Accept"] = c.values.events
 	}
 	if req.Dialect == codec.Dialect {
 		passHeaders(r.Header, req.Header)
 	}
-	resp, err := c.do(r)
+	resp, err := c.do(r, leave)
 	if err != nil {
 		return nil, tellCaller(err, req, codec.Dialect)
 	}
@@ -154,7 +168,7 @@ func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.
 	if streams {
 		s.next = codec.Stream(resp.Body, req).Next
 	} else {
-		s.next = s.whole(codec, req)
+		s.next = s.whole(*codec, req)
 	}
 	reply.Stream = s
 	return reply, nil
@@ -208,58 +222,61 @@ func withQuery(u *url.URL, name, value string) *url.URL {
 	return u
 }
 
-// request makes a call with the provider's key.
-func (c *Client) request(ctx context.Context, method string, u *url.URL, body []byte, via []string) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+// request makes a call with a key. The URL is not changed.
+func (c *Client) request(ctx context.Context, k *key, method string, u *url.URL, body []byte, via []string) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "", bytes.NewReader(body))
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}
-	if err := c.head(r.Header, via); err != nil {
+	r.URL, r.Host = u, u.Host
+	if err := c.head(r.Header, k, via); err != nil {
 		return nil, err
 	}
-	r.Header.Set("Accept", "application/json")
+	r.Header["Accept"] = c.values.json
 	if len(body) > 0 {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header["Content-Type"] = c.values.json
 	}
 	return r, nil
 }
 
 // head sets what every call carries: the hops and the key, where each provider
 // wants it. It fails without the key that a provider needs.
-func (c *Client) head(h http.Header, via []string) error {
-	h.Set("User-Agent", "breakwater")
-	hops := via
-	if c.hop != "" {
-		hops = append(hops[:len(hops):len(hops)], c.hop)
+func (c *Client) head(h http.Header, k *key, via []string) error {
+	h["User-Agent"] = c.values.agent
+	switch {
+	case len(via) == 0 && c.hop != "":
+		h[HopHeader] = c.values.hop
+	case len(via) > 0 && c.hop != "":
+		h[HopHeader] = []string{strings.Join(via, ",") + "," + c.hop}
+	case len(via) > 0:
+		h[HopHeader] = []string{strings.Join(via, ",")}
 	}
-	if len(hops) > 0 {
-		h.Set(HopHeader, strings.Join(hops, ","))
+	if c.login != nil {
+		h["Authorization"] = c.login
 	}
-	if len(c.keys) == 0 {
-		if c.provider == llm.Local {
-			return nil
-		}
+	switch {
+	case k == nil:
 		return &llm.Failure{Class: llm.Auth, Message: "no key is configured for " + c.provider.Title()}
-	}
-	secret := c.keys[0].Secret
-	switch c.provider {
-	case llm.Claude: // https://platform.claude.com/docs/en/api/overview (2026-11)
-		h.Set("x-api-key", secret)
-		h.Set("anthropic-version", "2023-06-01")
-	case llm.Gemini: // https://ai.google.dev/api (2026-11); a key in the query would end up in logs
-		h.Set("x-goog-api-key", secret)
+	case k.bare:
+	case c.provider == llm.Claude: // https://platform.claude.com/docs/en/api/overview (2026-11)
+		h["X-Api-Key"] = k.auth
+		h["Anthropic-Version"] = c.values.version
+	case c.provider == llm.Gemini: // https://ai.google.dev/api (2026-11); a key in the query would end up in logs
+		h["X-Goog-Api-Key"] = k.auth
 	default:
-		h.Set("Authorization", "Bearer "+secret)
+		h["Authorization"] = k.auth
 	}
 	return nil
 }
 
 // do makes the call. Anything but success is an error, and its body is closed.
-func (c *Client) do(r *http.Request) (*http.Response, error) {
-	resp, err := c.http.Do(r)
+// leave, if any, learns from what the answer tells of limits.
+func (c *Client) do(r *http.Request, leave *Leave) (*http.Response, error) {
+	resp, err := c.call.RoundTrip(r)
 	if err != nil {
 		return nil, c.broken(r.Context(), err)
 	}
+	leave.told(resp.Header)
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return resp, nil
 	}
@@ -271,7 +288,7 @@ func (c *Client) do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		body = nil // the status alone says enough
 	}
-	return nil, c.clean(classify(c.failure, resp.StatusCode, resp.Header, body, time.Now()))
+	return nil, c.clean(classify(c.chat.Failure, resp.StatusCode, resp.Header, body, time.Now()))
 }
 
 // interrupted says how ctx ended: by a failure, such as a deadline of the

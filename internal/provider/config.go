@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"breakwater/internal/llm"
@@ -77,7 +76,7 @@ type Pool struct {
 
 // PoolUse is how a pool stands, for people.
 type PoolUse struct {
-	InUse, Idle    int64         // connections
+	InUse, Idle    int64         // connections; see Client.PoolUse for HTTP/2
 	Opened, Reused int64         // since the start: connections made, requests that found one
 	Handshake      time.Duration // of the last minutes' new connections, TCP and TLS together: the median; 0 without any
 }
@@ -101,7 +100,7 @@ type Config struct {
 	// the version, for Anthropic and Gemini it has none, for Ollama it is the
 	// host. "" means DefaultBaseURL.
 	BaseURL string
-	// Keys are the provider's keys; the first is used. Ollama needs none.
+	// Keys are the provider's keys. Ollama needs none.
 	Keys []Key
 	// Responses says that an OpenAI upstream has /responses, which many servers
 	// that speak OpenAI's API lack: callers of that door are passed on to it.
@@ -111,7 +110,8 @@ type Config struct {
 	Limit *traffic.Limiter
 	// ModelLimits bound single models.
 	ModelLimits map[string]traffic.Limits
-	// OnKey hears of every change of a key. It must not block.
+	// OnKey hears of every change of a key, in order. It must not block. Who hears
+	// it fills in what the client does not know: ID, Endpoint and Request.
 	OnKey func(record.KeyChange)
 	Pool  Pool
 	// ConnectTimeout is DefaultConnectTimeout where it is 0.
@@ -150,13 +150,20 @@ func (c Config) base() (*url.URL, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		errs = append(errs, errors.New("base_url: must be an address that starts with http:// or https://"))
 	}
-	for i, k := range c.Keys {
-		if k.Secret == "" || strings.ContainsFunc(k.Secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			errs = append(errs, fmt.Errorf("keys[%d]: %q is empty or has characters that no key has, such as spaces", i, k.Name))
-		}
+	if err == nil && base.Path == "" {
+		base.Path = "/" // so that what is joined to it begins with one
+	}
+	errs = append(errs, checkKeys(c.Keys)...)
+	switch c.KeyOrder {
+	case "", InOrder, Weighted, LeastUsed:
+	default:
+		errs = append(errs, fmt.Errorf("key_order: %q is none", c.KeyOrder))
 	}
 	if c.ConnectTimeout < 0 {
 		errs = append(errs, errors.New("connect_timeout: must not be negative"))
+	}
+	if p := c.Pool; p.Idle < 0 || p.Connections < 0 || p.IdleTime < 0 || p.LifeTime < 0 || p.Ping < 0 {
+		errs = append(errs, errors.New("pool: nothing in it may be negative"))
 	}
 	return base, errors.Join(errs...)
 }

@@ -45,7 +45,7 @@ func (c *Client) Count(ctx context.Context, t llm.Target, req *llm.Request) (*Co
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.request(ctx, http.MethodPost, u, body, req.Via)
+	r, err := c.request(ctx, c.ring.first(), http.MethodPost, u, body, req.Via)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *Client) Count(ctx context.Context, t llm.Target, req *llm.Request) (*Co
 	if req.Dialect == d {
 		passHeaders(r.Header, req.Header)
 	}
-	resp, err := c.do(r)
+	resp, err := c.do(r, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -43,18 +43,41 @@ type Detail struct {
 }
 
 // Ping asks the provider for its models, which costs nothing and shows that it
-// can be reached and takes the key. Errors are those of Send.
+// can be reached and takes the first usable key. Keys that were taken out are
+// tried too, each every RevokedCheck, and are back once the provider takes them.
+// Errors are those of Send.
 func (c *Client) Ping(ctx context.Context) (Status, error) {
-	switch c.provider {
-	case llm.Local:
+	if c.provider == llm.Local {
 		return c.pingOllama(ctx)
+	}
+	u, more := c.modelsURL()
+	k := c.ring.first()
+	status, err := c.models(ctx, k, u, more)
+	if err == nil {
+		c.ring.takes(k)
+	}
+	for _, out := range c.ring.revoked(time.Now()) {
+		if out == k {
+			continue
+		}
+		if _, err := c.page(ctx, out, u); err == nil {
+			c.ring.takes(out)
+		}
+	}
+	return status, err
+}
+
+// modelsURL is where a cloud lists its models, and the parameter that asks for
+// more of them.
+func (c *Client) modelsURL() (u *url.URL, more string) {
+	switch c.provider {
 	case llm.Claude: // https://platform.claude.com/docs/en/api/models-list (2026-11)
-		return c.models(ctx, withQuery(c.base.JoinPath("v1/models"), "limit", "1000"), "after_id")
+		return withQuery(c.base.JoinPath("v1/models"), "limit", "1000"), "after_id"
 	case llm.Gemini: // https://ai.google.dev/api/models#method:-models.list (2026-11)
-		return c.models(ctx, withQuery(c.base.JoinPath("v1beta/models"), "pageSize", "1000"), "pageToken")
+		return withQuery(c.base.JoinPath("v1beta/models"), "pageSize", "1000"), "pageToken"
 	}
 	// https://platform.openai.com/docs/api-reference/models/list (2026-11)
-	return c.models(ctx, c.base.JoinPath("models"), "")
+	return c.base.JoinPath("models"), ""
 }
 
 // modelList is a page of OpenAI's and Anthropic's lists (data) or Gemini's
@@ -107,10 +130,10 @@ func (l modelList) add(s *Status) {
 
 // models reads a list, page by page where there are several: more is the
 // parameter that asks for the next one.
-func (c *Client) models(ctx context.Context, u *url.URL, more string) (Status, error) {
+func (c *Client) models(ctx context.Context, k *key, u *url.URL, more string) (Status, error) {
 	status := Status{Models: []string{}}
 	for range maxPages {
-		list, err := c.page(ctx, u)
+		list, err := c.page(ctx, k, u)
 		if err != nil {
 			return Status{}, err
 		}
@@ -122,17 +145,18 @@ func (c *Client) models(ctx context.Context, u *url.URL, more string) (Status, e
 		if next == "" || more == "" {
 			break
 		}
-		u = withQuery(u, more, next)
+		further := *u
+		u = withQuery(&further, more, next)
 	}
 	return status, nil
 }
 
-func (c *Client) page(ctx context.Context, u *url.URL) (list modelList, err error) {
-	r, err := c.request(ctx, http.MethodGet, u, nil, nil)
+func (c *Client) page(ctx context.Context, k *key, u *url.URL) (list modelList, err error) {
+	r, err := c.request(ctx, k, http.MethodGet, u, nil, nil)
 	if err != nil {
 		return list, err
 	}
-	resp, err := c.do(r)
+	resp, err := c.do(r, nil)
 	if err != nil {
 		return list, err
 	}
@@ -149,7 +173,11 @@ func (c *Client) page(ctx context.Context, u *url.URL) (list modelList, err erro
 
 // ollama is Ollama's own client.
 func (c *Client) ollama() *api.Client {
-	return api.NewClient(c.base, &http.Client{Transport: ollamaTransport{c}, CheckRedirect: c.http.CheckRedirect})
+	return api.NewClient(c.base, &http.Client{
+		Transport: ollamaTransport{c},
+		// A redirect would carry the key to who knows where.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
 }
 
 // pingOllama asks for version and models.
@@ -192,10 +220,10 @@ type ollamaTransport struct{ c *Client }
 
 func (t ollamaTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	if err := t.c.head(r.Header, nil); err != nil {
+	if err := t.c.head(r.Header, t.c.ring.first(), nil); err != nil {
 		return nil, err
 	}
-	resp, err := t.c.do(r)
+	resp, err := t.c.do(r, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (c *Client) KeepsAnswers() bool { return c.answers }
 func (c *Client) Stored(ctx context.Context, method, path string, query url.Values, header http.Header, via []string) (*http.Response, error) {
 	u := c.base.JoinPath("responses", path)
 	u.RawQuery = query.Encode()
-	r, err := c.request(ctx, method, u, nil, via)
+	r, err := c.request(ctx, c.ring.first(), method, u, nil, via)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (c *Client) Stored(ctx context.Context, method, path string, query url.Valu
 		r.Header.Set("Accept", "text/event-stream")
 	}
 	passHeaders(r.Header, header)
-	resp, err := c.http.Do(r)
+	resp, err := c.call.RoundTrip(r)
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}
@@ -41,7 +41,7 @@ func (c *Client) Stored(ctx context.Context, method, path string, query url.Valu
 	if err != nil {
 		return nil, c.broken(ctx, err)
 	}
-	f := c.clean(classify(c.failure, resp.StatusCode, resp.Header, refusal, time.Now()))
+	f := c.clean(classify(c.chat.Failure, resp.StatusCode, resp.Header, refusal, time.Now()))
 	if f.Class == llm.Auth || f.Class.CountsAgainstTarget() || c.quotesKey(refusal) {
 		return nil, f
 	}

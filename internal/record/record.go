@@ -165,6 +165,10 @@ type Hold struct {
 	Ending  string    // why it ended; "" while it stands
 }
 
+// Whole says whether the incident is about the provider as a whole: only such a
+// one is downtime of the provider's.
+func (i *Incident) Whole() bool { return i.Key == "" && i.Model == "" }
+
 // IncidentState is where an incident is in its life.
 type IncidentState string
 
@@ -178,9 +182,13 @@ const (
 
 // Incident is one trouble with one subject, from its first signal to its end.
 type Incident struct {
-	ID       ID
-	Number   int64        // counts 1, 2, 3 …; given by the store when it opens, 0 before
-	Subject  llm.Provider // whose trouble it is
+	ID      ID
+	Number  int64        // counts 1, 2, 3 …; given by the store when it opens, 0 before
+	Subject llm.Provider // whose trouble it is
+	// Key is the name of the provider's key that it is about, Model the model,
+	// Endpoint where that is; "" where it is about all of them.
+	Endpoint, Key, Model string
+
 	State    IncidentState
 	Title    string // in plain words: "Gemini is failing"
 	Began    time.Time
@@ -232,6 +240,15 @@ const (
 
 // KeyStates lists all states.
 func KeyStates() []KeyState { return []KeyState{KeyUsable, KeyCooling, KeyExhausted, KeyRevoked} }
+
+// KeyLabel writes a key for people, without its secret: "main ····x7Qf". last4
+// is "" where the secret is too short to show any of it.
+func KeyLabel(name, last4 string) string {
+	if last4 == "" {
+		return name
+	}
+	return name + " ····" + last4
+}
 
 // KeyChange is one change of one key. It never holds the secret.
 type KeyChange struct {

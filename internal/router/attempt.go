@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/llm"
@@ -31,6 +32,17 @@ type Timeouts struct {
 	Answer time.Duration
 }
 
+// probeMargin is for what a probe does beside waiting for its upstream: each of
+// its phases has a deadline, and taking a probe for lost too early would let a
+// second one in.
+const probeMargin = 10 * time.Second
+
+// lease gives how long a probe may take to its first content, which settles it:
+// to the first piece, and from there to the content.
+func (t Timeouts) lease() time.Duration {
+	return t.FirstToken + max(t.Answer, t.FirstToken) + probeMargin
+}
+
 // maxPreamble bounds the pieces without content that are held back for a caller
 // of the same dialect before the first content commits the route.
 const maxPreamble = 256
@@ -39,6 +51,16 @@ const maxPreamble = 256
 // provider.DefaultMaxBody.
 const maxAnswer = provider.DefaultMaxBody
 
+// phase is what an attempt waits for.
+type phase int32
+
+const (
+	awaitsHeaders phase = iota
+	awaitsFirst
+	awaitsContent
+	awaitsMore
+)
+
 // attempt is one call of an upstream, from its permit to its end.
 type attempt struct {
 	candidate
@@ -46,50 +68,70 @@ type attempt struct {
 	request  record.ID
 	began    time.Time
 	permit   *permit
-	ctx      context.Context // of this call alone; cancelled with a cause when a deadline passes
+	leave    *provider.Leave
+	ctx      context.Context // of this call alone, as its timer and its end share it; cancelled with a cause when a deadline passes
 	cancel   context.CancelCauseFunc
+	free     func(error)   // lets go of the context around ctx; nil where there is none but the caller's
+	streams  bool          // the answer comes in pieces
 	patience time.Duration // from the start to the first piece
+	content  time.Time     // until when the first content must come; zero when it has, or nothing has
+	timer    *time.Timer   // ends the attempt while it waits for too long; nil before
+	phase    atomic.Int32  // what it waits for
 	reply    *llm.Reply
-	silence  *time.Timer // ends the attempt while it waits for the next piece; nil before
 	more     bool        // the next piece is at hand
 	held     []llm.Chunk // read, not yet passed on
+	size     int         // of held and of what held had before, in bytes
 	whole    bool        // held is all there is
 	priced   bool        // the model's price is known
+	slow     slow
 }
 
-// newAttempt prepares an attempt that has its breaker's permit.
-func newAttempt(c candidate, p *permit, canary bool, call *Call) *attempt {
+// attempt prepares an attempt with what it was granted.
+func (w *walk) attempt(g grant) *attempt {
 	now := time.Now()
-	a := &attempt{
-		candidate: c, request: call.ID, began: now, permit: p,
-		Attempt: record.Attempt{Target: c.target, Start: now.Sub(call.Accepted), Probe: p.probe, Canary: canary},
+	c := w.plan.candidates[g.i]
+	if g.permit.probe {
+		g.permit.renew(now, c.endpoint.Timeouts.lease())
 	}
-	a.patience = c.endpoint.Timeouts.FirstToken
-	// A probe that hangs must not keep a target that is well again from everybody.
-	if !c.endpoint.Upstream.Streams(call.Request) && !p.probe {
-		a.patience = c.endpoint.Timeouts.Answer
+	return &attempt{
+		candidate: c, request: w.call.ID, began: now, permit: g.permit, leave: g.leave,
+		Attempt: record.Attempt{
+			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
+			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
+		},
 	}
-	return a
 }
 
 // start sends the request and reads up to the first content, or, for a caller
 // who gets the answer in one piece, to its end: as long as nothing has reached
 // the caller, the next candidate can still answer. After a failure the attempt is
-// over, but its permit not settled.
-func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request) *llm.Failure {
+// over, but its permit not settled. watched says that somebody else could answer
+// where this one turns out to be slow.
+func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request, watched bool) *llm.Failure {
+	a.permit.b.pace.begin()
+	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if v := recover(); v != nil { // a permit that is never settled would wedge its breaker
 			a.permit.neutral()
+			r.release(a, &llm.Failure{Class: llm.Cancelled})
 			panic(v)
 		}
 	}()
-	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	req.Model = a.target.Model
+	a.streams, a.patience = a.endpoint.Upstream.Streams(&req), a.endpoint.Timeouts.FirstToken
+	// A probe that hangs must not keep a target that is well again from everybody.
+	if !a.streams && !a.Probe {
+		a.patience = a.endpoint.Timeouts.Answer
+	}
 	err := a.open(&req)
 	if err == nil {
 		a.TTFT = time.Since(a.began)
 		if a.Probe {
 			a.permit.succeed()
+			r.queue.Wake()
+		}
+		if watched && a.streams {
+			a.watch()
 		}
 		if !req.Stream || r.onCut == RecoverBuffer {
 			err = a.readAll()
@@ -117,7 +159,6 @@ func (a *attempt) settle(f *llm.Failure) {
 
 // readAll holds the rest of the answer.
 func (a *attempt) readAll() error {
-	size := 0
 	for {
 		chunk, err := a.pull()
 		if errors.Is(err, io.EOF) {
@@ -127,29 +168,65 @@ func (a *attempt) readAll() error {
 		if err != nil {
 			return err
 		}
-		if size += len(chunk.Raw); size > maxAnswer {
-			return &llm.Failure{Class: llm.Garbage, Message: "the answer has no end"}
+		if err := a.keep(chunk); err != nil {
+			return err
 		}
-		a.held = append(a.held, chunk)
 	}
+}
+
+// keep holds a chunk back, within bounds.
+func (a *attempt) keep(chunk llm.Chunk) error {
+	if a.size += weight(chunk); a.size > maxAnswer {
+		return &llm.Failure{Class: llm.Garbage, Message: "the answer has no end"}
+	}
+	a.held = append(a.held, chunk)
+	return nil
+}
+
+// weight gives about how many bytes a chunk holds.
+func weight(c llm.Chunk) int {
+	n := len(c.Raw) + len(c.Text) + len(c.Thinking) + len(c.Refusal) + len(c.Signature) + len(c.Logprobs)
+	if c.Call != nil {
+		n += len(c.Call.Args) + len(c.Call.Name)
+	}
+	if c.Cite != nil {
+		n += len(c.Cite.Text) + len(c.Cite.URL) + len(c.Cite.Title)
+	}
+	if c.Vector != nil {
+		n += len(c.Vector.Values) + len(c.Vector.Packed)
+	}
+	return n
 }
 
 // open sends the request and holds back what comes before the first content.
 func (a *attempt) open(req *llm.Request) error {
-	first := a.within(a.patience, "before the answer began")
-	defer first.Stop()
+	limits := &a.endpoint.Timeouts
+	headers := a.streams && limits.Headers > 0 && limits.Headers < a.patience
+	if headers {
+		a.arm(limits.Headers, awaitsHeaders)
+	} else {
+		a.arm(a.patience, awaitsFirst)
+	}
 	var err error
-	if a.reply, err = a.endpoint.Upstream.Send(a.ctx, &provider.Leave{}, a.target, req); err != nil {
+	if a.reply, err = a.endpoint.Upstream.Send(a.ctx, a.leave, a.target, req); err != nil {
+		a.timer.Stop()
 		return err
+	}
+	if headers {
+		a.arm(a.patience-time.Since(a.began), awaitsFirst)
 	}
 	a.UpstreamID, a.Status = a.reply.RequestID, 200
 	chunk, err := a.reply.Next()
-	first.Stop()
-	content := a.within(max(a.endpoint.Timeouts.Answer, a.patience), "before the first content")
-	defer content.Stop()
+	a.timer.Stop()
+	if err == nil && !chunk.HasContent() {
+		a.content = time.Now().Add(max(limits.Answer, a.patience))
+	}
 	for ; err == nil; chunk, err = a.pull() {
-		a.hold(chunk, req.Dialect)
+		if err := a.hold(chunk, req.Dialect); err != nil {
+			return err
+		}
 		if chunk.HasContent() {
+			a.more, a.content = chunk.More, time.Time{}
 			return nil
 		}
 		if len(a.held) > maxPreamble {
@@ -164,20 +241,42 @@ func (a *attempt) open(req *llm.Request) error {
 
 // hold keeps a chunk for the caller. One that says nothing means something
 // only to a caller of the same dialect, who gets its bytes.
-func (a *attempt) hold(chunk llm.Chunk, dialect llm.Dialect) {
+func (a *attempt) hold(chunk llm.Chunk, dialect llm.Dialect) error {
 	if chunk.Usage != nil {
 		a.Usage = *chunk.Usage
 	}
 	if chunk.HasContent() || chunk.Usage != nil || chunk.Signature != "" || a.reply.Dialect == dialect {
-		a.held = append(a.held, chunk)
+		return a.keep(chunk)
+	}
+	return nil
+}
+
+// arm has the attempt end, unless its timer is stopped or armed anew before.
+func (a *attempt) arm(patience time.Duration, p phase) {
+	a.phase.Store(int32(p))
+	if a.timer == nil {
+		a.timer = time.AfterFunc(patience, a.expire)
+	} else {
+		a.timer.Reset(patience)
 	}
 }
 
-// within has the attempt end, unless the timer is stopped before.
-func (a *attempt) within(patience time.Duration, phase string) *time.Timer {
-	return time.AfterFunc(patience, func() {
-		a.cancel(&llm.Failure{Class: llm.Timeout, Message: fmt.Sprintf("nothing for %s %s", patience.Round(time.Millisecond), phase)})
-	})
+// expire ends an attempt that has kept somebody waiting for too long.
+func (a *attempt) expire() {
+	limits := &a.endpoint.Timeouts
+	var patience time.Duration
+	var when string
+	switch phase(a.phase.Load()) {
+	case awaitsHeaders:
+		patience, when = limits.Headers, "before the response began"
+	case awaitsFirst:
+		patience, when = a.patience, "before the answer began"
+	case awaitsContent:
+		patience, when = max(limits.Answer, a.patience), "before the first content"
+	case awaitsMore:
+		patience, when = limits.Silence, "in mid-answer"
+	}
+	a.cancel(&llm.Failure{Class: llm.Timeout, Message: fmt.Sprintf("nothing for %s %s", patience.Round(time.Millisecond), when)})
 }
 
 // next gives the next chunk of a committed answer, or its end as io.EOF or a
@@ -203,19 +302,30 @@ func (a *attempt) next() (llm.Chunk, error) {
 	return llm.Chunk{}, f
 }
 
-// pull reads on. The silence deadline runs only while it waits for the
-// upstream, so a caller that reads slowly is not the target's fault.
+// pull reads on. The deadlines run only while it waits for the upstream, so a
+// caller that reads slowly is not the target's fault.
 func (a *attempt) pull() (llm.Chunk, error) {
+	var waits time.Time
 	if !a.more {
-		if a.silence == nil {
-			a.silence = a.within(a.endpoint.Timeouts.Silence, "in mid-answer")
-		} else {
-			a.silence.Reset(a.endpoint.Timeouts.Silence)
+		patience, phase := a.endpoint.Timeouts.Silence, awaitsMore
+		if !a.content.IsZero() {
+			if left := time.Until(a.content); left < patience {
+				patience, phase = left, awaitsContent
+			}
 		}
-		defer a.silence.Stop()
+		a.arm(patience, phase)
+		defer a.timer.Stop()
+		if a.slow.floor > 0 {
+			waits = time.Now()
+		}
 	}
 	chunk, err := a.reply.Next()
 	a.more = chunk.More
+	if err == nil && a.slow.floor > 0 {
+		if f := a.slow.saw(chunk, waits); f != nil {
+			return llm.Chunk{}, f
+		}
+	}
 	return chunk, err
 }
 
@@ -234,17 +344,33 @@ func (a *attempt) failure(err error) *llm.Failure {
 	return &llm.Failure{Class: llm.Network, Message: "the connection broke", Err: err}
 }
 
-// end closes the attempt and writes its figures down. f is nil for an answer
-// that was served, which settles the permit; after a failure settle does.
-func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
+// release lets go of all that an attempt holds but its permit, exactly once on
+// every way out, and has the queue look whether there is room now.
+func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 	a.cancel(nil)
+	if a.free != nil {
+		a.free(nil)
+	}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 	if a.reply != nil {
 		a.reply.Close()
 	}
+	a.permit.b.pace.end()
+	a.leave.Done(a.Usage, f)
+	r.queue.Wake()
+}
+
+// end closes the attempt and writes its figures down. f is nil for an answer
+// that was served, which settles the permit; after a failure settle does.
+func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	a.Took = time.Since(a.began)
 	a.Cost, a.priced = r.price(a.target, a.Usage)
+	r.release(a, f)
 	if f == nil {
 		a.permit.succeed()
+		a.permit.b.pace.served(a.TTFT, a.Took-a.TTFT, a.Usage, a.streams)
 		a.endpoint.heard("")
 		return
 	}
@@ -261,6 +387,6 @@ func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	if f.Class == llm.Cancelled {
 		return
 	}
-	r.log.Warn("attempt failed", "request", a.request.String(), "target", a.target.String(), "class", string(f.Class),
+	r.log.Warn("attempt failed", "request", a.request.String(), "target", a.target.String(), "key", a.Key, "class", string(f.Class),
 		"status", f.Status, "code", f.Code, "upstream_request", a.UpstreamID, "message", a.Message)
 }

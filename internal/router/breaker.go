@@ -3,7 +3,6 @@ package router
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,24 +34,34 @@ type cause struct {
 // breaker is the circuit breaker of one target.
 type breaker struct {
 	target llm.Target
+	name   string // the target's
 	cb     *gobreaker.TwoStepCircuitBreaker[struct{}]
 	last   atomic.Pointer[cause]
+	// disturbed is false while the breaker is closed, which gobreaker would tell
+	// only under its mutex. generation counts the changes of its state.
+	disturbed  atomic.Bool
+	generation atomic.Int64
 	// reopens is when an open breaker admits its probe, in Unix nanoseconds.
 	reopens atomic.Int64
 	opened  atomic.Pointer[string] // why it opened last
+	probe   atomic.Pointer[permit] // the last one that was let out
 	// used and busy say which breaker may be forgotten: when it was last asked,
 	// in Unix nanoseconds, and the permits that are out.
 	used atomic.Int64
 	busy atomic.Int64
-	pace pace // of the same target; kept and forgotten with the breaker
+	// resorting says that a last resort is under way, resorted when it began, in
+	// Unix nanoseconds.
+	resorting atomic.Bool
+	resorted  atomic.Int64
+	pace      pace // of the same target; kept and forgotten with the breaker
 }
 
 // newBreaker makes a closed breaker. changed is called under gobreaker's
 // mutex and must not block.
 func newBreaker(target llm.Target, threshold int, recovery time.Duration, changed func(record.Transition)) *breaker {
-	b := &breaker{target: target}
+	b := &breaker{target: target, name: target.String()}
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        target.String(),
+		Name:        b.name,
 		MaxRequests: 1,
 		Timeout:     recovery,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(threshold) },
@@ -65,6 +74,8 @@ func newBreaker(target llm.Target, threshold int, recovery time.Duration, change
 				b.reopens.Store(now.Add(recovery).UnixNano())
 				b.opened.Store(&t.Reason)
 			}
+			b.disturbed.Store(to != gobreaker.StateClosed)
+			b.generation.Add(1)
 			changed(t)
 		},
 	})
@@ -110,7 +121,15 @@ func stateOf(s gobreaker.State) record.State {
 
 // state gives the breaker's state now, moving it from open to half-open when
 // its time has come.
-func (b *breaker) state() record.State { return stateOf(b.cb.State()) }
+func (b *breaker) state() record.State {
+	if !b.disturbed.Load() {
+		return record.Closed
+	}
+	return stateOf(b.cb.State())
+}
+
+// suspect says whether the last request that the breaker counted failed.
+func (b *breaker) suspect() bool { return b.cb.Counts().ConsecutiveFailures > 0 }
 
 // nextProbe gives when an open breaker admits its probe; zero when it is not open.
 func (b *breaker) nextProbe() time.Time {
@@ -135,36 +154,105 @@ func (b *breaker) snapshot() BreakerState {
 // once, whoever comes first: a permit that is never settled would wedge a
 // half-open breaker for ever.
 type permit struct {
-	b     *breaker
-	probe bool
-	// suspect says that the last request that the breaker counted failed.
-	suspect bool
-	once    sync.Once
+	b       *breaker
+	probe   bool
+	resort  bool // a last resort, which the breaker does not hear of
+	settled atomic.Bool
 	done    func(error)
+	// lease is until when a probe may keep others out, in Unix nanoseconds. Every
+	// phase of a probe has a deadline, so one that outlives its lease is lost.
+	lease atomic.Int64
+	// closed is the breaker's generation that a probe's success began; 0 before.
+	closed int64
 }
 
-// allow asks for leave. Without it, the verdict says why.
-func (b *breaker) allow() (*permit, record.Verdict) {
-	probe := b.state() == record.HalfOpen
-	done, err := b.cb.Allow()
-	switch {
-	case errors.Is(err, gobreaker.ErrTooManyRequests):
-		return nil, record.VerdictBreakerProbing
-	case err != nil:
-		return nil, record.VerdictBreakerOpen
+// refuses says what would keep a request away now, without a permit being taken.
+func (b *breaker) refuses(now time.Time) record.Verdict {
+	switch b.state() {
+	case record.Open:
+		return record.VerdictBreakerOpen
+	case record.HalfOpen:
+		if p := b.probe.Load(); p != nil && !p.settled.Load() && now.UnixNano() <= p.lease.Load() {
+			return record.VerdictBreakerProbing
+		}
 	}
-	b.used.Store(time.Now().UnixNano())
-	b.busy.Add(1)
-	return &permit{b: b, probe: probe, suspect: b.cb.Counts().ConsecutiveFailures > 0, done: done}, ""
+	return ""
 }
 
-func (p *permit) succeed() { p.settle(nil) }
+// allow asks for leave; a probe gets it on a lease. Without it, the verdict says why.
+func (b *breaker) allow(lease time.Duration) (*permit, record.Verdict) {
+	for {
+		generation := b.generation.Load()
+		state := b.state()
+		done, err := b.cb.Allow()
+		if errors.Is(err, gobreaker.ErrTooManyRequests) {
+			if b.reclaim() {
+				continue
+			}
+			return nil, record.VerdictBreakerProbing
+		}
+		if err != nil {
+			return nil, record.VerdictBreakerOpen
+		}
+		if b.generation.Load() != generation { // nobody knows in which state it was given
+			done(errNeutral)
+			continue
+		}
+		b.busy.Add(1)
+		p := &permit{b: b, probe: state == record.HalfOpen, done: done}
+		now := time.Now()
+		b.used.Store(now.UnixNano())
+		if p.probe {
+			p.renew(now, lease)
+			b.probe.Store(p)
+		}
+		return p, ""
+	}
+}
 
-func (p *permit) settle(err error) {
-	p.once.Do(func() {
-		p.done(err)
-		p.b.busy.Add(-1)
-	})
+// reclaim takes the leave back from a probe that is lost, and says whether there
+// was one. Whatever still comes of it later changes nothing.
+func (b *breaker) reclaim() bool {
+	p := b.probe.Load()
+	return p != nil && time.Now().UnixNano() > p.lease.Load() && p.settle(errNeutral)
+}
+
+// lastResortPause lies between two last resorts of the same target: one request a
+// second is no burden to a server that tries to come back.
+const lastResortPause = time.Second
+
+// resort gives leave to try an open target all the same, to one request at a
+// time and one in lastResortPause; nil for no. The breaker never hears how it went.
+func (b *breaker) resort(now time.Time) *permit {
+	if !b.resorting.CompareAndSwap(false, true) {
+		return nil
+	}
+	if now.UnixNano()-b.resorted.Load() < int64(lastResortPause) {
+		b.resorting.Store(false)
+		return nil
+	}
+	b.resorted.Store(now.UnixNano())
+	b.busy.Add(1)
+	return &permit{b: b, resort: true, done: func(error) { b.resorting.Store(false) }}
+}
+
+// renew gives a probe its lease anew.
+func (p *permit) renew(now time.Time, lease time.Duration) { p.lease.Store(now.Add(lease).UnixNano()) }
+
+func (p *permit) succeed() {
+	if p.settle(nil) && p.probe {
+		p.closed = p.b.generation.Load()
+	}
+}
+
+// settle says whether the permit was not settled before.
+func (p *permit) settle(err error) bool {
+	if p.settled.Swap(true) {
+		return false
+	}
+	p.done(err)
+	p.b.busy.Add(-1)
+	return true
 }
 
 // neutral settles without evidence, and lets the next probe in.
@@ -172,8 +260,11 @@ func (p *permit) neutral() { p.settle(errNeutral) }
 
 // fail settles with a failure; one that says nothing of the target is neutral.
 func (p *permit) fail(f *llm.Failure, request record.ID) {
-	if !f.Class.CountsAgainstTarget() {
+	if p.resort || !f.Class.CountsAgainstTarget() {
 		p.neutral()
+		return
+	}
+	if p.settled.Load() { // too late to be anybody's reason
 		return
 	}
 	p.b.last.Store(&cause{failure: f, request: request})
@@ -182,13 +273,20 @@ func (p *permit) fail(f *llm.Failure, request record.ID) {
 
 // failLate counts a failure of a probe that had already succeeded: a probe is
 // settled by its first content, so that a long answer does not keep everybody
-// else out, but a cut later on is a failure all the same.
+// else out, but a cut later on is a failure all the same, unless the breaker has
+// changed again since.
 func (p *permit) failLate(f *llm.Failure, request record.ID) {
 	p.fail(f, request)
-	if !p.probe {
+	if p.closed == 0 || p.b.generation.Load() != p.closed {
 		return
 	}
-	if again, _ := p.b.allow(); again != nil {
-		again.fail(f, request)
+	again, _ := p.b.allow(0)
+	if again == nil {
+		return
 	}
+	if again.probe { // it has changed just now
+		again.neutral()
+		return
+	}
+	again.fail(f, request)
 }

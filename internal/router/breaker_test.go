@@ -166,6 +166,9 @@ func TestAPanicInAnUpstreamDoesNotWedgeTheBreaker(t *testing.T) {
 			}()
 			h.ask(t.Context(), chat("gemini", true))
 		}()
+		if trace := h.log.last(t); trace.Status != 500 || trace.Outcome != record.Failed {
+			t.Errorf("the trace says %+v", trace)
+		}
 		text, err := h.ask(t.Context(), chat("gemini", true))
 		mustSay(t, text, err, "hello from gemini")
 	})
@@ -197,14 +200,168 @@ func TestWhenAllAreOpenTheCallerIsToldTheNextProbe(t *testing.T) {
 	})
 }
 
+func TestAStormOfCancelledCallersNeitherOpensNorWedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		storm := func() {
+			h.gemini.set(&act{silent: true})
+			for range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				go func() { h.ask(ctx, chat("gemini", true)); cancel() }()
+			}
+			time.Sleep(2 * time.Second)
+			h.gemini.set(nil)
+		}
+		storm()
+		if got := h.log.changes(); len(got) != 0 {
+			t.Errorf("it made %v", got)
+		}
+		halfOpen(t, h)
+		storm()
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from gemini")
+	})
+}
+
+func TestTheLeaseOfALostProbeExpiresAndItsLateResultChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []record.Transition
+		b := newBreaker(llm.Target{}, 1, time.Minute, func(t record.Transition) { changes = append(changes, t) })
+		p, _ := b.allow(time.Minute)
+		p.fail(serverDown(), 1)
+		time.Sleep(61 * time.Second)
+		lost, _ := b.allow(time.Minute)
+		time.Sleep(time.Minute)
+		if again, v := b.allow(time.Minute); again != nil || v != record.VerdictBreakerProbing || b.refuses(time.Now()) != v {
+			t.Errorf("within the lease: %v, %s", again, v)
+		}
+		time.Sleep(time.Nanosecond)
+		if v := b.refuses(time.Now()); v != "" {
+			t.Errorf("after the lease it refuses: %s", v)
+		}
+		next, _ := b.allow(time.Minute)
+		if next == nil || !next.probe {
+			t.Fatal("the lost probe keeps everybody out")
+		}
+		lost.succeed()
+		lost.failLate(serverDown(), 2)
+		if b.state() != record.HalfOpen || len(changes) != 2 {
+			t.Errorf("its late result made it %s after %d changes", b.state(), len(changes))
+		}
+		next.succeed()
+		if b.state() != record.Closed {
+			t.Errorf("the second probe left it %s", b.state())
+		}
+	})
+}
+
+func TestACutLongAfterTheProbeDoesNotTakeTheNextOnesPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(llm.Target{}, 1, time.Minute, func(record.Transition) {})
+		fail := func() {
+			p, _ := b.allow(time.Minute)
+			p.fail(serverDown(), 1)
+			time.Sleep(61 * time.Second)
+		}
+		fail()
+		old, _ := b.allow(time.Minute)
+		old.succeed()
+		fail()
+		old.failLate(serverDown(), 2) // it is half-open again
+		if b.state() != record.HalfOpen {
+			t.Errorf("an answer of an earlier time made it %s", b.state())
+		}
+		next, _ := b.allow(time.Minute)
+		next.succeed()
+		old.failLate(serverDown(), 3)
+		if b.state() != record.Closed {
+			t.Errorf("after another probe an answer of an earlier time made it %s", b.state())
+		}
+	})
+}
+
+// For any sequence of outcomes, cancellations, losses and late results at any
+// time the breaker lets no second probe out within the lease of the first, and it
+// always comes back.
+func TestTheBreakerKeepsItsPromises(t *testing.T) {
+	const lease, recovery = 30 * time.Second, time.Minute
+	rapid.Check(t, func(rt *rapid.T) {
+		type step struct {
+			Do   string
+			Nth  int
+			Wait time.Duration
+		}
+		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+			return step{
+				Do:   rapid.SampledFrom([]string{"allow", "allow", "allow", "succeed", "fail", "fail", "neutral", "late"}).Draw(t, "do"),
+				Nth:  rapid.IntRange(0, 5).Draw(t, "nth"),
+				Wait: rapid.SampledFrom([]time.Duration{0, time.Second, 29 * time.Second, 31 * time.Second, 61 * time.Second}).Draw(t, "wait"),
+			}
+		}), 1, 80).Draw(rt, "steps")
+		synctest.Test(t, func(t *testing.T) {
+			b := newBreaker(llm.Target{}, 2, recovery, func(record.Transition) {})
+			var out []*permit
+			var probe *permit
+			var since time.Time
+			for _, s := range steps {
+				time.Sleep(s.Wait)
+				if s.Do == "allow" {
+					free := b.refuses(time.Now()) == ""
+					p, _ := b.allow(lease)
+					if free != (p != nil) {
+						rt.Fatalf("it said free: %v, and gave %v", free, p)
+					}
+					if p == nil {
+						continue
+					}
+					if p.probe {
+						if probe != nil && !probe.settled.Load() && time.Since(since) <= lease {
+							rt.Fatal("a second probe is out")
+						}
+						probe, since = p, time.Now()
+					}
+					out = append(out, p)
+				} else if len(out) > 0 {
+					p := out[s.Nth%len(out)] // settled before, perhaps
+					switch s.Do {
+					case "succeed":
+						p.succeed()
+					case "fail":
+						p.fail(serverDown(), 1)
+					case "neutral":
+						p.neutral()
+					case "late":
+						p.failLate(serverDown(), 1)
+					}
+				}
+			}
+			time.Sleep(recovery + lease + time.Second) // whatever is still out is lost
+			p, v := b.allow(lease)
+			if p == nil {
+				rt.Fatalf("it is wedged: %s", v)
+			}
+			p.succeed()
+			if b.state() != record.Closed {
+				rt.Fatalf("a success left it %s", b.state())
+			}
+			for _, p := range out {
+				p.neutral()
+			}
+			if n := b.busy.Load(); n != 0 {
+				rt.Fatalf("%d permits are out", n)
+			}
+		})
+	})
+}
+
 // Whatever the upstream does and whenever callers leave, the breaker never
 // wedges and never lets more than its probe through.
 func TestNoSequenceWedgesTheBreaker(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(rapid.IntRange(0, 7), 1, 40).Draw(rt, "steps")
+		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t)
-			acts := []act{{}, {fail: serverDown()}, {fail: &llm.Failure{Class: llm.RateLimit}}, {silent: true}, {cutAt: 1}, {wait: 5 * time.Second}, {fail: &llm.Failure{Class: llm.Network}}}
+			acts := []act{{}, {fail: serverDown()}, {fail: &llm.Failure{Class: llm.RateLimit}}, {silent: true}, {cutAt: 1}, {wait: 5 * time.Second}, {fail: &llm.Failure{Class: llm.Network}}, {}, {panics: true}, {cutAt: 1, stall: true}}
 			for _, step := range steps {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				if step == 7 { // a caller without patience
@@ -213,7 +370,10 @@ func TestNoSequenceWedgesTheBreaker(t *testing.T) {
 					step = 3
 				}
 				h.gemini.script = []act{acts[step]}
-				h.ask(ctx, chat("gemini", true))
+				func() {
+					defer func() { recover() }() // as the API does
+					h.ask(ctx, chat("gemini", true))
+				}()
 				cancel()
 				time.Sleep(7 * time.Second)
 			}

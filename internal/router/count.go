@@ -32,7 +32,7 @@ type Loader interface {
 // moves no breaker, is no probe and no canary, and is not recorded. The error is
 // that of a model that nobody has.
 func (r *HybridRouter) Count(ctx context.Context, req *llm.Request) (llm.Target, *provider.Count, *Error) {
-	p, e := r.plan(req)
+	p, e := r.plan(&Call{Request: req, Strategy: Failover}) // a count takes nobody's turn
 	if e != nil {
 		return llm.Target{}, nil, e
 	}
@@ -62,9 +62,7 @@ func (r *HybridRouter) countAt(ctx context.Context, c candidate, req *llm.Reques
 
 // isClosed says whether a target's breaker is closed, without making one.
 func (r *HybridRouter) isClosed(target llm.Target) bool {
-	r.mu.Lock()
-	b := r.breakers[target]
-	r.mu.Unlock()
+	b := r.seen(target)
 	return b == nil || b.state() == record.Closed
 }
 

@@ -1,10 +1,12 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"breakwater/internal/llm"
@@ -43,115 +45,65 @@ type Answer struct {
 	// on with the answer, which may take long.
 	Waiting func()
 
-	router   *HybridRouter
-	caller   context.Context // the request's own, for those who go on with its answer
-	call     *Call
-	plan     *plan
-	served   int // index of the target in the plan
-	attempt  *attempt
-	settled  bool // the attempt is over and in the trace
-	trace    *record.Trace
-	said     *said // nil where the answer cannot be continued
-	seam     *seam // nil before a handover
-	before   llm.Usage
-	handover *Handover
-	// How often it changed hands, whom it came back to, whose failure was counted.
-	handovers int
-	again     map[int]bool
-	counted   map[llm.Target]bool
-	ended     error // what Next gives from now on
+	// ctx is the request's own, for those who go on with its answer. It stands in
+	// a field because the answer is a stream as all readers of one know it, and
+	// lives no longer than its request.
+	ctx     context.Context
+	walk    *walk
+	served  int // index of the target in the plan
+	attempt *attempt
+	over    bool // the attempt is over and in the trace
+	relay   relay
+	ended   error // what Next gives from now on
 }
 
-// Do routes a request: it tries the candidates in order until one gives its
-// first content. Where none does the error is a *Error, and the trace is
-// already recorded.
+// Do routes a request: it asks the candidates in order until one gives its
+// first content. Where all that could answer are limited it waits for its turn.
+// Where none does the error is a *Error, and the trace is already recorded.
 func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	trace := r.newTrace(call)
-	p, e := r.plan(call.Request)
+	p, e := r.plan(call)
 	if e != nil {
 		return nil, r.refuse(trace, e)
 	}
-	trace.Preferred = p.preferred
+	trace.Preferred, trace.Strategy = p.preferred, string(p.strategy)
 	trace.Plan = p.outcome
-	var failures []*llm.Failure
-	var longest int64 // the context of the largest model that the prompt was too long for
-	// Where nobody else can, a target that is only held serves after all: slow
-	// is better than not at all.
-	for _, lastResort := range []bool{false, true} {
-		for i, c := range p.candidates {
-			if lastResort && p.outcome[i].Verdict != record.VerdictHeldByAnomaly {
-				continue
-			}
-			if longest > 0 && r.context(c.target) <= longest {
-				p.outcome[i].Verdict = record.VerdictContextTooLong
-				continue
-			}
-			permit, canary := r.admit(p, i, call.Request, lastResort)
-			if permit == nil {
-				continue
-			}
-			a, failed, f := r.try(ctx, c, permit, canary, call, lastResort || i == len(p.candidates)-1)
-			for _, before := range failed {
-				trace.Attempts = append(trace.Attempts, before.Attempt)
-			}
-			if f == nil {
-				p.outcome[i].Verdict = record.VerdictServed
-				return r.commit(ctx, trace, p, i, a, call), nil
-			}
-			p.failed(i, f)
-			failures = append(failures, f)
-			if f.Class == llm.Cancelled {
-				return nil, r.refuse(trace, abandoned())
-			}
-			if f.Class == llm.Deadline {
-				return nil, r.refuse(trace, late(p))
-			}
-			if f.Class == llm.ContextLength {
-				longest = max(longest, r.context(c.target))
-			}
-			if !f.Class.TryNext() && (f.Class != llm.ContextLength || longest == 0 || !r.larger(p, longest)) {
-				return nil, r.refuse(trace, refusal(c.target, f))
-			}
+	w := &walk{r: r, call: call, plan: p, trace: trace}
+	w.estimate = w.needs
+	returned := false
+	defer func() {
+		if !returned { // a panic, which the record tells of too
+			r.refuse(trace, &Error{Status: 500, Code: "internal_error"})
 		}
+	}()
+	answer, e := w.answer(ctx)
+	if returned = true; e != nil {
+		return nil, r.refuse(trace, e)
 	}
-	return nil, r.refuse(trace, r.exhausted(p, call.Request, failures))
+	return answer, nil
 }
 
-// larger says whether a candidate that was not asked takes a longer prompt.
-func (r *HybridRouter) larger(p *plan, than int64) bool {
-	for i, c := range p.candidates {
-		if p.outcome[i].Verdict == record.VerdictNotNeeded && c.endpoint.Unusable == "" && r.context(c.target) > than {
-			return true
-		}
-	}
-	return false
-}
-
-// admit asks everything that may keep a request from candidate i and writes
-// the verdict down. A nil permit means no. As a last resort a hold keeps nobody
-// away, and the request tells as much as a canary.
-func (r *HybridRouter) admit(p *plan, i int, req *llm.Request, lastResort bool) (got *permit, canary bool) {
-	c, out := p.candidates[i], &p.outcome[i]
-	if out.Verdict, out.Detail = judge(c, req); out.Verdict != "" {
-		return nil, false
-	}
-	b := r.breaker(c.target)
-	if b.state() == record.Open { // before a canary is spent on it
-		out.Verdict = record.VerdictBreakerOpen
-		return nil, false
-	}
-	now := time.Now()
-	if hold, held := r.holds.on(c.target, now); held {
-		if canary = lastResort || r.holds.takeCanary(c.target, now); !canary {
-			out.Verdict = record.VerdictHeldByAnomaly
-			if hold.Source == record.ByOperator {
-				out.Verdict = record.VerdictHeldByOperator
+// answer asks the candidates until one answers.
+func (w *walk) answer(ctx context.Context) (*Answer, *Error) {
+	for {
+		g, ok := w.next(false)
+		if !ok && w.busy && w.r.queue != nil {
+			var e *Error
+			if g, ok, e = w.queue(ctx); e != nil {
+				return nil, e
 			}
-			return nil, false
+		}
+		if !ok {
+			return nil, w.exhausted(nil)
+		}
+		a, g, e := w.ask(ctx, g)
+		if e != nil {
+			return nil, e
+		}
+		if a != nil {
+			return w.commit(ctx, g, a), nil
 		}
 	}
-	got, out.Verdict = b.allow()
-	return got, canary
 }
 
 func (r *HybridRouter) newTrace(call *Call) *record.Trace {
@@ -177,27 +129,35 @@ func (r *HybridRouter) Refuse(call *Call, e *Error) *Error {
 
 func (r *HybridRouter) finish(trace *record.Trace) {
 	trace.Took = time.Since(trace.Accepted)
-	for _, a := range trace.Attempts {
+	hedged := false
+	for i := range trace.Attempts {
+		a := &trace.Attempts[i]
 		trace.Cost += a.Cost
+		hedged = hedged || a.Hedge
+	}
+	if hedged {
+		slices.SortStableFunc(trace.Attempts, func(a, b record.Attempt) int { return cmp.Compare(a.Start, b.Start) })
 	}
 	r.recorder.Trace(trace)
 }
 
 // commit makes the answer of a candidate that gave its first content.
-func (r *HybridRouter) commit(ctx context.Context, trace *record.Trace, p *plan, i int, a *attempt, call *Call) *Answer {
-	trace.TTFT = time.Since(trace.Accepted)
-	trace.Reason = p.reason(i)
-	if i > 0 {
-		r.log.Info("failover", "request", call.ID.String(), "from", p.candidates[0].target.String(),
-			"to", a.target.String(), "reason", trace.Reason)
+func (w *walk) commit(ctx context.Context, g grant, a *attempt) *Answer {
+	w.trace.TTFT = time.Since(w.trace.Accepted)
+	w.trace.Reason = w.reason(g)
+	if g.i > 0 {
+		w.r.log.Info("failover", "request", w.call.ID.String(), "from", w.plan.candidates[0].target.String(),
+			"to", a.target.String(), "reason", w.trace.Reason)
 	}
 	answer := &Answer{
-		ID: call.ID, Target: a.target, Dialect: a.reply.Dialect, Header: a.reply.Header,
-		Attempts: len(trace.Attempts) + 1, Reason: trace.Reason,
-		router: r, caller: ctx, call: call, plan: p, served: i, attempt: a, trace: trace,
+		ID: w.call.ID, Target: a.target, Dialect: a.reply.Dialect, Header: a.reply.Header,
+		Attempts: len(w.trace.Attempts) + 1, Reason: w.trace.Reason,
+		ctx: ctx, walk: w, served: g.i, attempt: a,
 	}
-	if r.continuable(call.Request) {
-		answer.said = &said{}
+	if w.r.continuable(w.call.Request) {
+		answer.relay.said = &said{}
+	} else {
+		a.slow.floor = 0
 	}
 	return answer
 }
@@ -211,13 +171,21 @@ func (a *Answer) Next() (llm.Chunk, error) {
 	if err == nil {
 		if chunk.Usage != nil {
 			a.attempt.Usage = *chunk.Usage
-			total := chunk.Usage.Add(a.before)
-			chunk.Usage = &total
+			if a.relay.times > 0 {
+				total := chunk.Usage.Add(a.relay.before)
+				chunk.Usage = &total
+			}
 		}
-		if a.said != nil {
-			a.said.note(chunk)
+		if said := a.relay.said; said != nil {
+			if said.note(chunk); said.more { // slow is better than broken off
+				a.attempt.slow.floor = 0
+			}
 		}
 		return chunk, nil
+	}
+	if errors.Is(err, io.EOF) {
+		a.finish(err)
+		return llm.Chunk{}, err
 	}
 	if f, ok := llm.AsFailure(err); ok {
 		if f = a.goOn(f); f == nil {
@@ -238,22 +206,20 @@ func (a *Answer) Close() error {
 }
 
 // Usage gives the tokens that the target has counted so far.
-func (a *Answer) Usage() llm.Usage { return a.attempt.Usage.Add(a.before) }
+func (a *Answer) Usage() llm.Usage { return a.attempt.Usage.Add(a.relay.before) }
 
-// finish settles the attempt and records the trace.
+// finish ends the attempt and records the trace.
 func (a *Answer) finish(err error) {
 	a.ended = err
-	trace := a.trace
+	trace := a.walk.trace
 	trace.Outcome, trace.Status = record.Served, 200
 	if errors.Is(err, io.EOF) {
-		a.router.end(a.attempt, nil)
+		a.walk.r.end(a.attempt, nil)
+		trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
 		trace.Served = a.Target
+		a.walk.r.sessions.served(a.walk.call, a.Target, a.attempt.Key, a.attempt.Usage, time.Now())
 	} else {
 		f, _ := llm.AsFailure(err)
-		if !a.settled {
-			a.router.end(a.attempt, f)
-			a.settle(a.attempt, f)
-		}
 		trace.Outcome, trace.Status = record.Failed, 502
 		switch f.Class {
 		case llm.Cancelled:
@@ -261,11 +227,17 @@ func (a *Answer) finish(err error) {
 		case llm.Deadline:
 			trace.Status = 504
 		}
-		a.plan.failed(a.served, f)
+		a.broke(f)
 	}
 	trace.Usage = a.Usage()
-	if !a.settled {
-		trace.Attempts = append(trace.Attempts, a.attempt.Attempt)
+	a.walk.r.finish(trace)
+}
+
+// broke ends the attempt that served with a failure, if it is not over yet.
+func (a *Answer) broke(f *llm.Failure) {
+	if !a.over {
+		a.over = true
+		a.walk.r.end(a.attempt, f)
+		a.tell(a.attempt, a.served, f)
 	}
-	a.router.finish(trace)
 }

@@ -33,7 +33,7 @@ func TestAnEmbeddingGoesToTheModelThatWasNamedAndToNoOther(t *testing.T) {
 		// The operator chose these, but no model for Claude.
 		"search": {"local/nomic-embed-text", "local@attic/nomic-embed-text", "openai/text-embedding-3-large", "openai@eu/text-embedding-3-large"},
 	} {
-		p, e := h.plan(embed(model))
+		p, e := h.plan(&Call{Request: embed(model)})
 		if e != nil {
 			t.Errorf("%s: %v", model, e)
 			continue

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +23,14 @@ type act struct {
 	cutAt   int           // breaks off after so many chunks; 0 for never
 	stall   bool          // goes silent instead of ending
 	panics  bool
+	deaf    bool          // does not hear that it was cancelled
+	panicAt int           // panics after so many chunks; 0 for never
+	slowly  time.Duration // before each chunk after the first
+	endless bool          // says "word " for ever
+	pauseAt int           // waits 20 s before that chunk
 	preface int           // chunks without content before the answer
 	think   time.Duration // between two of those
+	told    int64         // input tokens that the first of those tells
 }
 
 // fake is an upstream that does as its script says, then answers well.
@@ -37,6 +44,30 @@ type fake struct {
 	calls   int
 	models  []string
 	last    llm.Request
+	ring    *provider.Client // gives leave; nil for leave always
+	streams []*fakeStream
+}
+
+// withKeys has a fake ask a real ring of keys for leave.
+func (f *fake) withKeys(t testing.TB, c provider.Config) {
+	t.Helper()
+	c.Provider = llm.OpenAI
+	if c.Keys == nil {
+		c.Keys = []provider.Key{{Name: "first", Secret: "sk-first-secret"}, {Name: "second", Secret: "sk-second-secret"}}
+	}
+	var err error
+	if f.ring, err = provider.New(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// under gives the leaves that are out.
+func (f *fake) under() int64 {
+	var n int64
+	for _, k := range f.ring.KeyUses() {
+		n += k.Under
+	}
+	return n
 }
 
 func (f *fake) next(req *llm.Request) act {
@@ -67,12 +98,18 @@ func (f *fake) set(a *act) {
 	f.always = a
 }
 
-func (f *fake) Admit(provider.Ask) (*provider.Leave, *provider.Busy) { return &provider.Leave{}, nil }
+func (f *fake) Admit(ask provider.Ask) (*provider.Leave, *provider.Busy) {
+	if f.ring != nil {
+		return f.ring.Admit(ask)
+	}
+	return &provider.Leave{}, nil
+}
 
 func (f *fake) Send(ctx context.Context, _ *provider.Leave, target llm.Target, req *llm.Request) (*llm.Reply, error) {
 	a := f.next(req)
-	if a.panics {
-		panic("the upstream's code is broken")
+	if a.deaf {
+		time.Sleep(a.wait)
+		return &llm.Reply{Stream: f.stream(context.WithoutCancel(ctx), a), Dialect: f.dialect}, nil
 	}
 	if a.silent {
 		<-ctx.Done()
@@ -83,10 +120,34 @@ func (f *fake) Send(ctx context.Context, _ *provider.Leave, target llm.Target, r
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if a.panics {
+		panic("the upstream's code is broken")
+	}
 	if a.fail != nil {
 		return nil, a.fail
 	}
-	return &llm.Reply{Stream: &fakeStream{ctx: ctx, act: a, name: f.name}, Dialect: f.dialect, RequestID: "up-" + f.name}, nil
+	return &llm.Reply{Stream: f.stream(ctx, a), Dialect: f.dialect, RequestID: "up-" + f.name}, nil
+}
+
+func (f *fake) stream(ctx context.Context, a act) *fakeStream {
+	s := &fakeStream{ctx: ctx, act: a, name: f.name, closed: &atomic.Bool{}}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.streams = append(f.streams, s)
+	return s
+}
+
+// open gives how many answers were not closed.
+func (f *fake) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, s := range f.streams {
+		if !s.closed.Load() {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fake) Lacks(_ string, req *llm.Request) []string {
@@ -116,14 +177,25 @@ type fakeStream struct {
 	act  act
 	name string
 	at   int
+
+	closed *atomic.Bool
 }
 
 func (s *fakeStream) Next() (llm.Chunk, error) {
 	if s.act.preface > 0 {
 		s.act.preface--
-		time.Sleep(s.act.think)
+		if s.act.told == 0 {
+			select {
+			case <-time.After(s.act.think):
+			case <-s.ctx.Done():
+			}
+		}
 		if s.ctx.Err() != nil {
 			return llm.Chunk{}, s.ctx.Err()
+		}
+		if told := s.act.told; told > 0 {
+			s.act.told = 0
+			return llm.Chunk{Usage: &llm.Usage{Input: told}}, nil
 		}
 		return llm.Chunk{ID: "a1"}, nil
 	}
@@ -134,7 +206,27 @@ func (s *fakeStream) Next() (llm.Chunk, error) {
 		}
 		return llm.Chunk{}, &llm.Failure{Class: llm.StreamCut, Message: "the connection broke"}
 	}
+	if s.act.panicAt > 0 && s.at == s.act.panicAt {
+		panic("the upstream's code is broken")
+	}
+	if s.at > 0 && s.act.slowly > 0 {
+		wait := s.act.slowly
+		if s.at == s.act.pauseAt {
+			wait = 20 * time.Second
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.ctx.Done():
+			return llm.Chunk{}, s.ctx.Err()
+		}
+	}
+	if s.ctx.Err() != nil {
+		return llm.Chunk{}, s.ctx.Err()
+	}
 	s.at++
+	if s.act.endless {
+		return llm.Chunk{Text: "word "}, nil
+	}
 	switch s.at {
 	case 1:
 		return llm.Chunk{Text: "hello "}, nil
@@ -146,7 +238,10 @@ func (s *fakeStream) Next() (llm.Chunk, error) {
 	return llm.Chunk{}, io.EOF
 }
 
-func (s *fakeStream) Close() error { return nil }
+func (s *fakeStream) Close() error {
+	s.closed.Store(true)
+	return nil
+}
 
 // log records what the router records.
 type log struct {
@@ -248,6 +343,11 @@ func (h *house) ask(ctx context.Context, req *llm.Request) (string, error) {
 		}
 		text += chunk.Text
 	}
+}
+
+// failures gives how many the breaker of a provider's default model has counted.
+func (h *house) failures(p llm.Provider) int {
+	return h.breaker(h.endpoints[p][0].target("")).snapshot().Failures
 }
 
 func mustSay(t *testing.T, got string, err error, want string) {

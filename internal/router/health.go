@@ -159,6 +159,7 @@ func (r *HybridRouter) Pinged(p llm.Provider, endpoint string, status provider.S
 		e.mu.Lock()
 		e.discovered, e.details = status.Models, status.Details
 		e.mu.Unlock()
+		r.learnt.Add(1)
 	}
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/llm"
@@ -14,6 +15,7 @@ const DefaultCanaryInterval = 5 * time.Second
 
 // holds keeps the holds in force.
 type holds struct {
+	any      atomic.Bool // there may be holds: where there are none, nobody takes the mutex
 	mu       sync.Mutex
 	interval time.Duration
 	byTarget map[llm.Target]*standing
@@ -38,6 +40,7 @@ func (h *holds) place(hold record.Hold, now time.Time) {
 		s.canary = old.canary
 	}
 	h.byTarget[hold.Target] = s
+	h.any.Store(true)
 }
 
 // end takes a hold away and gives it, ended.
@@ -49,6 +52,7 @@ func (h *holds) end(target llm.Target, why string, now time.Time) (record.Hold, 
 		return record.Hold{}, false
 	}
 	delete(h.byTarget, target)
+	h.any.Store(len(h.byTarget) > 0)
 	s.Ended, s.Ending = now, why
 	return s.Hold, true
 }
@@ -56,6 +60,9 @@ func (h *holds) end(target llm.Target, why string, now time.Time) (record.Hold, 
 // on gives the hold in force on a target. One past its expiry holds nothing,
 // even where whoever placed it has not ended it yet.
 func (h *holds) on(target llm.Target, now time.Time) (record.Hold, bool) {
+	if !h.any.Load() {
+		return record.Hold{}, false
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.byTarget[target]
@@ -88,4 +95,14 @@ func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 	}
 	s.canary = now
 	return true
+}
+
+// giveBack has the next request be the canary, since the one that was chosen at
+// this instant could not be sent.
+func (h *holds) giveBack(target llm.Target, chosen time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.byTarget[target]; s != nil && s.canary.Equal(chosen) {
+		s.canary = chosen.Add(-h.interval)
+	}
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,52 +10,40 @@ import (
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
+	"breakwater/internal/traffic"
 )
 
 // candidate is a target that a request may go to.
 type candidate struct {
 	endpoint *endpoint
 	target   llm.Target
+	key      string // the provider's key that has the conversation in its cache; "" for any
 }
 
 // plan is where a request may go, in order, and what became of each.
 type plan struct {
 	preferred  llm.Provider
-	candidates []candidate
+	strategy   Strategy           // that ordered the candidates
+	candidates []candidate        // shared with other plans: not to be written to
 	outcome    []record.Candidate // as long as candidates
+	because    string             // why the first is first, as said of it; "" for the configuration's order
 }
 
-// plan lists the candidates of a request: those of the operator's route for
-// this model, or else the provider that the model's name means and then the
-// chain, each with its default model. Embeddings have no chain.
-func (r *HybridRouter) plan(req *llm.Request) (*plan, *Error) {
-	var wishes []wish
-	if route, ok := r.routes[req.Model]; ok {
-		for _, target := range route.Targets {
-			w, _ := r.resolve(target) // New saw to it that each resolves
-			wishes = append(wishes, w)
-		}
-	} else {
-		first, ok := r.resolve(req.Model)
-		if !ok {
-			return nil, r.unknownModel(req.Model)
-		}
-		wishes = append(wishes, first)
-		for _, p := range r.order(first.provider)[1:] {
-			wishes = append(wishes, wish{provider: p})
-		}
+// plan lists the candidates of a request in the order in which they are tried;
+// Strategy has the rules.
+func (r *HybridRouter) plan(call *Call) (*plan, *Error) {
+	l, e := r.layout(call.Request)
+	if e != nil {
+		return nil, e
 	}
-	if req.Embed != nil {
-		if wishes = named(wishes); len(wishes) == 0 {
-			return nil, noEmbeddingModel(req.Model)
-		}
+	p := &plan{preferred: l.preferred, strategy: r.strategyOf(call, l), candidates: l.candidates}
+	r.arrange(p, l, call)
+	if len(p.candidates) > 0 {
+		p.preferred = p.candidates[0].target.Provider
 	}
-	p := &plan{preferred: wishes[0].provider}
-	for _, w := range wishes {
-		for _, e := range r.endpoints[w.provider] {
-			p.candidates = append(p.candidates, candidate{e, e.target(w.model)})
-			p.outcome = append(p.outcome, record.Candidate{Target: e.target(w.model), Verdict: record.VerdictNotNeeded})
-		}
+	p.outcome = make([]record.Candidate, len(p.candidates))
+	for i, c := range p.candidates {
+		p.outcome[i] = record.Candidate{Target: c.target, Verdict: record.VerdictNotNeeded}
 	}
 	return p, nil
 }
@@ -108,21 +97,22 @@ func (p *plan) failed(i int, f *llm.Failure) {
 	}
 }
 
-// reason says in words why the request went where it went.
+// reason says in words why a candidate serves, by what became of the others.
 func (p *plan) reason(served int) string {
-	for _, c := range p.outcome[served+1:] {
-		if c.Verdict != record.VerdictNotNeeded { // all were asked before
-			return fmt.Sprintf("%s is held, and nobody else could answer", p.candidates[served].target.Provider.Title())
+	title := p.candidates[served].target.Provider.Title()
+	var why []string
+	for i, c := range p.outcome {
+		if i == served || c.Verdict == record.VerdictNotNeeded && c.Detail == "" {
+			continue
+		}
+		if i < served || c.Verdict == record.VerdictTriedFailed { // the others did not matter
+			why = append(why, fmt.Sprintf("%s %s", c.Target.Provider.Title(), verdictWords(c)))
 		}
 	}
-	if served == 0 {
-		return fmt.Sprintf("%s was the first choice", p.candidates[0].target.Provider.Title())
+	if len(why) == 0 {
+		return title + " " + cmp.Or(p.because, "was the first choice")
 	}
-	var why []string
-	for _, c := range p.outcome[:served] {
-		why = append(why, fmt.Sprintf("%s %s", c.Target.Provider.Title(), verdictWords(c)))
-	}
-	return fmt.Sprintf("%s, so %s served", strings.Join(why, ", "), p.candidates[served].target.Provider.Title())
+	return fmt.Sprintf("%s, so %s served", strings.Join(why, ", "), title)
 }
 
 func verdictWords(c record.Candidate) string {
@@ -138,7 +128,11 @@ func verdictWords(c record.Candidate) string {
 	case record.VerdictHeldByOperator:
 		return "is held by the operator"
 	case record.VerdictNoUsableKey:
-		return "has no key"
+		return "has no usable key"
+	case record.VerdictRateLimited:
+		return "is limited"
+	case record.VerdictNotNeeded: // but asked
+		return "was later"
 	case record.VerdictProviderDisabled:
 		return "is disabled"
 	case record.VerdictNoSuchModel:
@@ -151,43 +145,61 @@ func verdictWords(c record.Candidate) string {
 	return strings.ReplaceAll(string(c.Verdict), "_", " ")
 }
 
-// exhausted is the error of a request that no candidate answered. failures
-// holds one entry for each candidate that was tried.
-func (r *HybridRouter) exhausted(p *plan, req *llm.Request, failures []*llm.Failure) *Error {
+// exhausted is the error of a request that no candidate answered. full says why
+// it could not wait in line; nil where it did not try to.
+func (w *walk) exhausted(full *traffic.FullError) *Error {
+	p, failures := w.plan, w.failures
 	allOpen := true
 	for i, c := range p.outcome {
 		allOpen = allOpen && (c.Verdict == record.VerdictBreakerOpen || p.candidates[i].endpoint.Unusable != "")
 	}
+	probe := w.r.nextProbe(p)
 	e := &Error{Status: 503, Type: "server_error", Code: "no_provider_available"}
 	switch {
 	case len(failures) > 0:
-		e.Status, e.Code = 502, "all_providers_failed"
-		if all(failures, llm.ContextLength) {
+		if all(failures, llm.ContextLength) || all(failures, llm.ContentFilter) {
 			return refusal(p.tried(), failures[0])
 		}
-		if all(failures, llm.Timeout) {
-			e.Status, e.Code = 504, "all_providers_timed_out"
-		} else if all(failures, llm.RateLimit) || all(failures, llm.Quota) {
-			e.Status, e.Type, e.Code = 429, "rate_limit_error", "all_providers_rate_limited"
-		} else if all(failures, llm.NoSuchModel) {
-			e.Status, e.Type, e.Code, e.Param = 404, "invalid_request_error", "model_not_found", "model"
-		}
-		e.RetryAfter = shortestWait(failures)
-		if len(failures) == 1 || e.Status == 429 {
-			e.Header = lastHeader(failures)
-		}
-	case p.lacks(req) != "":
+		e.failedBy(failures)
+		e.RetryAfter = cmp.Or(e.RetryAfter, w.wait)
+	case w.busy && full != nil:
+		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "queue_full", max(full.RetryAfter, time.Second)
+	case w.busy:
+		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "all_providers_rate_limited", max(w.wait, time.Second)
+	case p.lacks(w.call.Request) != "":
 		e.Status, e.Type, e.Code = 400, "invalid_request_error", "capability_missing"
-		e.Param = p.lacks(req)
-	case allOpen && !r.nextProbe(p).IsZero():
+		e.Param = p.lacks(w.call.Request)
+	case allOpen && !probe.IsZero():
 		e.Code = "all_breakers_open"
+	case w.wait > 0: // such as for a quota's reset
+		e.RetryAfter = max(w.wait, time.Second)
 	}
 	e.Message = "no provider could answer: " + p.words() + providersWords(failures)
-	if probe := r.nextProbe(p); !probe.IsZero() && e.Status == 503 {
+	if full != nil {
+		e.Message += "; " + full.Reason
+	}
+	if !probe.IsZero() && e.Status == 503 {
 		e.RetryAfter = max(time.Until(probe), time.Second)
 		e.Message += fmt.Sprintf("; the next probe is at %s", probe.Format("15:04:05 MST"))
 	}
 	return e
+}
+
+// failedBy says what the failures of all that were asked come to.
+func (e *Error) failedBy(failures []*llm.Failure) {
+	e.Status, e.Code = 502, "all_providers_failed"
+	switch {
+	case all(failures, llm.Timeout):
+		e.Status, e.Code = 504, "all_providers_timed_out"
+	case all(failures, llm.RateLimit), all(failures, llm.Quota):
+		e.Status, e.Type, e.Code = 429, "rate_limit_error", "all_providers_rate_limited"
+	case all(failures, llm.NoSuchModel):
+		e.Status, e.Type, e.Code, e.Param = 404, "invalid_request_error", "model_not_found", "model"
+	}
+	e.RetryAfter = shortestWait(failures)
+	if len(failures) == 1 || e.Status == 429 {
+		e.Header = lastHeader(failures)
+	}
 }
 
 // tried gives the first candidate that was asked.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,17 +59,28 @@ type Handover struct {
 	Thinking, Text string
 }
 
+// relay is how an answer changes hands.
+type relay struct {
+	said     *said // nil where the answer cannot be continued
+	seam     *seam // nil before a handover
+	before   llm.Usage
+	handover *Handover
+	times    int // how often it changed hands
+	again    map[int]bool
+	counted  map[llm.Target]bool // whose failure was counted
+}
+
 // Handover gives the last change of targets, and forgets it; nil where there
 // was none since the last call. Chunks after it have no meaning as bytes: they are
 // those of another answer.
 func (a *Answer) Handover() *Handover {
-	h := a.handover
-	a.handover = nil
+	h := a.relay.handover
+	a.relay.handover = nil
 	return h
 }
 
 // HandedOver says whether somebody else went on with the answer.
-func (a *Answer) HandedOver() bool { return a.handovers > 0 }
+func (a *Answer) HandedOver() bool { return a.relay.times > 0 }
 
 // continuable says whether the answer to a request may be gone on with by
 // somebody else, should it break off: one text in a stream, without a form
@@ -95,20 +107,17 @@ func mendable(f *llm.Failure) bool {
 // answer that broke off. It gives the failure that the answer ends with, or nil
 // where it goes on.
 func (a *Answer) goOn(f *llm.Failure) *llm.Failure {
+	l := &a.relay
 	// The items of a Responses stream have ids, which another's would not fit.
-	if a.said == nil || a.said.more || !mendable(f) || a.Dialect == llm.OpenAIResponses || a.handovers == maxHandovers {
+	if l.said == nil || l.said.more || !mendable(f) || a.Dialect == llm.OpenAIResponses || l.times == maxHandovers {
 		return f
 	}
 	if a.Waiting != nil {
 		a.Waiting()
 	}
-	r, p, broken := a.router, a.plan, a.attempt
-	r.end(broken, f)
-	a.settle(broken, f)
-	a.trace.Attempts = append(a.trace.Attempts, broken.Attempt)
-	p.failed(a.served, f)
-	a.settled = true
-	for _, i := range a.successors() {
+	w, broken := a.walk, a.attempt
+	a.broke(f)
+	for _, i := range a.successors(f) {
 		next, rest, failed := a.continueAt(i)
 		if failed != nil && (failed.Class == llm.Cancelled || failed.Class == llm.Deadline) {
 			return failed
@@ -116,75 +125,90 @@ func (a *Answer) goOn(f *llm.Failure) *llm.Failure {
 		if next == nil {
 			continue
 		}
-		a.handovers++
-		a.handover = &Handover{From: a.Target, To: next.target, Thinking: a.said.thinking.String(), Text: a.said.text.String()}
-		a.seam = rest
-		p.outcome[i].Verdict, p.outcome[i].Detail = record.VerdictServed, ""
-		a.trace.Reason = fmt.Sprintf("%s; %s stopped in the middle (%s), so %s went on", a.trace.Reason, broken.target.Provider.Title(), brief(f), next.target.Provider.Title())
-		r.log.Info("handover in mid-answer", "request", a.ID.String(), "from", broken.target.String(), "to", next.target.String())
-		a.before = a.before.Add(llm.Usage{Output: broken.Usage.Output, Reasoning: broken.Usage.Reasoning})
-		a.attempt, a.served, a.Target, a.settled = next, i, next.target, false
+		l.times++
+		l.handover = &Handover{From: a.Target, To: next.target, Thinking: l.said.thinking.String(), Text: l.said.text.String()}
+		l.seam = rest
+		w.plan.outcome[i].Verdict, w.plan.outcome[i].Detail = record.VerdictServed, ""
+		w.trace.Reason = fmt.Sprintf("%s; %s stopped in the middle (%s), so %s went on", w.trace.Reason, broken.target.Provider.Title(), brief(f), next.target.Provider.Title())
+		w.r.log.Info("handover in mid-answer", "request", a.ID.String(), "from", broken.target.String(), "to", next.target.String())
+		l.before = l.before.Add(llm.Usage{Output: broken.Usage.Output, Reasoning: broken.Usage.Reasoning})
+		a.attempt, a.served, a.Target, a.over = next, i, next.target, false
+		if l.times == maxHandovers { // slow is better than broken off
+			next.slow.floor = 0
+		}
 		return nil
 	}
 	return f
 }
 
 // successors lists the candidates that may go on: those that were not asked
-// yet, and then the one that broke off, if it never did before.
-func (a *Answer) successors() []int {
+// yet, and then the one that broke off, if it never did before. One that fell
+// silent would only be silent again.
+func (a *Answer) successors(f *llm.Failure) []int {
 	var order []int
-	for i := range a.plan.candidates {
-		if a.plan.outcome[i].Verdict == record.VerdictNotNeeded {
+	for i, out := range a.walk.plan.outcome {
+		if i != a.served && changeable(out.Verdict) {
 			order = append(order, i)
 		}
 	}
-	if a.again[a.served] {
+	if a.relay.again[a.served] || f.Class == llm.Timeout {
 		return order
 	}
-	if a.again == nil {
-		a.again = make(map[int]bool)
+	if a.relay.again == nil {
+		a.relay.again = make(map[int]bool)
 	}
-	a.again[a.served] = true
+	a.relay.again[a.served] = true
 	return append(order, a.served)
 }
 
-// settle settles an attempt's permit. One request counts at most one failure
-// of a target: a prompt that breaks a model must not take it from everybody.
-func (a *Answer) settle(broken *attempt, f *llm.Failure) {
-	if a.counted[broken.target] {
+// tell settles an attempt at this answer that failed, and writes it down. One
+// request counts at most one failure of a target: a prompt that breaks a model
+// must not take it from everybody.
+func (a *Answer) tell(broken *attempt, i int, f *llm.Failure) {
+	w, l := a.walk, &a.relay
+	if l.counted[broken.target] {
 		broken.permit.neutral()
-		return
+	} else {
+		if l.counted == nil {
+			l.counted = make(map[llm.Target]bool)
+		}
+		l.counted[broken.target] = true
+		broken.settle(f)
 	}
-	if a.counted == nil {
-		a.counted = make(map[llm.Target]bool)
-	}
-	a.counted[broken.target] = true
-	broken.settle(f)
+	w.trace.Attempts = append(w.trace.Attempts, broken.Attempt)
+	w.plan.failed(i, f)
 }
 
 // continueAt has candidate i go on. It gives nil where it cannot, and the
 // failure where it was asked.
 func (a *Answer) continueAt(i int) (*attempt, *seam, *llm.Failure) {
-	r, p := a.router, a.plan
-	c := p.candidates[i]
-	req, s := continuation(a.call.Request, a.said.text.String())
-	if slices.Contains(c.lacks(req), "messages.prefill") {
-		req, s = instruction(a.call.Request, a.said.text.String())
+	w := a.walk
+	said := a.relay.said.text.String()
+	req, s := continuation(w.call.Request, said)
+	if slices.Contains(w.plan.candidates[i].lacks(req), "messages.prefill") {
+		req, s = instruction(w.call.Request, said)
 	}
-	permit, canary := r.admit(p, i, req, false)
-	if permit == nil {
+	call := *w.call
+	call.Request = req
+	leg := &walk{r: w.r, call: &call, plan: w.plan, trace: w.trace}
+	leg.estimate = leg.needs
+	out := &w.plan.outcome[i]
+	was := *out
+	out.Verdict = record.VerdictNotNeeded          // this is another request, to be judged anew
+	g, ok := leg.admit(i, time.Now(), true, false) // who has half an answer need not stand in line
+	if !ok {
+		w.r.queue.Wake() // for whoever was kept out meanwhile
+		if i == a.served {
+			*out = was
+		}
 		return nil, nil, nil
 	}
-	call := *a.call
-	call.Request = req
-	next := newAttempt(c, permit, canary, &call)
-	f := r.start(a.caller, next, *req)
+	next := leg.attempt(g)
+	f := w.r.start(a.ctx, next, *req, w.others(i))
 	if f == nil {
 		return next, s, nil
 	}
-	a.settle(next, f)
-	a.trace.Attempts = append(a.trace.Attempts, next.Attempt)
-	p.failed(i, f)
+	a.tell(next, i, f)
 	return nil, nil, f
 }
 
@@ -198,7 +222,6 @@ func continuation(req *llm.Request, text string) (*llm.Request, *seam) {
 		again.Messages = append(again.Messages, textMessage(llm.Assistant, begun))
 	}
 	if req.MaxTokens != nil {
-		const bytesPerToken = 4 // of English; a limit is no place for exactness
 		left := max(1, *req.MaxTokens-int64(len(text)/bytesPerToken))
 		again.MaxTokens = &left
 	}
@@ -325,23 +348,23 @@ func (s *seam) rest() (llm.Chunk, bool) {
 // pull gives the next chunk of the answer, through the seam where there is one.
 func (a *Answer) pull() (llm.Chunk, error) {
 	for {
-		if a.seam != nil && len(a.seam.after) > 0 {
-			c, _ := a.seam.rest()
+		if a.relay.seam != nil && len(a.relay.seam.after) > 0 {
+			c, _ := a.relay.seam.rest()
 			return c, nil
 		}
 		c, err := a.attempt.next()
-		if a.seam == nil {
+		if a.relay.seam == nil {
 			return c, err
 		}
 		if errors.Is(err, io.EOF) {
-			if c, ok := a.seam.rest(); ok {
+			if c, ok := a.relay.seam.rest(); ok {
 				return c, nil
 			}
 		}
 		if err != nil {
 			return c, err
 		}
-		if joined, ok := a.seam.join(c); ok {
+		if joined, ok := a.relay.seam.join(c); ok {
 			return joined, nil
 		}
 	}

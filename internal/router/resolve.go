@@ -13,6 +13,8 @@ import (
 type wish struct {
 	provider llm.Provider
 	model    string // "" for the provider's default
+	any      bool   // the caller named neither
+	weight   int    // of a route's target
 }
 
 // family tells a provider by the shape of its models' names.
@@ -42,7 +44,7 @@ func (r *HybridRouter) resolve(model string) (wish, bool) {
 		model = meaning
 	}
 	if model == "auto" {
-		return wish{provider: r.chain[0]}, true
+		return wish{provider: r.chain[0], any: true}, true
 	}
 	if p, ok := llm.ParseProvider(model); ok {
 		return wish{provider: p}, true
@@ -53,20 +55,20 @@ func (r *HybridRouter) resolve(model string) (wish, bool) {
 	named, isWord := llm.ParseProvider(first)
 	isWord = isWord && rest != ""
 	if isWord && r.usable(named) {
-		return wish{named, rest}, true
+		return wish{provider: named, model: rest}, true
 	}
 	for _, p := range llm.Providers() {
 		for _, e := range r.endpoints[p] {
 			if e.has(model) {
-				return wish{p, model}, true
+				return wish{provider: p, model: model}, true
 			}
 		}
 	}
 	if isWord {
-		return wish{named, rest}, true
+		return wish{provider: named, model: rest}, true
 	}
 	p, ok := family(model)
-	return wish{p, model}, ok
+	return wish{provider: p, model: model}, ok
 }
 
 // usable says whether requests can be sent to a provider at all.

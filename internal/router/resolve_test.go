@@ -40,13 +40,13 @@ func TestModelNamesResolveInTheDocumentedOrder(t *testing.T) {
 		"embedding-001":          "gemini/embedding-001",
 		"support-bot":            "claude/claude-opus-4-5",
 	} {
-		p, e := h.plan(&llm.Request{Model: model})
+		p, e := h.plan(&Call{Request: &llm.Request{Model: model}})
 		if e != nil || p.candidates[0].target.String() != want {
 			t.Errorf("%s: got %+v, want %s", model, p, want)
 		}
 	}
 	for _, model := range []string{"", "llama-9", "mistral/large", "opus", "openai/"} {
-		if p, e := h.plan(&llm.Request{Model: model}); e == nil {
+		if p, e := h.plan(&Call{Request: &llm.Request{Model: model}}); e == nil {
 			t.Errorf("%q resolved to %v", model, p.candidates[0].target)
 		}
 	}
@@ -54,7 +54,7 @@ func TestModelNamesResolveInTheDocumentedOrder(t *testing.T) {
 
 func TestTheChainFollowsTheChoiceWithDefaultModels(t *testing.T) {
 	h := newHouse(t)
-	p, _ := h.plan(&llm.Request{Model: "o4-mini"})
+	p, _ := h.plan(&Call{Request: &llm.Request{Model: "o4-mini"}})
 	var got []string
 	for _, c := range p.candidates {
 		got = append(got, c.target.String())
@@ -229,7 +229,7 @@ func TestASlashInALocalNameIsNotAProviderThatIsNotSetUp(t *testing.T) {
 	for model, want := range map[string]string{
 		"openai/gpt-oss:20b": "local/openai/gpt-oss:20b", "mistral": "local/mistral", "openai/gpt-4o": "openai/gpt-4o",
 	} {
-		if p, e := h.plan(&llm.Request{Model: model}); e != nil || p.candidates[0].target.String() != want {
+		if p, e := h.plan(&Call{Request: &llm.Request{Model: model}}); e != nil || p.candidates[0].target.String() != want {
 			t.Errorf("%s: got %+v, want %s", model, p, want)
 		}
 	}

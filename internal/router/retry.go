@@ -3,9 +3,11 @@ package router
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
 )
 
@@ -47,7 +49,7 @@ func (r Retries) pause(f *llm.Failure, nth int) (time.Duration, bool) {
 	case llm.Server:
 		most = r.Max
 	case llm.RateLimit:
-		if f.RetryAfter > 0 { // otherwise nobody knows when it would help
+		if f.RetryAfter > 0 && !f.TooLarge { // otherwise nobody knows when it would help
 			most = r.Max
 		}
 	}
@@ -58,25 +60,87 @@ func (r Retries) pause(f *llm.Failure, nth int) (time.Duration, bool) {
 	return max(backoff, f.RetryAfter), true
 }
 
+// tried is what became of asking one candidate.
+type tried struct {
+	grant   grant
+	served  *attempt // its first content has come; nil after a failure
+	failed  []*attempt
+	failure *llm.Failure // of the last one
+}
+
 // try asks a candidate until it gives its first content or there is no use in
 // asking it again. The permit is settled then, once for all attempts. insist
 // says that nobody else could answer.
-func (r *HybridRouter) try(ctx context.Context, c candidate, p *permit, canary bool, call *Call, insist bool) (served *attempt, failed []*attempt, f *llm.Failure) {
+//
+// A failure that is about the provider's key is followed by another of its keys
+// at once, which is no retry; that ends when a key comes back.
+func (w *walk) try(ctx context.Context, g grant, insist bool) tried {
+	t := tried{grant: g}
+	var keys []string
+	for nth := 0; ; {
+		a := w.attempt(g)
+		if t.failure = w.r.start(ctx, a, *w.call.Request, !insist); t.failure == nil {
+			t.served = a
+			return t
+		}
+		t.failed = append(t.failed, a)
+		keys = append(keys, a.Key)
+		if g.leave = w.anotherKey(g.i, t.failure, keys); g.leave != nil {
+			continue
+		}
+		if g.leave = w.again(ctx, g, t.failure, nth, insist); g.leave == nil {
+			a.settle(t.failure)
+			return t
+		}
+		nth++
+	}
+}
+
+// anotherKey asks for leave with a key that was not tried yet, after a failure
+// that speaks of the last one; nil where there is none.
+func (w *walk) anotherKey(i int, f *llm.Failure, keys []string) *provider.Leave {
+	switch f.Class {
+	case llm.RateLimit, llm.Quota, llm.Auth:
+	default:
+		return nil
+	}
+	if f.TooLarge || keys[len(keys)-1] == "" { // no key would help, or there is none
+		return nil
+	}
+	leave, _ := w.askAgain(i)
+	if leave != nil && slices.Contains(keys, leave.Key) {
+		w.r.giveBack(leave, false)
+		return nil
+	}
+	return leave
+}
+
+// again waits and asks for leave to ask a candidate once more; nil where there
+// is no use in it.
+func (w *walk) again(ctx context.Context, g grant, f *llm.Failure, nth int, insist bool) *provider.Leave {
 	// A target whose last request failed as well is not merely having an
 	// accident: while others can answer, it is not asked over and over.
-	once := p.probe || canary || !insist && p.suspect
-	for nth := 0; ; nth++ {
-		a := newAttempt(c, p, canary, call)
-		if f = r.start(ctx, a, *call.Request); f == nil {
-			return a, failed, nil
-		}
-		failed = append(failed, a)
-		wait, again := r.retries.pause(f, nth)
-		if once || !again || !waited(ctx, wait) || p.b.state() == record.Open {
-			a.settle(f)
-			return nil, failed, f
-		}
+	b := g.permit.b
+	if g.permit.probe || g.permit.resort || g.canary || !insist && b.suspect() {
+		return nil
 	}
+	wait, ok := w.r.retries.pause(f, nth)
+	if !ok || !waited(ctx, wait) || b.state() == record.Open {
+		return nil
+	}
+	leave, busy := w.askAgain(g.i)
+	if busy != nil && !busy.NoKey && busy.Wait > 0 && busy.Wait <= w.r.retries.Patience && waited(ctx, busy.Wait) {
+		leave, _ = w.askAgain(g.i)
+	}
+	return leave
+}
+
+// askAgain asks candidate i's upstream for leave once more.
+func (w *walk) askAgain(i int) (*provider.Leave, *provider.Busy) {
+	c := &w.plan.candidates[i]
+	return c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: func() int64 {
+		return w.r.needs(c.target, w.call.Request)
+	}})
 }
 
 // waited waits, unless the wait cannot end before ctx does.

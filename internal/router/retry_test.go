@@ -17,10 +17,11 @@ func withRetries(c *Config) {
 func TestAnAccidentIsRetriedAtTheSameTarget(t *testing.T) {
 	reset := &llm.Failure{Class: llm.Network}
 	for name, script := range map[string][]act{
-		"one 503":     {{fail: serverDown()}},
-		"two 503":     {{fail: serverDown()}, {fail: serverDown()}},
-		"a reset":     {{fail: reset}},
-		"a short 429": {{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 2 * time.Second}}},
+		"one 503":           {{fail: serverDown()}},
+		"two 503":           {{fail: serverDown()}, {fail: serverDown()}},
+		"a reset":           {{fail: reset}},
+		"a 503 with a time": {{fail: &llm.Failure{Class: llm.Server, Status: 503, RetryAfter: 2 * time.Second}}},
+		"a short 429":       {{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 2 * time.Second}}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, withRetries)

@@ -80,7 +80,7 @@ func (r *HybridRouter) Route(ctx context.Context, call *Call) (Routed, error) {
 	}
 	return Routed{
 		Text: whole.Text(), Target: answer.Target, Request: answer.ID, Attempts: answer.Attempts,
-		Reason: answer.Reason, Usage: answer.trace.Usage, Cost: answer.trace.Cost, Priced: answer.attempt.priced,
+		Reason: answer.Reason, Usage: answer.walk.trace.Usage, Cost: answer.walk.trace.Cost, Priced: answer.attempt.priced,
 	}, nil
 }
 
@@ -96,7 +96,7 @@ func (a *Answer) Broken(err error) *Error {
 	default:
 		e.Message = fmt.Sprintf("%s stopped in the middle of the answer: %s", a.Target.Provider.Title(), f.Error())
 	}
-	e.Request, e.Attempts = a.ID, max(a.Attempts, len(a.trace.Attempts))
+	e.Request, e.Attempts = a.ID, max(a.Attempts, len(a.walk.trace.Attempts))
 	return e
 }
 

@@ -5,12 +5,15 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/llm"
@@ -149,9 +152,17 @@ type HybridRouter struct {
 	context   func(llm.Target) int64
 	log       *slog.Logger
 	holds     *holds
+	hedges    *hedges
+	spare     func() bool
+	queue     *traffic.Queue
+	*ordering
 
+	lastResort, nextAfterFilter bool
+
+	// breakers is replaced, never changed, since each request looks into it and few
+	// add to it; mu is for those who do.
 	mu       sync.Mutex
-	breakers map[llm.Target]*breaker
+	breakers atomic.Pointer[map[llm.Target]*breaker]
 }
 
 // endpoint is an Endpoint and what was learnt of it.
@@ -188,8 +199,14 @@ func New(c Config) (*HybridRouter, error) {
 		price:     c.Price,
 		context:   c.Context,
 		log:       c.Log,
-		breakers:  make(map[llm.Target]*breaker),
+		hedges:    newHedges(cmp.Or(c.HedgeShare, DefaultHedgeShare)),
+		spare:     c.Spare,
+		queue:     c.Queue,
+		ordering:  newOrdering(c),
+
+		lastResort: c.LastResort, nextAfterFilter: c.NextAfterFilter,
 	}
+	r.breakers.Store(&map[llm.Target]*breaker{})
 	if len(r.chain) == 0 {
 		r.chain = llm.Providers()
 	}
@@ -210,7 +227,7 @@ func New(c Config) (*HybridRouter, error) {
 	for _, e := range c.Endpoints {
 		r.endpoints[e.Provider] = append(r.endpoints[e.Provider], &endpoint{Endpoint: e})
 	}
-	var errs []error
+	errs := c.wrong()
 	for _, p := range r.chain {
 		if len(r.endpoints[p]) == 0 {
 			errs = append(errs, fmt.Errorf("the chain names %s, which has no endpoint", p))
@@ -227,6 +244,28 @@ func New(c Config) (*HybridRouter, error) {
 		}
 	}
 	return r, errors.Join(errs...)
+}
+
+// wrong lists the settings that mean nothing.
+func (c Config) wrong() []error {
+	var errs []error
+	switch c.Recovery {
+	case "", RecoverContinue, RecoverBuffer, RecoverError:
+	default:
+		errs = append(errs, fmt.Errorf("recovery %q is none of %s, %s, %s", c.Recovery, RecoverContinue, RecoverBuffer, RecoverError))
+	}
+	if _, err := ParseStrategy(string(c.Strategy)); err != nil {
+		errs = append(errs, err)
+	}
+	if c.HedgeShare < 0 || c.HedgeShare > 1 {
+		errs = append(errs, fmt.Errorf("the share of hedges is from 0 to 1, not %v", c.HedgeShare))
+	}
+	for _, route := range c.Routes {
+		if _, err := ParseStrategy(string(route.Strategy)); err != nil {
+			errs = append(errs, fmt.Errorf("route %q: %w", route.Name, err))
+		}
+	}
+	return errs
 }
 
 // has says whether the endpoint is known to serve a model.
@@ -256,32 +295,41 @@ func (e *endpoint) target(model string) llm.Target {
 	return llm.Target{Provider: e.Provider, Endpoint: e.Name, Model: model}
 }
 
+// seen gives the breaker of a target; nil where it was never asked.
+func (r *HybridRouter) seen(target llm.Target) *breaker { return (*r.breakers.Load())[target] }
+
 // breaker gives the breaker of a target, a closed one at first sight.
 func (r *HybridRouter) breaker(target llm.Target) *breaker {
+	if b := r.seen(target); b != nil {
+		return b
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.breakers[target]
-	if b == nil {
-		if len(r.breakers) >= maxBreakers {
-			r.forgetOne()
-		}
-		b = newBreaker(target, r.threshold, r.recovery, r.changed)
-		r.breakers[target] = b
+	known := *r.breakers.Load()
+	if b := known[target]; b != nil {
+		return b
 	}
+	all := maps.Clone(known)
+	if len(all) >= maxBreakers {
+		r.forgetOne(all)
+	}
+	b := newBreaker(target, r.threshold, r.recovery, r.changed)
+	all[target] = b
+	r.breakers.Store(&all)
 	return b
 }
 
 // forgetOne makes room by dropping the breaker that was not asked for the
 // longest time, but never one whose permit is out or that of a default model.
-func (r *HybridRouter) forgetOne() {
+func (r *HybridRouter) forgetOne(all map[llm.Target]*breaker) {
 	var oldest *breaker
-	for _, b := range r.breakers {
+	for _, b := range all {
 		if b.busy.Load() == 0 && (oldest == nil || b.used.Load() < oldest.used.Load()) && !r.isDefault(b.target) {
 			oldest = b
 		}
 	}
 	if oldest != nil {
-		delete(r.breakers, oldest.target)
+		delete(all, oldest.target)
 	}
 }
 
@@ -306,15 +354,10 @@ type BreakerState struct {
 // Breakers gives every breaker as it stands. Asking moves an open breaker
 // whose time has come to half-open: gobreaker does so only when it is asked.
 func (r *HybridRouter) Breakers() []BreakerState {
-	r.mu.Lock()
-	all := make([]*breaker, 0, len(r.breakers))
-	for _, b := range r.breakers {
-		all = append(all, b)
-	}
-	r.mu.Unlock()
-	states := make([]BreakerState, len(all))
-	for i, b := range all {
-		states[i] = b.snapshot()
+	all := *r.breakers.Load()
+	states := make([]BreakerState, 0, len(all))
+	for _, b := range all {
+		states = append(states, b.snapshot())
 	}
 	return states
 }

@@ -21,13 +21,17 @@ const (
 	// MaxTargets bounds the targets, and with them the rollup rows of a minute.
 	// The targets beyond it are counted as one target without a model.
 	MaxTargets = 1_000
+	// MaxKeys bounds the providers' keys, rotated ones included, since a key
+	// that has a new name has a new row. The usage of those beyond it is counted
+	// as that of one key without a name.
+	MaxKeys = 1_000
 	// MaxPlans bounds the distinct plans, of about 600 bytes each: a dozen
 	// targets with every mix of verdicts seen in practice stay far below.
 	MaxPlans = 10_000
 )
 
-// bounds are the sizes of the three dictionaries.
-type bounds struct{ names, targets, plans int64 }
+// bounds are the sizes of the dictionaries.
+type bounds struct{ names, targets, keys, plans int64 }
 
 // kind is a kind of name.
 type kind string
@@ -47,6 +51,9 @@ const (
 	countTarget = `SELECT count(*) FROM targets`
 	findTarget  = `SELECT id FROM targets WHERE provider = ? AND endpoint = ? AND model = ?`
 	addTarget   = `INSERT INTO targets (provider, endpoint, model) VALUES (?, ?, ?) RETURNING id`
+	countKeys   = `SELECT count(*) FROM keys`
+	findKey     = `SELECT id FROM keys WHERE provider = ? AND endpoint = ? AND name = ?`
+	addKey      = `INSERT INTO keys (provider, endpoint, name) VALUES (?, ?, ?) RETURNING id`
 	countPlans  = `SELECT count(*) FROM plans`
 	findPlan    = `SELECT id FROM plans WHERE body = ?`
 	addPlan     = `INSERT INTO plans (body) VALUES (?) RETURNING id`
@@ -107,10 +114,17 @@ func (d *dictionary[K]) settle(committed bool) {
 	d.fresh = d.fresh[:0]
 }
 
+// keyOf is a provider's key.
+type keyOf struct {
+	provider       llm.Provider
+	endpoint, name string
+}
+
 // dictionaries are all that the writer needs.
 type dictionaries struct {
 	names   map[kind]*dictionary[string]
 	targets *dictionary[llm.Target]
+	keys    *dictionary[keyOf]
 	plans   *dictionary[string]
 	scratch []byte
 }
@@ -126,6 +140,9 @@ func openDictionaries(ctx context.Context, w *writer, most bounds) (dictionaries
 	if d.targets, err = openDictionary[llm.Target](ctx, w, findTarget, addTarget, most.targets, countTarget); err != nil {
 		return d, err
 	}
+	if d.keys, err = openDictionary[keyOf](ctx, w, findKey, addKey, most.keys, countKeys); err != nil {
+		return d, err
+	}
 	d.plans, err = openDictionary[string](ctx, w, findPlan, addPlan, most.plans, countPlans)
 	return d, err
 }
@@ -135,6 +152,7 @@ func (d *dictionaries) settle(committed bool) {
 		names.settle(committed)
 	}
 	d.targets.settle(committed)
+	d.keys.settle(committed)
 	d.plans.settle(committed)
 }
 
@@ -158,6 +176,32 @@ func (w *writer) target(ctx context.Context, t llm.Target) (id int64, fits bool,
 	return id, id != 0, err
 }
 
+// key gives the id of the key that a target was asked with, and false where it
+// found no room.
+func (w *writer) key(ctx context.Context, t llm.Target, name string) (id int64, fits bool, err error) {
+	if name == "" {
+		return 0, true, nil
+	}
+	id, err = w.keyID(ctx, keyOf{t.Provider, t.Endpoint, name})
+	return id, id != 0, err
+}
+
+func (w *writer) keyID(ctx context.Context, k keyOf) (int64, error) {
+	return w.words.keys.id(ctx, w, k, func() ([]any, error) { return []any{k.provider, k.endpoint, k.name}, nil })
+}
+
+// keySubject gives the id under which a key's rollups are kept: its own, or
+// where that found no room the id of its provider's rest.
+func (w *writer) keySubject(ctx context.Context, t llm.Target, name string) (int64, error) {
+	id, fits, err := w.key(ctx, t, name)
+	if fits || err != nil {
+		return id, err
+	}
+	return rest(w.words.keys, func() (int64, error) {
+		return w.keyID(ctx, keyOf{provider: t.Provider})
+	})
+}
+
 // subject gives the id under which a target's rollups are kept: its own, or
 // where that found no room the id of its provider's rest.
 func (w *writer) subject(ctx context.Context, t llm.Target) (int64, error) {
@@ -165,30 +209,38 @@ func (w *writer) subject(ctx context.Context, t llm.Target) (int64, error) {
 	if fits || err != nil {
 		return id, err
 	}
-	rest := llm.Target{Provider: t.Provider}
-	d := w.words.targets
+	return rest(w.words.targets, func() (int64, error) {
+		id, _, err := w.target(ctx, llm.Target{Provider: t.Provider})
+		return id, err
+	})
+}
+
+// rest finds the row of what found no room, for which there always is some:
+// there are only as many rests as providers.
+func rest[K comparable](d *dictionary[K], find func() (int64, error)) (int64, error) {
 	limit := d.limit
-	d.limit = d.size + 1 // there are only as many rests as providers
-	id, _, err = w.target(ctx, rest)
-	d.limit = limit
-	return id, err
+	d.limit = d.size + 1
+	defer func() { d.limit = limit }()
+	return find()
 }
 
 // planBody is the JSON of a row of plans.
 type planBody struct {
 	Preferred  llm.Provider       `json:"preferred,omitempty"`
+	Strategy   string             `json:"strategy,omitempty"`
 	Reason     string             `json:"reason,omitempty"`
 	Candidates []record.Candidate `json:"candidates"`
 }
 
 // plan gives the id of a trace's plan, and false where it found no room.
 func (w *writer) plan(ctx context.Context, t *record.Trace) (id int64, fits bool, err error) {
-	if t.Preferred == "" && t.Reason == "" && len(t.Plan) == 0 {
+	if t.Preferred == "" && t.Strategy == "" && t.Reason == "" && len(t.Plan) == 0 {
 		return 0, true, nil
 	}
 	// The key is cheaper to make than the JSON and as distinct.
 	b := w.words.scratch[:0]
 	b = appendWord(b, string(t.Preferred))
+	b = appendWord(b, t.Strategy)
 	b = appendWord(b, t.Reason)
 	for _, c := range t.Plan {
 		b = appendWord(b, string(c.Target.Provider))
@@ -199,7 +251,7 @@ func (w *writer) plan(ctx context.Context, t *record.Trace) (id int64, fits bool
 	}
 	w.words.scratch = b
 	id, err = w.words.plans.id(ctx, w, string(b), func() ([]any, error) {
-		body, err := json.Marshal(planBody{t.Preferred, t.Reason, t.Plan})
+		body, err := json.Marshal(planBody{t.Preferred, t.Strategy, t.Reason, t.Plan})
 		return []any{string(body)}, err
 	})
 	return id, id != 0, err

@@ -5,9 +5,10 @@ import (
 	"fmt"
 )
 
-// Bounded gives options with smaller dictionaries than the constants say.
+// Bounded gives options with smaller dictionaries than the constants say;
+// there is room for as many keys as targets.
 func Bounded(o Options, names, targets, plans int64) Options {
-	o.bounds = bounds{names, targets, plans}
+	o.bounds = bounds{names, targets, targets, plans}
 	return o
 }
 

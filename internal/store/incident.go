@@ -17,9 +17,9 @@ const (
 	numberOf = `SELECT coalesce((SELECT number FROM incidents WHERE id = ?), 0)`
 	// The numbers that were given are never given again.
 	nextNumber     = `SELECT coalesce(max(number), 0) + 1 FROM incidents`
-	upsertIncident = `INSERT INTO incidents (id, number, subject, state, title, began, opened, ended)
-		VALUES (?, nullif(?, 0), ?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET number = excluded.number,
-		subject = excluded.subject, state = excluded.state, title = excluded.title, began = excluded.began,
+	upsertIncident = `INSERT INTO incidents (id, number, subject, endpoint, key, model, state, title, began, opened, ended)
+		VALUES (?, nullif(?, 0), ?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET number = excluded.number,
+		subject = excluded.subject, endpoint = excluded.endpoint, key = excluded.key, model = excluded.model, state = excluded.state, title = excluded.title, began = excluded.began,
 		opened = excluded.opened, ended = excluded.ended`
 	upsertEvent = `INSERT INTO incident_events (incident, n, at, kind, text) VALUES (?,?,?,?,?)
 		ON CONFLICT (incident, n) DO UPDATE SET at = excluded.at, kind = excluded.kind, text = excluded.text`
@@ -33,7 +33,7 @@ const (
 // SaveIncident writes an incident, whole, and the notices that go with the
 // change, all or nothing, and waits for the commit. When the incident
 // opens, or is resolved, its Number is set. It gives ErrConflict when the incident is pending or open
-// and another one of its subject is too, ErrClosed after Run has ended, or the
+// and another one of the same subject, key and model is too, ErrClosed after Run has ended, or the
 // context's error while the writer does not get to it.
 func (s *Store) SaveIncident(ctx context.Context, in *record.Incident, notices []record.Notice) error {
 	var number int64
@@ -46,7 +46,7 @@ func (s *Store) SaveIncident(ctx context.Context, in *record.Incident, notices [
 				return err
 			}
 		}
-		_, err := w.exec(ctx, upsertIncident, in.ID, number, in.Subject, in.State, in.Title, in.Began.UnixMicro(),
+		_, err := w.exec(ctx, upsertIncident, in.ID, number, in.Subject, in.Endpoint, in.Key, in.Model, in.State, in.Title, in.Began.UnixMicro(),
 			instant(in.Opened), instant(in.Ended))
 		if err != nil {
 			return conflict(err)
@@ -112,9 +112,9 @@ func (s *Store) Incidents(ctx context.Context, since time.Time, limit int) ([]re
 
 func (s *Store) incidents(ctx context.Context, where string, args ...any) ([]record.Incident, error) {
 	incidents, err := query(ctx, s.readers, func(rows *sql.Rows, in *record.Incident) error {
-		return rows.Scan(&in.ID, &in.Number, &in.Subject, &in.State, &in.Title, scanTime{&in.Began},
+		return rows.Scan(&in.ID, &in.Number, &in.Subject, &in.Endpoint, &in.Key, &in.Model, &in.State, &in.Title, scanTime{&in.Began},
 			scanTime{&in.Opened}, scanTime{&in.Ended})
-	}, `SELECT id, coalesce(number, 0), subject, state, title, began, opened, ended FROM incidents `+where, args...)
+	}, `SELECT id, coalesce(number, 0), subject, endpoint, key, model, state, title, began, opened, ended FROM incidents `+where, args...)
 	if err != nil || len(incidents) == 0 {
 		return nil, err
 	}

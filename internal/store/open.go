@@ -53,7 +53,7 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 		o.Readers = DefaultReaders
 	}
 	if o.bounds == (bounds{}) {
-		o.bounds = bounds{MaxNames, MaxTargets, MaxPlans}
+		o.bounds = bounds{MaxNames, MaxTargets, MaxKeys, MaxPlans}
 	}
 	locked, err := lock(path)
 	if err != nil {

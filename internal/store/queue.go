@@ -11,6 +11,7 @@ type entry struct {
 	trace      *record.Trace
 	transition *record.Transition
 	hold       *record.Hold
+	key        *record.KeyChange
 	flushed    chan<- error // told when all that came before is committed
 }
 

@@ -82,7 +82,7 @@ func (s *Store) LastID(ctx context.Context) (record.ID, error) {
 	ids, err := query(ctx, s.readers, func(rows *sql.Rows, id *record.ID) error { return rows.Scan(id) },
 		`SELECT max(coalesce((SELECT max(id) FROM traces), 0), coalesce((SELECT max(id) FROM transitions), 0),
 			coalesce((SELECT max(id) FROM holds), 0), coalesce((SELECT max(id) FROM incidents), 0),
-			coalesce((SELECT max(id) FROM notices), 0))`)
+			coalesce((SELECT max(id) FROM notices), 0), coalesce((SELECT max(id) FROM key_changes), 0))`)
 	if err != nil {
 		return 0, err
 	}
@@ -100,13 +100,14 @@ const selectTraces = `SELECT t.id, t.late, t.took, t.ttft, coalesce(outcome.name
 	coalesce(asked.name, ''), coalesce(caller.name, ''), coalesce(target.provider, ''), coalesce(target.endpoint, ''),
 	coalesce(target.model, ''), coalesce(p.body, ''), t.flags, t.status, t.input_tokens, t.cache_read_tokens,
 	t.cache_write_tokens, t.output_tokens, t.reasoning_tokens, t.cost, t.start, t.ttft_lag, t.took_lag,
-	coalesce(t.upstream_status, t.status), t.upstream_id, coalesce(overflow.body, '')
+	coalesce(t.upstream_status, t.status), t.upstream_id, coalesce(k.name, ''), t.queued, coalesce(overflow.body, '')
 	FROM traces t
 	LEFT JOIN names outcome ON outcome.id = t.outcome
 	LEFT JOIN names door ON door.id = t.door
 	LEFT JOIN names asked ON asked.id = t.asked
 	LEFT JOIN names caller ON caller.id = t.caller
 	LEFT JOIN targets target ON target.id = t.target
+	LEFT JOIN keys k ON k.id = t.key
 	LEFT JOIN plans p ON p.id = t.plan
 	LEFT JOIN trace_overflow overflow ON overflow.trace = t.id `
 
@@ -182,7 +183,8 @@ func scanTrace(rows *sql.Rows, r *traceRow) error {
 	err := rows.Scan(&t.ID, &late, scanDuration{&t.Took}, scanDuration{&t.TTFT}, &t.Outcome, &t.Door,
 		&t.Asked, &t.Caller, &t.Served.Provider, &t.Served.Endpoint, &t.Served.Model, &plan, &r.flags, &t.Status,
 		&t.Usage.Input, &t.Usage.CacheRead, &t.Usage.CacheWrite, &t.Usage.Output, &t.Usage.Reasoning, &t.Cost,
-		&start, &ttftLag, &tookLag, &a.Status, &a.UpstreamID, &overflow)
+		&start, &ttftLag, &tookLag, &a.Status, &a.UpstreamID, &a.Key,
+		scanDuration{&t.Queued}, &overflow)
 	if err != nil {
 		return err
 	}
@@ -197,13 +199,13 @@ func scanTrace(rows *sql.Rows, r *traceRow) error {
 		if err := json.Unmarshal(plan, &body); err != nil {
 			return err
 		}
-		t.Preferred, t.Reason, t.Plan = body.Preferred, body.Reason, body.Candidates
+		t.Preferred, t.Strategy, t.Reason, t.Plan = body.Preferred, body.Strategy, body.Reason, body.Candidates
 	}
 	a.Target, a.Usage, a.Cost = t.Served, t.Usage, t.Cost
 	a.Start = fromMicros(start)
 	a.TTFT = t.TTFT - a.Start - fromMicros(ttftLag)
 	a.Took = t.Took - a.Start - fromMicros(tookLag)
-	a.Probe, a.Canary = r.flags&flagProbe != 0, r.flags&flagCanary != 0
+	setFlags(a, r.flags)
 	return nil
 }
 
@@ -226,13 +228,14 @@ func (s *Store) attempts(ctx context.Context, traces []record.ID) (map[record.ID
 		err := rows.Scan(&r.trace, &a.Target.Provider, &a.Target.Endpoint, &a.Target.Model, &a.Class, &a.Status,
 			scanDuration{&a.Start}, scanDuration{&a.TTFT}, scanDuration{&a.Took}, &flags, &a.Usage.Input,
 			&a.Usage.CacheRead, &a.Usage.CacheWrite, &a.Usage.Output, &a.Usage.Reasoning, &a.Cost,
-			&a.Code, &a.Message, &a.UpstreamID)
-		a.Probe, a.Canary = flags&flagProbe != 0, flags&flagCanary != 0
+			&a.Code, &a.Message, &a.UpstreamID, &a.Key)
+		setFlags(a, flags)
 		return err
 	}, `SELECT a.trace, coalesce(t.provider, ''), coalesce(t.endpoint, ''), coalesce(t.model, ''), coalesce(c.name, ''),
 		a.status, a.start, a.ttft, a.took, a.flags, a.input_tokens, a.cache_read_tokens, a.cache_write_tokens,
-		a.output_tokens, a.reasoning_tokens, a.cost, a.code, a.message, a.upstream_id
+		a.output_tokens, a.reasoning_tokens, a.cost, a.code, a.message, a.upstream_id, coalesce(k.name, '')
 		FROM attempts a LEFT JOIN targets t ON t.id = a.target LEFT JOIN names c ON c.id = a.class
+		LEFT JOIN keys k ON k.id = a.key
 		WHERE a.trace IN (SELECT value FROM json_each(?)) ORDER BY a.trace, a.n`, string(list))
 	if err != nil {
 		return nil, err

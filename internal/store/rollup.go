@@ -137,18 +137,26 @@ func (t tally) into(span Span) tally {
 
 // count adds a trace to the rollups of the minutes in which it and its
 // attempts ended.
-func (w *writer) count(ctx context.Context, t *record.Trace, minutes tally) error {
+func (w *writer) count(ctx context.Context, t *record.Trace, minutes sums) error {
 	key := func(after time.Duration, subject int64) rollupKey {
 		ended := time.UnixMicro(t.Accepted.UnixMicro()).Add(after)
 		return rollupKey{Minute.start(ended).Unix(), subject, t.Simulated}
 	}
-	minutes.at(key(fromMicros(micros(t.Took)), 0)).countRequest(t)
+	minutes.targets.at(key(fromMicros(micros(t.Took)), 0)).countRequest(t)
 	for _, a := range t.Attempts {
 		subject, err := w.subject(ctx, a.Target)
 		if err != nil {
 			return err
 		}
-		minutes.at(key(fromMicros(micros(a.Start)+micros(a.Took)), subject)).countAttempt(a)
+		at := key(fromMicros(micros(a.Start)+micros(a.Took)), subject)
+		minutes.targets.at(at).countAttempt(a)
+		if a.Key == "" {
+			continue
+		}
+		if at.subject, err = w.keySubject(ctx, a.Target, a.Key); err != nil {
+			return err
+		}
+		minutes.keys.at(at).count(a)
 	}
 	return nil
 }

@@ -130,6 +130,7 @@ func TestRollupsAreWhatTheRawRowsComeTo(t *testing.T) {
 			}
 		}
 		checkRollups(rt, s, day, traces)
+		checkKeyRollups(rt, s, day, traces)
 	})
 }
 

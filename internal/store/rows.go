@@ -17,16 +17,18 @@ const (
 	flagCanary
 	flagAttempts // there are rows in attempts
 	flagOverflow // the whole trace is in trace_overflow
+	flagHedge
+	flagLastResort
 )
 
 const (
 	insertTrace = `INSERT INTO traces (id, late, took, ttft, outcome, target, plan, door, asked, caller, flags, status,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-		start, ttft_lag, took_lag, upstream_status, upstream_id)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
+		start, ttft_lag, took_lag, upstream_status, upstream_id, key, queued)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
 	insertAttempt = `INSERT INTO attempts (trace, n, target, class, status, start, ttft, took, flags,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-		code, message, upstream_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		code, message, upstream_id, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	insertOverflow   = `INSERT INTO trace_overflow (trace, body) VALUES (?,?)`
 	insertTransition = `INSERT INTO transitions (id, at, provider, endpoint, model, from_state, to_state, reason, request)
 		VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
@@ -58,7 +60,7 @@ func instant(t time.Time) *int64 {
 
 // insert writes a batch with its rollups, in the transaction that is open.
 func (w *writer) insert(ctx context.Context, batch []entry) error {
-	counts := tally{}
+	counts := sums{targets: tally{}, keys: keyTally{}}
 	for _, e := range batch {
 		var err error
 		switch {
@@ -72,12 +74,23 @@ func (w *writer) insert(ctx context.Context, batch []entry) error {
 			h := e.hold
 			_, err = w.exec(ctx, upsertHold, h.ID, h.Target.Provider, h.Target.Endpoint, h.Target.Model, h.Source,
 				h.Reason, h.Placed.UnixMicro(), h.Expires.UnixMicro(), instant(h.Ended), h.Ending)
+		case e.key != nil:
+			err = w.insertKeyChange(ctx, e.key)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return w.addRollups(ctx, Minute, counts)
+	if err := w.addRollups(ctx, Minute, counts.targets); err != nil {
+		return err
+	}
+	return w.addKeyRollups(ctx, counts.keys)
+}
+
+// sums gather what a batch comes to, by minute.
+type sums struct {
+	targets tally
+	keys    keyTally
 }
 
 // fitting gathers the ids of words: whether all found room, and the first error.
@@ -96,7 +109,7 @@ func (f *fitting) add(id int64, fits bool, err error) int64 {
 
 // insertTrace writes a trace and counts it. One that is there already is left
 // as it is.
-func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts tally) error {
+func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts sums) error {
 	var words fitting
 	outcome := words.add(w.name(ctx, kindOutcome, string(t.Outcome)))
 	target := words.add(w.target(ctx, t.Served))
@@ -106,11 +119,12 @@ func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts tally)
 	caller := words.add(w.name(ctx, kindCaller, t.Caller))
 	attempts, last := t.Attempts, record.Attempt{}
 	flags := flagIf(flagStream, t.Stream) | flagIf(flagSimulated, t.Simulated)
-	var start, ttftLag, tookLag int64
+	var start, ttftLag, tookLag, key int64
 	var upstreamStatus *int
 	if n := len(attempts); n > 0 && lastFits(t, attempts[n-1]) {
 		attempts, last = attempts[:n-1], attempts[n-1]
 		flags |= flagLastHere | attemptFlags(last)
+		key = words.add(w.key(ctx, last.Target, last.Key))
 		start = micros(last.Start)
 		ttftLag = micros(t.TTFT) - start - micros(last.TTFT)
 		tookLag = micros(t.Took) - start - micros(last.Took)
@@ -130,7 +144,7 @@ func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts tally)
 	added, err := w.exec(ctx, insertTrace, t.ID, t.Accepted.UnixMicro()-t.ID.Time().UnixMicro(), micros(t.Took),
 		micros(t.TTFT), outcome, target, plan, door, asked, caller, flags, t.Status,
 		t.Usage.Input, t.Usage.CacheRead, t.Usage.CacheWrite, t.Usage.Output, t.Usage.Reasoning, t.Cost,
-		start, ttftLag, tookLag, upstreamStatus, last.UpstreamID)
+		start, ttftLag, tookLag, upstreamStatus, last.UpstreamID, key, micros(t.Queued))
 	if err != nil || added == 0 {
 		return err
 	}
@@ -164,17 +178,25 @@ func (w *writer) attemptRows(ctx context.Context, trace record.ID, attempts []re
 	for n, a := range attempts {
 		target := words.add(w.target(ctx, a.Target))
 		class := words.add(w.name(ctx, kindClass, string(a.Class)))
+		key := words.add(w.key(ctx, a.Target, a.Key))
 		rows = append(rows, []any{
 			trace, n, target, class, a.Status, micros(a.Start), micros(a.TTFT), micros(a.Took), attemptFlags(a),
 			a.Usage.Input, a.Usage.CacheRead, a.Usage.CacheWrite, a.Usage.Output, a.Usage.Reasoning, a.Cost,
-			a.Code, a.Message, a.UpstreamID,
+			a.Code, a.Message, a.UpstreamID, key,
 		})
 	}
 	return rows
 }
 
 func attemptFlags(a record.Attempt) int {
-	return flagIf(flagProbe, a.Probe) | flagIf(flagCanary, a.Canary)
+	return flagIf(flagProbe, a.Probe) | flagIf(flagCanary, a.Canary) |
+		flagIf(flagHedge, a.Hedge) | flagIf(flagLastResort, a.LastResort)
+}
+
+// setFlags is attemptFlags' way back.
+func setFlags(a *record.Attempt, flags int) {
+	a.Probe, a.Canary = flags&flagProbe != 0, flags&flagCanary != 0
+	a.Hedge, a.LastResort = flags&flagHedge != 0, flags&flagLastResort != 0
 }
 
 func flagIf(flag int, set bool) int {
@@ -187,7 +209,7 @@ func flagIf(flag int, set bool) int {
 // rounded gives a trace as a read will give it back.
 func rounded(t record.Trace) record.Trace {
 	t.Accepted = time.UnixMicro(t.Accepted.UnixMicro()).UTC()
-	t.TTFT, t.Took = fromMicros(micros(t.TTFT)), fromMicros(micros(t.Took))
+	t.TTFT, t.Took, t.Queued = fromMicros(micros(t.TTFT)), fromMicros(micros(t.Took)), fromMicros(micros(t.Queued))
 	var attempts []record.Attempt
 	for _, a := range t.Attempts {
 		a.Start, a.TTFT, a.Took = fromMicros(micros(a.Start)), fromMicros(micros(a.TTFT)), fromMicros(micros(a.Took))

@@ -1,5 +1,6 @@
 // Package store keeps the record in SQLite and nothing else: traces,
-// transitions, holds, incidents, notices, and rollups of the traces. Rows come
+// transitions, holds, changes of keys, incidents, notices, and rollups of the
+// traces. Rows come
 // in through a bounded queue that never makes a caller wait, one writer
 // commits them in batches, and readers have a handle of their own.
 //
@@ -24,7 +25,7 @@ import (
 // path or the id that it is about.
 var (
 	ErrNotFound    = errors.New("not in the record")
-	ErrConflict    = errors.New("another incident of this subject is pending or open")
+	ErrConflict    = errors.New("another incident of the same is pending or open")
 	ErrClosed      = errors.New("the store no longer writes")
 	ErrLost        = errors.New("the database could not be written in time: rows are lost")
 	ErrNotDatabase = errors.New("not a Breakwater database")
@@ -127,6 +128,9 @@ func (s *Store) RecordTransition(t record.Transition) bool {
 // RecordHold queues a hold, as Record does a trace; the row of the same ID is
 // replaced.
 func (s *Store) RecordHold(h record.Hold) bool { return s.queue.put(entry{hold: &h}) }
+
+// RecordKey queues a change of a key, as Record does a trace.
+func (s *Store) RecordKey(k record.KeyChange) bool { return s.queue.put(entry{key: &k}) }
 
 // Flush waits until everything that was queued before is committed. It gives
 // ErrLost when Run ended before that, ErrClosed when it had ended already, or

@@ -48,6 +48,8 @@ func drawAttempt(t *rapid.T) record.Attempt {
 		UpstreamID: pick(t, "upstream id", "", "req_1"), Usage: drawUsage(t, "attempt usage"),
 		Cost:  record.NanoUSD(rapid.Int64Range(0, 1<<40).Draw(t, "attempt cost")),
 		Probe: rapid.Bool().Draw(t, "probe"), Canary: rapid.Bool().Draw(t, "canary"),
+		Hedge: rapid.Bool().Draw(t, "hedge"), LastResort: rapid.Bool().Draw(t, "last resort"),
+		Key: pick(t, "key", "", "main", "spare", "team-b"),
 	}
 }
 
@@ -63,7 +65,8 @@ func drawTrace(t *rapid.T, id record.ID) record.Trace {
 		Stream: rapid.Bool().Draw(t, "stream"), Outcome: pick(t, "outcome", record.Outcomes()...),
 		Status: pick(t, "status", 200, 499, 502), Reason: pick(t, "reason", "", "gemini failed, claude answered"),
 		Usage: drawUsage(t, "usage"), Cost: record.NanoUSD(rapid.Int64Range(0, 1<<40).Draw(t, "cost")),
-		Simulated: rapid.Bool().Draw(t, "simulated"),
+		Simulated: rapid.Bool().Draw(t, "simulated"), Strategy: pick(t, "strategy", "", "failover", "cost"),
+		Queued: drawDuration(t, "queued"),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "attempts") {
 		trace.Attempts = append(trace.Attempts, drawAttempt(t))
@@ -261,6 +264,8 @@ func TestLastIDIsTheHighestOfAllTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(14)
+	s.RecordKey(record.KeyChange{ID: 15, At: noon})
+	check(15)
 }
 
 func TestTransitionsComeBackNewestFirst(t *testing.T) {

@@ -176,7 +176,9 @@ func (d *chatDecoder) other(name string, v gjson.Result) *RequestError {
 		harmless = true
 	case "logit_bias":
 		harmless = v.IsObject() && v.Get("@keys.#").Int() == 0
-	case "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options":
+	case "prompt_cache_key":
+		d.req.CacheKey, harmless = v.String(), true
+	case "prompt_cache_retention", "prompt_cache_options":
 		harmless = true
 	}
 	if !harmless {

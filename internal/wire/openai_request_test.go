@@ -252,6 +252,17 @@ func TestDecodeOpenAIChatReadsToolsAndMedia(t *testing.T) {
 	golden(t, "openai_request.golden", b)
 }
 
+func TestTheCallersCacheKeyIsReadThroughBothDoors(t *testing.T) {
+	chat, err := DecodeOpenAIChat([]byte(`{"model":"gpt-4o","prompt_cache_key":"thread-1","messages":[{"role":"user","content":"hi"}]}`))
+	if err != nil || chat.CacheKey != "thread-1" || len(chat.Beyond) > 0 {
+		t.Errorf("chat: %+v, %v", chat, err)
+	}
+	responses, _, err := DecodeResponses([]byte(`{"model":"gpt-4o","prompt_cache_key":"thread-1","input":"hi"}`))
+	if err != nil || responses.CacheKey != "thread-1" || len(responses.Beyond) > 0 {
+		t.Errorf("responses: %+v, %v", responses, err)
+	}
+}
+
 func TestToolChoicesOfOpenAIAreRead(t *testing.T) {
 	const tools = `"tools":[{"type":"function","function":{"name":"f"}}]`
 	for fields, want := range map[string]*llm.ToolChoice{

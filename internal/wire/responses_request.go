@@ -267,7 +267,9 @@ func (d *responsesDecoder) other(name string, v gjson.Result) *RequestError {
 			return err
 		}
 		harmless = true
-	case "prompt_cache_key", "prompt_cache_retention", "client_metadata":
+	case "prompt_cache_key":
+		d.req.CacheKey, harmless = v.String(), true
+	case "prompt_cache_retention", "client_metadata":
 		harmless = true
 	}
 	if !harmless {
