@@ -2,162 +2,148 @@ package anomaly
 
 import (
 	"math"
-	"os"
-	"strconv"
+	"slices"
 )
 
-func env(n string, d float64) float64 {
-	if v, err := strconv.ParseFloat(os.Getenv(n), 64); err == nil {
-		return v
-	}
-	return d
-}
+// TailThreshold is the score of a Tail from which a row deserves an alert.
+const TailThreshold = 0.5
+
+// What a Tail is made of. Each figure lies within a range that does about as
+// well, which docs/backtest.md gives.
+const (
+	// fastRows is the length of the short mean: an hour and a half where a row
+	// is five minutes, so that a changed level is told from a single spike.
+	fastRows = 18
+	// slowRows is the length of the long mean: three and a half days.
+	slowRows = 1000
+	// tailRows is how many rows a tail is fitted to: five weeks, after which
+	// an old incident no longer hides a new one.
+	tailRows = 10080
+	// tailShare is the part of them that counts as the tail.
+	tailShare = 0.02
+	// tailPeaks is how many of the largest are the tail at least: fewer say
+	// nothing about its shape.
+	tailPeaks = 10
+	// tailMin is how many rows are seen before one can be unlikely.
+	tailMin = 100
+	// alertLevel is how unlikely a row is that scores TailThreshold: its
+	// probability is 10^-3.1, one in 1250.
+	alertLevel = 3.1
+	// maxLevel bounds how unlikely a row can be.
+	maxLevel = 30.0
+	// quietRows is for how long one incident is told once: ten hours.
+	quietRows = 120
+	// maxValue is beyond what a row can be, lest squares overflow.
+	maxValue = 1e150
+)
 
 // Tail scores one series of numbers row by row, whatever they measure: how
-// unlikely is this row, after all before it? It looks at two residuals, the step
-// from the row before and the distance of the last hour's mean from the last
-// week's (at five minutes a row), and fits the tail of each with a generalised
-// Pareto distribution over the largest 2 %, so that one threshold means the same
-// for quantised, idle and heavy-tailed series (Siffer et al., "Anomaly Detection
-// in Streams with Extreme Value Theory", KDD 2017). The zero value is ready.
+// unlikely is this row after all before it? It looks at two residuals, the step
+// from the row before and the distance between a short and a long mean, and
+// models the tail of each with a generalised Pareto distribution (peaks over a
+// threshold, as in Siffer et al., "Anomaly Detection in Streams with Extreme
+// Value Theory", KDD 2017). So one threshold means the same for quantised, idle
+// and heavy-tailed series, and no spread that may be zero is divided by.
+//
+// It takes rows as evenly spaced and knows no clock. Its state is at most
+// 0.4 MB. The zero value is ready to use, by one goroutine.
 type Tail struct {
-	rows               int
-	last               float64
-	fast, slow         float64 // means of the last dozen rows and of the last 2016
-	step, gap, raw, kt tail
-	knn                knn
-	recent             peaks
+	rows       int
+	last       float64 // the row before
+	fast, slow float64 // the two means
+	step, gap  tail    // of the two residuals
+	quiet      int     // rows for which nothing is told
 }
 
-const (
-	fastRows_ = 12   // an hour of rows every five minutes
-	slowRows_ = 2016 // a week of them
-	// muteRows is for how long one incident is told once: half a day.
-	muteRows_ = 144
-	// tailShare is the part of the residuals that the tail is fitted to.
-	tailShare_ = 0.02
-	// tailMin is how many residuals are seen before the tail means anything.
-	tailMin = 100
-	// alertLevel is the tail's probability, as a power of ten below one, that
-	// scores 0.5.
-	alertLevel = 4.0
-)
-
-// Add gives the score of the next row, 0 to 1; 0.5 is where it deserves an
-// alert. A row that is no finite number scores 0 and is not learned from. After
-// a high score only a higher one is told for muteRows.
+// Add gives the score of the next row, from 0 to 1: 0 within the bulk, from
+// TailThreshold on it deserves an alert, and each alertLevel powers of ten less
+// likely halve what is missing to 1. The quietRows rows after an alert score 0.
+// So does a row that is no number of reasonable size, which is not learned from.
 func (t *Tail) Add(x float64) float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
+	if !(math.Abs(x) <= maxValue) {
 		return 0
 	}
 	if t.rows == 0 {
 		t.last, t.fast, t.slow = x, x, x
 	}
 	t.rows++
-	prevfast := t.fast
-	_ = prevfast
-	t.fast += (x - t.fast) * rate(t.rows, fastRows)
-	t.slow += (x - t.slow) * rate(t.rows, slowRows)
-	a, b := t.step.add(math.Abs(x-t.last)), t.gap.add(math.Abs(t.fast-t.slow))
-	level := max(a, b)
-	kd := t.knn.add(x)
-	c := t.kt.add(kd)
-	switch mode {
-	case 8:
-		level = c
-	case 9:
-		level = max(a, b, c)
-	case 10:
-		level = max(a, c)
-	case 11:
-		level = max(a, t.raw.add(math.Abs(x-t.slow)), c)
-	case 12:
-		level = (a + b + c)
-	case 13:
-		level = max(b, c)
-	case 1:
-		level = a + b
-	case 2:
-		level = a
-	case 3:
-		level = b
-	case 4:
-		level = max(a, b, t.raw.add(math.Abs(x-t.slow)))
-	case 5:
-		level = max(a, t.raw.add(math.Abs(x-t.slow)))
-	case 6:
-		level = max(a, b, t.raw.add(math.Abs(x-prevfast)))
-	case 7:
-		level = max(b, t.raw.add(math.Abs(x-prevfast)))
-	}
+	t.fast += (x - t.fast) / float64(min(t.rows, fastRows))
+	t.slow += (x - t.slow) / float64(min(t.rows, slowRows))
+	level := max(t.step.add(math.Abs(x-t.last)), t.gap.add(math.Abs(t.fast-t.slow)))
 	t.last = x
-	if level <= t.recent.add(level)+beat {
+	if t.quiet > 0 {
+		t.quiet--
 		return 0
 	}
-	return level / (level + alertLevel)
+	score := 1 - math.Exp2(-level/alertLevel)
+	if score >= TailThreshold {
+		t.quiet = quietRows
+	}
+	return score
 }
 
-// rate is the weight of a row in a mean over so many rows, which is a plain
-// mean until there were as many.
-func rate(seen, over int) float64 { return 1 / float64(min(seen, over)) }
-
-// tail is how the largest of a series of residuals are spread.
+// tail holds the last tailRows residuals.
 type tail struct {
-	seen    int
-	largest []float64 // the largest ones in falling order, at most maxPeaks
+	ring   []float64 // as they came; once it is full, next is the oldest
+	next   int
+	sorted []float64 // the same, rising
 }
 
-// maxPeaks bounds the residuals kept, and so the state: with more rows than they
-// are 2 % of, the tail is that of fewer.
-const maxPeaks = 256
-
-// add gives how unlikely a residual is after those before it, as minus the power
-// of ten of its probability, and learns from it. A residual within the bulk is 0.
+// add gives how unlikely a residual is after those before it, and learns it.
 func (t *tail) add(r float64) float64 {
 	level := t.level(r)
-	t.seen++
-	at := len(t.largest)
-	for at > 0 && t.largest[at-1] < r {
-		at--
-	}
-	if at == maxPeaks {
+	to, _ := slices.BinarySearch(t.sorted, r)
+	if len(t.ring) < tailRows {
+		t.ring = append(t.ring, r)
+		t.sorted = slices.Insert(t.sorted, to, r)
 		return level
 	}
-	if len(t.largest) < maxPeaks {
-		t.largest = append(t.largest, 0)
+	from, _ := slices.BinarySearch(t.sorted, t.ring[t.next])
+	if from < to {
+		to--
+		copy(t.sorted[from:to], t.sorted[from+1:])
+	} else {
+		copy(t.sorted[to+1:from+1], t.sorted[to:])
 	}
-	copy(t.largest[at+1:], t.largest[at:])
-	t.largest[at] = r
+	t.sorted[to] = r
+	t.ring[t.next] = r
+	t.next = (t.next + 1) % tailRows
 	return level
 }
 
+// level is minus the power of ten of the probability that a residual is so
+// large, or 0 within the bulk.
 func (t *tail) level(r float64) float64 {
-	if t.seen < tailMin {
+	seen := len(t.sorted)
+	if seen < tailMin {
 		return 0
 	}
-	n := min(max(int(tailShare*float64(t.seen)), tailLeast), len(t.largest)-1)
-	threshold := t.largest[n]
+	peaks := t.sorted[seen-max(int(tailShare*float64(seen)), tailPeaks):]
+	threshold := t.sorted[seen-len(peaks)-1]
 	if r <= threshold {
 		return 0
 	}
 	var sum, squares float64
-	for _, peak := range t.largest[:n] {
-		y := peak - threshold
-		sum += y
-		squares += y * y
+	for _, peak := range peaks {
+		over := peak - threshold
+		sum += over
+		squares += over * over
 	}
-	mean := sum / float64(n)
-	spread := squares/float64(n) - mean*mean
-	share := float64(n) / float64(t.seen)
-	return -math.Log10(share) + pareto(r-threshold, mean, spread)
+	mean := sum / float64(len(peaks))
+	variance := squares/float64(len(peaks)) - mean*mean
+	// Where all peaks are alike a scale is needed all the same, and what is only
+	// the rounding of a large number must not seem unlikely.
+	finest := 1e-9*r + 1e-3*(r-threshold) + 1e-300
+	within := pareto(r-threshold, max(mean, finest), math.Sqrt(max(variance, finest*finest)))
+	return min(math.Log10(float64(seen)/float64(len(peaks)))+within, maxLevel)
 }
 
 // pareto gives minus the power of ten of the probability that an excess is
-// greater than y, where excesses have this mean and variance.
-func pareto(y, mean, variance float64) float64 {
-	floor := 1e-9 + 1e-3*y // all were alike: a scale is needed all the same
-	mean = max(mean, floor)
-	ratio := mean * mean / max(variance, floor*floor)
+// greater than y, where excesses have this mean and standard deviation: the
+// moments of a generalised Pareto distribution give its shape and scale.
+func pareto(y, mean, deviation float64) float64 {
+	const hardest = 1e6 // a tail that ends so abruptly is an end in any case
+	ratio := min(mean/deviation*(mean/deviation), hardest)
 	shape, scale := (1-ratio)/2, mean*(1+ratio)/2
 	if math.Abs(shape) < 1e-6 {
 		return y / scale / math.Ln10
@@ -166,98 +152,5 @@ func pareto(y, mean, variance float64) float64 {
 	if inner <= 0 { // beyond the end of a short tail
 		return maxLevel
 	}
-	return min(math.Log10(inner)/shape, maxLevel)
-}
-
-const (
-	// tailLeast is how many peaks a fit needs at least.
-	tailLeast_ = 10
-	// maxLevel bounds a level: nothing is less likely than one in 10^30.
-	maxLevel = 30.0
-)
-
-// peaks is the greatest level of the last muteRows rows.
-type peaks struct {
-	row    int
-	levels []peak // falling
-}
-
-type peak struct {
-	row   int
-	level float64
-}
-
-// add takes in a row's level and gives the greatest of those before it.
-func (p *peaks) add(level float64) float64 {
-	p.row++
-	for len(p.levels) > 0 && p.row-p.levels[0].row > muteRows {
-		p.levels = p.levels[1:]
-	}
-	before := 0.0
-	if len(p.levels) > 0 {
-		before = p.levels[0].level
-	}
-	for len(p.levels) > 0 && p.levels[len(p.levels)-1].level <= level {
-		p.levels = p.levels[:len(p.levels)-1]
-	}
-	p.levels = append(p.levels, peak{p.row, level})
-	return before
-}
-
-var fastRows, slowRows, muteRows = int(env("FAST", 12)), int(env("SLOW", 2016)), int(env("MUTE", 144))
-var tailShare, tailLeast, mode, beat = env("SHARE", 0.02), int(env("LEAST", 10)), int(env("MODE", 0)), env("BEAT", 0)
-
-type knn struct {
-	win  []float64
-	hist [][]float64
-	n    int
-	diag []float64
-}
-
-var dim, hmax, kk, sub = int(env("DIM", 24)), int(env("HIST", 1000)), int(env("K", 3)), int(env("SUB", 1))
-
-func (k *knn) add(x float64) float64 {
-	k.n++
-	k.win = append(k.win, x)
-	if len(k.win) > dim {
-		k.win = k.win[1:]
-	}
-	if len(k.win) < dim {
-		return 0
-	}
-	best := make([]float64, kk)
-	for i := range best {
-		best[i] = math.Inf(1)
-	}
-	for i, h := range k.hist {
-		if i > len(k.hist)-dim { // overlaps
-			break
-		}
-		d := 0.0
-		for j, v := range h {
-			d += (v - k.win[j]) * (v - k.win[j])
-			if d >= best[kk-1] {
-				break
-			}
-		}
-		for j := range best {
-			if d < best[j] {
-				copy(best[j+1:], best[j:kk-1])
-				best[j] = d
-				break
-			}
-		}
-	}
-	k.hist = append(k.hist, append([]float64(nil), k.win...))
-	if len(k.hist) > hmax {
-		k.hist = k.hist[1:]
-	}
-	s := 0.0
-	for _, b := range best {
-		if math.IsInf(b, 1) {
-			return 0
-		}
-		s += math.Sqrt(b)
-	}
-	return s
+	return math.Log10(inner) / shape
 }
