@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"breakwater/internal/anomaly"
+	"breakwater/internal/app"
+	"breakwater/internal/config"
 )
 
 const (
@@ -32,63 +34,99 @@ const (
 	stopPause = 100 * time.Millisecond
 )
 
-const aboutBacktest = `Score a series of numbers as if its rows came one by one: no row's score depends on a
-later row.
+const aboutBacktest = `Replay the recorded requests through the anomaly detector, with the settings of the
+configuration, and print what it would have found, when, and what its holds would have
+kept away, beside the incidents that were. The detector begins knowing nothing. The
+database must not be in use: stop Breakwater, or take a copy (docs/operations.md).
 
-The file has a header and the columns timestamp and value; others are ignored. What is
-written to standard output has the columns timestamp,value,anomaly_score, one row for
-each row read. The score is from 0 to 1, and 0.5 is where a row deserves an alert; the
-120 rows after an alert score 0. What it means, and how well it does, is in
-docs/backtest.md.
+With --csv, score a series of numbers instead, as if its rows came one by one: no row's
+score depends on a later row. The file has a header and the columns timestamp and value;
+others are ignored. What is written to standard output has the columns
+timestamp,value,anomaly_score, one row for each row read. The score is from 0 to 1, and
+0.5 is where a row deserves an alert; the 120 rows after an alert score 0. A row without
+a number stays in its place with a score of 0, is not learned from, and is named on
+standard error.
 
-A row without a number stays in its place with a score of 0, is not learned from, and is
-named on standard error. Exits 0 also then, 1 when the file cannot be read to its end,
-and 2 when the command line is wrong.`
+docs/backtest.md says what it all means, and how well it does. Exits 1 when the record
+or the file cannot be read to its end, and 2 when the command line or the configuration
+is wrong.`
+
+// defaultLast is how much of the record is replayed where nothing else is said:
+// enough to learn from and to hold a few incidents.
+const defaultLast = 7 * 24 * time.Hour
 
 func backtestCommand() *cobra.Command {
 	var path string
+	var last time.Duration
 	cmd := &cobra.Command{
-		Use:     "backtest --csv FILE",
-		Short:   "Score a series of numbers for anomalies",
-		Long:    aboutBacktest,
-		Example: "  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
-		Args:    noArgs,
+		Use:   "backtest",
+		Short: "Replay the record, or a CSV file, through anomaly detection",
+		Long:  aboutBacktest,
+		Example: "  BREAKWATER_ANOMALY_MIN_SAMPLES=30 breakwater backtest --db copy.db --last 720h\n" +
+			"  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := backtest{name: "standard input", notes: cmd.ErrOrStderr(), progress: isTerminal(os.Stderr) && !isTerminal(os.Stdout)}
-			in := cmd.InOrStdin()
-			switch path {
-			case "":
-				return exitError{exitConfig, errors.New("breakwater: backtest needs --csv FILE; see breakwater backtest --help")}
-			case "-":
-			default:
-				file, err := os.Open(path)
-				if err != nil {
-					return err
-				}
-				defer file.Close()
-				if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-					b.size = info.Size()
-				}
-				b.name, in = path, file
+			if cmd.Flags().Changed("csv") {
+				return backtestCSV(cmd, path)
 			}
-			done := make(chan error, 1)
-			go func() { done <- b.score(cmd.Context(), in, cmd.OutOrStdout()) }()
-			select {
-			case err := <-done:
-				return err
-			case <-cmd.Context().Done():
-			}
-			// A read that waits for a pipe cannot be interrupted, and is left
-			// behind: whatever came before it is written.
-			select {
-			case <-done:
-			case <-time.After(stopPause):
-			}
-			return errors.New("stopped before the end")
+			return backtestRecord(cmd, last)
 		},
 	}
-	cmd.Flags().StringVar(&path, "csv", "", "the `FILE` to score; - reads standard input")
+	config.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&path, "csv", "", "score this `FILE` instead of the record; - reads standard input")
+	cmd.Flags().DurationVar(&last, "last", defaultLast, "how much of the record is replayed, up to now")
 	return cmd
+}
+
+func backtestRecord(cmd *cobra.Command, last time.Duration) error {
+	if last <= 0 {
+		return exitError{exitConfig, errors.New("breakwater: --last must be more than 0; see breakwater backtest --help")}
+	}
+	cfg, err := load(cmd)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	o := app.BacktestOptions{From: now.Add(-last), To: now, Out: cmd.OutOrStdout()}
+	if isTerminal(os.Stderr) {
+		o.Progress = func(at time.Time) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d %%", 100*at.Sub(o.From)/last)
+			if !at.Before(now) {
+				fmt.Fprint(cmd.ErrOrStderr(), "\r     \r")
+			}
+		}
+	}
+	return app.Backtest(cmd.Context(), cfg, o)
+}
+
+func backtestCSV(cmd *cobra.Command, path string) error {
+	b := backtest{name: "standard input", notes: cmd.ErrOrStderr(), progress: isTerminal(os.Stderr) && !isTerminal(os.Stdout)}
+	in := cmd.InOrStdin()
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			b.size = info.Size()
+		}
+		b.name, in = path, file
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.score(cmd.Context(), in, cmd.OutOrStdout()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-cmd.Context().Done():
+	}
+	// A read that waits for a pipe cannot be interrupted, and is left behind:
+	// whatever came before it is written.
+	select {
+	case <-done:
+	case <-time.After(stopPause):
+	}
+	return errors.New("stopped before the end")
 }
 
 // isTerminal says whether somebody looks at a file's output.
@@ -97,7 +135,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// backtest scores one file.
+// backtest scores one CSV file.
 type backtest struct {
 	name     string
 	size     int64 // in bytes; 0 where it is not known

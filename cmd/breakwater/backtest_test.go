@@ -188,7 +188,9 @@ func TestBacktestCommand(t *testing.T) {
 		{[]string{"--csv", file}, 0, "timestamp,value,anomaly_score\nt1,1,0\nt2,x,0\n", file + ", line 3: the value \"x\" is no number; the row scores 0\n"},
 		{[]string{"--csv", "-"}, exitTrouble, "", "breakwater: standard input is empty: it needs a header with the columns timestamp and value\n"},
 		{[]string{"--csv", file + ".gz"}, exitTrouble, "", "breakwater: open " + file + ".gz: no such file or directory\n"},
-		{nil, exitConfig, "", "breakwater: backtest needs --csv FILE; see breakwater backtest --help\n"},
+		{[]string{"--csv", ""}, exitTrouble, "", "breakwater: open : no such file or directory\n"},
+		{[]string{"--last", "-1h"}, exitConfig, "", "breakwater: --last must be more than 0; see breakwater backtest --help\n"},
+		{[]string{"--db", file + ".db"}, exitTrouble, "", "breakwater: there is no database at " + file + ".db\n"},
 	} {
 		code, out, errs := runProgram(t, nil, append([]string{"backtest"}, c.args...)...)
 		if code != c.code || out != c.out || errs != c.errs {
