@@ -9,8 +9,8 @@
 # It needs Go and a C compiler. Chromium and Node.js are installed as Debian
 # packages when it runs as root; otherwise the command to type is printed.
 #
-# BREAKWATER_TESTDATA names the folder with recorded traffic and the Ollama
-# kit; ../shared by default. What is not there is skipped, and said.
+# BREAKWATER_TESTDATA names the folder with recorded traffic, the Ollama kit and
+# benchmark data; ../shared by default. What is not there is skipped, and said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

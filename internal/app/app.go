@@ -165,12 +165,16 @@ func (a *App) detect() {
 	if !a.cfg.Anomaly.Enabled {
 		return
 	}
-	wc := anomaly.WatcherConfig{Hold: a.cfg.Anomaly.Hold}
-	wc.Detector.MinSamples = a.cfg.Anomaly.MinSamples
+	wc := watching(a.cfg)
 	if a.opts.Anomaly != nil {
 		a.opts.Anomaly(&wc)
 	}
 	a.watcher = anomaly.NewWatcher(wc, a.router, a.ids.Next, a.detected)
+}
+
+// watching gives the detector's settings.
+func watching(cfg *config.Config) anomaly.WatcherConfig {
+	return anomaly.WatcherConfig{Hold: cfg.Anomaly.Hold, Detector: anomaly.Config{MinSamples: cfg.Anomaly.MinSamples}}
 }
 
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {

@@ -27,19 +27,12 @@ func (a *App) heard(e monitor.Event) {
 
 func (a *App) traced(t *record.Trace) {
 	a.impacts.note(t)
-	// All of an embedding comes at once, and what it takes depends on its input
-	// alone, as a first token does.
-	firstTells := t.Stream || t.Door.Embeds()
 	for _, attempt := range t.Attempts {
-		end := t.Accepted.Add(attempt.Start + attempt.Took)
+		seen := sample(t, attempt)
 		if a.watcher != nil {
-			a.watcher.Observe(anomaly.Sample{
-				Target: attempt.Target, At: end, Class: attempt.Class, TTFT: attempt.TTFT, Took: attempt.Took,
-				InputTokens: attempt.Usage.Input - attempt.Usage.CacheRead, OutputTokens: attempt.Usage.Output,
-				Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
-			})
+			a.watcher.Observe(seen)
 		}
-		s := alerts.Signal{At: end, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
+		s := alerts.Signal{At: seen.At, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
 		switch {
 		case attempt.Class == "":
 			s.Key, s.Asked = attempt.Key, t.Accepted.Add(attempt.Start)
@@ -58,6 +51,19 @@ func (a *App) traced(t *record.Trace) {
 	a.changed(web.PartNow, web.PartProviders)
 	if t.Cost > 0 {
 		a.changes.mark(web.PartBudgets)
+	}
+}
+
+// sample is one attempt of a request, as the detector sees it.
+func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
+	// All of an embedding comes at once, and what it takes depends on its input
+	// alone, as a first token does.
+	firstTells := t.Stream || t.Door.Embeds()
+	return anomaly.Sample{
+		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
+		TTFT: attempt.TTFT, Took: attempt.Took,
+		InputTokens: attempt.Usage.Input - attempt.Usage.CacheRead, OutputTokens: attempt.Usage.Output,
+		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
 	}
 }
 

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"breakwater/internal/anomaly"
+	"breakwater/internal/app"
+	"breakwater/internal/config"
+)
+
+const (
+	// maxRowsNamed is how many bad rows are named one by one; beyond, they are
+	// only counted.
+	maxRowsNamed = 10
+	// progressEvery is how many rows pass between two looks at the clock.
+	progressEvery = 4096
+	// progressPause is how long a line of progress stands at least.
+	progressPause = 500 * time.Millisecond
+	// stopPause is how long a stop waits for the rows under way.
+	stopPause = 100 * time.Millisecond
+)
+
+const aboutBacktest = `Replay the recorded requests through the anomaly detector, with the settings of the
+configuration, and print what it would have found, when, and what its holds would have
+kept away, beside the incidents that were. The detector begins knowing nothing. The
+database must not be in use: stop Breakwater, or take a copy (docs/operations.md).
+
+With --csv, score a series of numbers instead, as if its rows came one by one: no row's
+score depends on a later row. The file has a header and the columns timestamp and value;
+others are ignored. What is written to standard output has the columns
+timestamp,value,anomaly_score, one row for each row read. The score is from 0 to 1, and
+0.5 is where a row deserves an alert; the 120 rows after an alert score 0. A row without
+a number stays in its place with a score of 0, is not learned from, and is named on
+standard error.
+
+docs/backtest.md says what it all means, and how well it does. Exits 1 when the record
+or the file cannot be read to its end, and 2 when the command line or the configuration
+is wrong.`
+
+// defaultLast is how much of the record is replayed where nothing else is said:
+// enough to learn from and to hold a few incidents.
+const defaultLast = 7 * 24 * time.Hour
+
+func backtestCommand() *cobra.Command {
+	var path string
+	var last time.Duration
+	cmd := &cobra.Command{
+		Use:   "backtest",
+		Short: "Replay the record, or a CSV file, through anomaly detection",
+		Long:  aboutBacktest,
+		Example: "  BREAKWATER_ANOMALY_MIN_SAMPLES=30 breakwater backtest --db copy.db --last 720h\n" +
+			"  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("csv") {
+				return backtestCSV(cmd, path)
+			}
+			return backtestRecord(cmd, last)
+		},
+	}
+	config.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&path, "csv", "", "score this `FILE` instead of the record; - reads standard input")
+	cmd.Flags().DurationVar(&last, "last", defaultLast, "how much of the record is replayed, up to now")
+	return cmd
+}
+
+func backtestRecord(cmd *cobra.Command, last time.Duration) error {
+	if last <= 0 {
+		return exitError{exitConfig, errors.New("breakwater: --last must be more than 0; see breakwater backtest --help")}
+	}
+	cfg, err := load(cmd)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	o := app.BacktestOptions{From: now.Add(-last), To: now, Out: cmd.OutOrStdout()}
+	if isTerminal(os.Stderr) {
+		o.Progress = func(at time.Time) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d %%", 100*at.Sub(o.From)/last)
+			if !at.Before(now) {
+				fmt.Fprint(cmd.ErrOrStderr(), "\r     \r")
+			}
+		}
+	}
+	return app.Backtest(cmd.Context(), cfg, o)
+}
+
+func backtestCSV(cmd *cobra.Command, path string) error {
+	b := backtest{name: "standard input", notes: cmd.ErrOrStderr(), progress: isTerminal(os.Stderr) && !isTerminal(os.Stdout)}
+	in := cmd.InOrStdin()
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			b.size = info.Size()
+		}
+		b.name, in = path, file
+	}
+	done := make(chan error, 1)
+	go func() { done <- b.score(cmd.Context(), in, cmd.OutOrStdout()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-cmd.Context().Done():
+	}
+	// A read that waits for a pipe cannot be interrupted, and is left behind:
+	// whatever came before it is written.
+	select {
+	case <-done:
+	case <-time.After(stopPause):
+	}
+	return errors.New("stopped before the end")
+}
+
+// isTerminal says whether somebody looks at a file's output.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// backtest scores one CSV file.
+type backtest struct {
+	name     string
+	size     int64 // in bytes; 0 where it is not known
+	notes    io.Writer
+	progress bool // is shown
+
+	rows, bad int
+	shown     time.Time // when progress was
+}
+
+// score writes each row of in to out with its score. Before it waits for more
+// rows, all that were scored are written.
+func (b *backtest) score(ctx context.Context, in io.Reader, out io.Writer) (err error) {
+	ahead := bufio.NewReaderSize(in, 1<<16)
+	rows := csv.NewReader(ahead)
+	rows.FieldsPerRecord = -1
+	rows.ReuseRecord = true
+	at, value, err := b.header(ahead, rows)
+	if err != nil {
+		return err
+	}
+	scored := csv.NewWriter(out)
+	defer func() {
+		scored.Flush()
+		err = cmp.Or(err, scored.Error())
+	}()
+	if err := scored.Write([]string{"timestamp", "value", "anomaly_score"}); err != nil {
+		return err
+	}
+	var detector anomaly.Tail
+	for ctx.Err() == nil {
+		if ahead.Buffered() == 0 {
+			scored.Flush()
+		}
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			b.finish()
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		line, _ := rows.FieldPos(0)
+		text := field(row, value)
+		score := 0.0
+		if x, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil && !math.IsNaN(x) && !math.IsInf(x, 0) {
+			score = detector.Add(x)
+		} else {
+			b.complain(line, text)
+		}
+		if err := scored.Write([]string{field(row, at), text, strconv.FormatFloat(score, 'f', -1, 64)}); err != nil {
+			return err
+		}
+		b.show(rows.InputOffset())
+	}
+	return ctx.Err()
+}
+
+// header reads the first line and finds the two columns in it.
+func (b *backtest) header(ahead *bufio.Reader, rows *csv.Reader) (at, value int, err error) {
+	if mark, err := ahead.Peek(3); err == nil && string(mark) == "\ufeff" {
+		_, _ = ahead.Discard(len(mark)) // spreadsheets begin a file with it
+	}
+	names, err := rows.Read()
+	if errors.Is(err, io.EOF) {
+		return 0, 0, fmt.Errorf("%s is empty: it needs a header with the columns timestamp and value", b.name)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", b.name, err)
+	}
+	column := func(name string) int {
+		return slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), name) })
+	}
+	at, value = column("timestamp"), column("value")
+	if at < 0 || value < 0 {
+		return 0, 0, fmt.Errorf("%s, line 1: the header must name the columns timestamp and value, and is %q", b.name, strings.Join(names, ","))
+	}
+	return at, value, nil
+}
+
+// field gives a row's field, or "" where the row is too short.
+func field(row []string, i int) string {
+	if i < len(row) {
+		return row[i]
+	}
+	return ""
+}
+
+// complain names a row without a number.
+func (b *backtest) complain(line int, text string) {
+	if b.bad++; b.bad <= maxRowsNamed {
+		fmt.Fprintf(b.notes, "%s, line %d: the value %.40q is no number; the row scores 0\n", b.name, line, text)
+	}
+}
+
+// show tells how far it is, to somebody who looks.
+func (b *backtest) show(offset int64) {
+	b.rows++
+	if !b.progress || b.rows%progressEvery != 0 || time.Since(b.shown) < progressPause {
+		return
+	}
+	b.shown = time.Now()
+	fmt.Fprintf(b.notes, "\r%d rows", b.rows)
+	if b.size > 0 {
+		fmt.Fprintf(b.notes, ", %d %%", 100*offset/b.size)
+	}
+}
+
+// finish says what is left to say.
+func (b *backtest) finish() {
+	if !b.shown.IsZero() {
+		fmt.Fprintf(b.notes, "\r%d rows, done \n", b.rows)
+	}
+	if b.bad > maxRowsNamed {
+		fmt.Fprintf(b.notes, "%s: %d of %d rows had no number and score 0\n", b.name, b.bad, b.rows)
+	}
+}
