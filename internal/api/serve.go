@@ -121,21 +121,30 @@ func unread(err error) *router.Error {
 
 // passable gives the caller's headers that a provider of the same dialect may
 // see: all but credentials, cookies, those of one connection, and those that
-// speak of this very request's body, sender or conditions.
+// speak of this very request's body, sender or conditions. nil where there are none.
 func passable(from http.Header) http.Header {
-	to := http.Header{}
+	var to http.Header
+	named := from.Values("Connection")
 	for name, values := range from {
-		if !private(name) && !slices.ContainsFunc(from.Values("Connection"), func(list string) bool {
+		if private(name) || len(named) > 0 && slices.ContainsFunc(named, func(list string) bool {
 			return slices.ContainsFunc(strings.Split(list, ","), func(n string) bool { return strings.EqualFold(strings.TrimSpace(n), name) })
 		}) {
-			to[name] = values
+			continue
 		}
+		if to == nil { // most requests have none
+			to = http.Header{}
+		}
+		to[name] = values
 	}
 	return to
 }
 
 // private says whether a header is no provider's business.
 func private(name string) bool {
+	switch name { // what nearly every request has, as net/http writes it
+	case "Content-Type", "Content-Length", "User-Agent", "Accept", "Accept-Encoding", "Authorization", "Connection":
+		return true
+	}
 	lower := strings.ToLower(name)
 	switch lower {
 	case "host", "origin", "referer", "te", "trailer", "upgrade", "expect", "via", "range", "connection", "keep-alive", "transfer-encoding",

@@ -137,12 +137,15 @@ func (m *metrics) attempt(a record.Attempt) {
 	if a.TTFT > 0 {
 		m.attemptTTFT.WithLabelValues(p).Observe(a.TTFT.Seconds())
 	}
-	for kind, n := range map[string]int64{
-		"input": a.Usage.Input, "cache_read": a.Usage.CacheRead, "cache_write": a.Usage.CacheWrite,
-		"output": a.Usage.Output, "reasoning": a.Usage.Reasoning,
+	for _, tokens := range [...]struct {
+		kind string
+		n    int64
+	}{
+		{"input", a.Usage.Input}, {"cache_read", a.Usage.CacheRead}, {"cache_write", a.Usage.CacheWrite},
+		{"output", a.Usage.Output}, {"reasoning", a.Usage.Reasoning},
 	} {
-		if n > 0 {
-			m.tokens.WithLabelValues(p, kind).Add(float64(n))
+		if tokens.n > 0 {
+			m.tokens.WithLabelValues(p, tokens.kind).Add(float64(tokens.n))
 		}
 	}
 	if a.Hedge {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"breakwater/internal/llm"
@@ -55,5 +56,26 @@ func BenchmarkAdmit(b *testing.B) {
 				l.Done(llm.Usage{Input: 9, Output: 1}, nil)
 			}
 		})
+	}
+}
+
+// BenchmarkWhole reads an answer of some pages that comes in one piece.
+func BenchmarkWhole(b *testing.B) {
+	answer := `{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"` +
+		strings.Repeat("It takes the force out of the waves. ", 300) + `"},"finish_reason":"stop"}]}`
+	c := ringOf(b, Config{Provider: llm.OpenAI, Keys: keysNamed("a"), Hop: "bw1"})
+	c.call = roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: int64(len(answer)), Body: io.NopCloser(strings.NewReader(answer))}, nil
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		reply, err := c.Send(b.Context(), nil, llm.Target{Model: "m"}, hello(false))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := reply.Next(); err != nil {
+			b.Fatal(err)
+		}
+		reply.Close()
 	}
 }

@@ -162,7 +162,7 @@ func (c *Client) Send(ctx context.Context, leave *Leave, t llm.Target, req *llm.
 		reply.Header.Set(AdjustedHeader, strings.Join(encoded.Adjusted, ", "))
 	}
 	s := &stream{
-		client: c, body: resp.Body, status: resp.StatusCode, requestID: reply.RequestID,
+		client: c, body: resp.Body, status: resp.StatusCode, length: resp.ContentLength, requestID: reply.RequestID,
 		interrupted: func() error { return interrupted(ctx) },
 	}
 	if streams {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -15,6 +16,10 @@ import (
 // in the next. A longer wait would cost more than a new connection.
 const lingering = 50 * time.Millisecond
 
+// believedLength is how much memory an answer's Content-Length alone is given,
+// in bytes.
+const believedLength = 1 << 20
+
 // stream is an answer as it arrives.
 type stream struct {
 	client      *Client
@@ -22,6 +27,7 @@ type stream struct {
 	next        func() (llm.Chunk, error)
 	interrupted func() error // how the attempt's context ended; nil while it lasts
 	status      int
+	length      int64 // of the body as its header tells it; -1 where it does not
 	requestID   string
 	drained     bool  // the body was read to its end
 	ended       error // what Next ended with
@@ -85,15 +91,17 @@ func (s *stream) whole(codec wire.Codec, req *llm.Request) func() (llm.Chunk, er
 	return func() (llm.Chunk, error) {
 		if !read {
 			read = true
-			body, err := io.ReadAll(io.LimitReader(s.body, DefaultMaxBody+1))
+			var body bytes.Buffer
+			body.Grow(int(min(max(s.length, 0), believedLength)) + bytes.MinRead)
+			_, err := body.ReadFrom(&io.LimitedReader{R: s.body, N: DefaultMaxBody + 1})
 			switch {
 			case err != nil:
 				return llm.Chunk{}, &llm.Failure{Class: llm.Network, Message: "the answer did not arrive: " + reason(err), Err: err}
-			case len(body) > DefaultMaxBody:
+			case body.Len() > DefaultMaxBody:
 				return llm.Chunk{}, &llm.Failure{Class: llm.Garbage, Message: "the answer is endless"}
 			}
 			s.drained = true
-			if chunks, err = codec.Whole(body, req); err != nil {
+			if chunks, err = codec.Whole(body.Bytes(), req); err != nil {
 				return llm.Chunk{}, err
 			}
 		}

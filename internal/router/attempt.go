@@ -59,6 +59,7 @@ const (
 	awaitsFirst
 	awaitsContent
 	awaitsMore
+	goesOn // from piece to piece, with silent for a deadline
 )
 
 // attempt is one call of an upstream, from its permit to its end.
@@ -77,6 +78,7 @@ type attempt struct {
 	content  time.Time     // until when the first content must come; zero when it has, or nothing has
 	timer    *time.Timer   // ends the attempt while it waits for too long; nil before
 	phase    atomic.Int32  // what it waits for
+	silent   atomic.Int64  // when the next piece is late, in nanoseconds from began; 0 while none is waited for, over at the end
 	reply    *llm.Reply
 	more     bool        // the next piece is at hand
 	held     []llm.Chunk // read, not yet passed on
@@ -251,6 +253,36 @@ func (a *attempt) hold(chunk llm.Chunk, dialect llm.Dialect) error {
 	return nil
 }
 
+// over is silent of an attempt that has ended.
+const over = -1
+
+// await has the attempt end unless the next piece comes before the silence's
+// deadline. The timer is not set anew for each piece, which would cost more than
+// the piece: it looks again when it may be late at the earliest.
+func (a *attempt) await(now time.Time) {
+	silence := a.endpoint.Timeouts.Silence
+	a.silent.Store(int64(now.Sub(a.began) + silence))
+	if phase(a.phase.Load()) != goesOn {
+		a.arm(silence, goesOn)
+	}
+}
+
+// listen says whether the attempt has been silent for too long. Otherwise the
+// timer runs until that can be so.
+func (a *attempt) listen() bool {
+	late, silence := a.silent.Load(), a.endpoint.Timeouts.Silence
+	if late == over {
+		return false
+	}
+	if late != 0 {
+		if silence = time.Duration(late) - time.Since(a.began); silence <= 0 {
+			return true
+		}
+	}
+	a.timer.Reset(silence)
+	return false
+}
+
 // arm has the attempt end, unless its timer is stopped or armed anew before.
 func (a *attempt) arm(patience time.Duration, p phase) {
 	a.phase.Store(int32(p))
@@ -273,6 +305,11 @@ func (a *attempt) expire() {
 		patience, when = a.patience, "before the answer began"
 	case awaitsContent:
 		patience, when = max(limits.Answer, a.patience), "before the first content"
+	case goesOn:
+		if !a.listen() {
+			return
+		}
+		fallthrough
 	case awaitsMore:
 		patience, when = limits.Silence, "in mid-answer"
 	}
@@ -306,18 +343,20 @@ func (a *attempt) next() (llm.Chunk, error) {
 // caller that reads slowly is not the target's fault.
 func (a *attempt) pull() (llm.Chunk, error) {
 	var waits time.Time
-	if !a.more {
+	switch {
+	case a.more:
+	case a.content.IsZero():
+		waits = time.Now()
+		a.await(waits)
+		defer a.silent.Store(0)
+	default:
+		waits = time.Now()
 		patience, phase := a.endpoint.Timeouts.Silence, awaitsMore
-		if !a.content.IsZero() {
-			if left := time.Until(a.content); left < patience {
-				patience, phase = left, awaitsContent
-			}
+		if left := a.content.Sub(waits); left < patience {
+			patience, phase = left, awaitsContent
 		}
 		a.arm(patience, phase)
 		defer a.timer.Stop()
-		if a.slow.floor > 0 {
-			waits = time.Now()
-		}
 	}
 	chunk, err := a.reply.Next()
 	a.more = chunk.More
@@ -351,6 +390,7 @@ func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 	if a.free != nil {
 		a.free(nil)
 	}
+	a.silent.Store(over)
 	if a.timer != nil {
 		a.timer.Stop()
 	}

@@ -13,24 +13,29 @@ import (
 
 // instant is an upstream that costs nothing itself.
 type instant struct {
-	leave provider.Leave
+	leave  provider.Leave
+	pieces int // of the text; one where it is 0
 }
 
 var content = []llm.Chunk{{Text: "hello"}, {Finish: llm.FinishStop, Usage: &llm.Usage{Input: 10, Output: 5}}}
 
 func (u *instant) Admit(provider.Ask) (*provider.Leave, *provider.Busy) { return &u.leave, nil }
 func (u *instant) Send(context.Context, *provider.Leave, llm.Target, *llm.Request) (*llm.Reply, error) {
-	return &llm.Reply{Stream: &instantStream{}, Dialect: llm.OpenAIChat}, nil
+	return &llm.Reply{Stream: &instantStream{more: u.pieces - 1}, Dialect: llm.OpenAIChat}, nil
 }
 func (u *instant) Lacks(string, *llm.Request) []string           { return nil }
 func (u *instant) Streams(req *llm.Request) bool                 { return req.Stream }
 func (u *instant) Ping(context.Context) (provider.Status, error) { return provider.Status{}, nil }
 
-type instantStream struct{ at int }
+type instantStream struct{ at, more int }
 
 func (s *instantStream) Next() (llm.Chunk, error) {
 	if s.at == len(content) {
 		return llm.Chunk{}, io.EOF
+	}
+	if s.at == 0 && s.more > 0 {
+		s.more--
+		return content[0], nil
 	}
 	s.at++
 	return content[s.at-1], nil
@@ -84,4 +89,16 @@ func serve(b *testing.B, h *house, req *llm.Request) {
 			return
 		}
 	}
+}
+
+// What each further chunk of a stream costs in the router.
+func BenchmarkNext(b *testing.B) {
+	h := newHouse(b, func(c *Config) {
+		for i := range c.Endpoints {
+			c.Endpoints[i].Upstream = &instant{pieces: b.N}
+		}
+		c.Recorder, c.Recovery = forgetful{}, RecoverContinue
+	})
+	b.ReportAllocs()
+	serve(b, h, chat("gemini", true))
 }

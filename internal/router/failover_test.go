@@ -255,3 +255,32 @@ func TestAPromptThatIsTooLongGoesToALargerModelOnly(t *testing.T) {
 		t.Errorf("the larger one is down: %v", err)
 	}
 }
+
+func TestSilenceIsMeasuredAnewForEachPiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(c *Config) { c.Recovery = RecoverError })
+		h.gemini.script = []act{{endless: true, slowly: 20 * time.Second, cutAt: 10, stall: true}}
+		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), "tester"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Close()
+		for i := range 10 {
+			if _, err := answer.Next(); err != nil {
+				t.Fatalf("piece %d: %v", i, err)
+			}
+			if i == 5 { // the caller's own silence is not the target's
+				time.Sleep(10 * time.Minute)
+			}
+		}
+		time.Sleep(45 * time.Second)
+		began := time.Now()
+		_, err = answer.Next()
+		if f, _ := llm.AsFailure(err); f == nil || f.Class != llm.Timeout || f.Message != "nothing for 30s in mid-answer" {
+			t.Errorf("it ended with %v", err)
+		}
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("it took %v, want the 30 s of silence", took)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"breakwater/internal/llm"
 
@@ -18,7 +19,9 @@ import (
 // What the doors that read JSON share: each function takes the field's path
 // for its error, which is for the caller.
 
-// requestObject parses a body that must be one JSON object.
+// requestObject parses a body that must be one JSON object. The texts in it share
+// the body's memory, so that a long prompt is not held twice: nobody may change
+// the body from now on.
 func requestObject(body []byte) (gjson.Result, *RequestError) {
 	switch {
 	case len(body) == 0:
@@ -32,7 +35,7 @@ func requestObject(body []byte) (gjson.Result, *RequestError) {
 	case notJSON:
 		return gjson.Result{}, syntaxError(body)
 	}
-	o := gjson.ParseBytes(body)
+	o := gjson.Parse(unsafe.String(unsafe.SliceData(body), len(body)))
 	if !o.IsObject() {
 		return gjson.Result{}, &RequestError{"", "the body is " + kind(o) + ", not a JSON object"}
 	}
