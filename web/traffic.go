@@ -103,6 +103,9 @@ type Detail struct {
 	Pools    []Pool   // one for each endpoint
 	Limits   []Limit  // those that are set or learned
 	Changes  []Change // of keys, newest first
+	// Since is from when on there are figures, where that is later than the
+	// Span begins; zero where it is not.
+	Since time.Time
 }
 
 // Key is one of a provider's keys, without its secret.
@@ -173,14 +176,11 @@ func (k Key) note(now time.Time) string {
 	return strings.Join(parts, "; ")
 }
 
-// usable says whether a request may be sent with the key now or within minutes.
-func (k Key) usable() bool { return k.State == record.KeyUsable || k.State == record.KeyCooling }
-
 // keysWords says in a sentence how the keys stand.
 func (d Detail) keysWords() string {
 	well := 0
 	for _, k := range d.Keys {
-		if k.usable() {
+		if k.State.Works() {
 			well++
 		}
 	}

@@ -61,6 +61,7 @@ func TestAProvidersPageIsPlainWhereThereIsNothingToShow(t *testing.T) {
 		{"/providers/local", well(), localDetail(), []string{"Ollama is operational. It needs no key.", "None is set, and none was learned from Ollama.", "No request waits for its turn."}},
 		{"/providers/openai", newcomer(), Detail{}, []string{"OpenAI is not set up.", "There are none while the provider is not in use."}},
 		{"/providers/claude", keysLost(), Detail{Keys: []Key{{Name: "main", State: record.KeyRevoked}}}, []string{"Claude is down. No key is usable: its requests go to the next provider.", "Refused no data 0 0 $0 0"}},
+		{"/providers/claude", keysLost(), Detail{Keys: []Key{{Name: "main"}}, Since: testNow.Add(-48 * time.Hour)}, []string{"There are figures from " + when(testNow.Add(-48*time.Hour), testNow) + " on; what came before is kept no longer."}},
 	} {
 		_, h := newServer(t, &fake{status: test.status, detail: test.detail})
 		page := text(t, get(t, h, test.path).Body.String())

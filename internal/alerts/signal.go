@@ -1,6 +1,7 @@
 // Package alerts turns signals into incidents and incidents into messages.
 // A Manager keeps one incident for each provider in trouble, and for each of its
-// keys and models that is lost, in the store; a worker for each channel tells of it, at least once and in order.
+// keys and models that is lost, in the store; a worker for each channel tells of
+// it, at least once and in order.
 package alerts
 
 import (

@@ -107,18 +107,20 @@ func (k *caller) priority(word string) (traffic.Priority, error) {
 	return p, err
 }
 
-// room is what a request takes of its caller's limits; the zero value is none.
+// room is what a request takes of its caller's limits. It is given back once,
+// by whoever comes first; nil is none.
 type room struct {
 	limiter *traffic.Limiter
 	tokens  int64
+	back    bool
 }
 
 // take takes room for a request within its caller's limits.
-func (s *Server) take(k *caller, req *llm.Request) (room, *router.Error) {
+func (s *Server) take(k *caller, req *llm.Request) (*room, *router.Error) {
 	if k.limiter == nil {
-		return room{}, nil
+		return nil, nil
 	}
-	r := room{limiter: k.limiter}
+	r := &room{limiter: k.limiter}
 	if k.Limits.Tokens > 0 {
 		r.tokens = s.Tokens.Estimate(req.Model, req)
 		if req.MaxTokens != nil {
@@ -129,22 +131,24 @@ func (s *Server) take(k *caller, req *llm.Request) (room, *router.Error) {
 	if ok {
 		return r, nil
 	}
-	return room{}, &router.Error{Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "caller_rate_limited",
+	return nil, &router.Error{Status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "caller_rate_limited",
 		Message: "the caller " + k.Name + " may send " + LimitWords(k.Limits), RetryAfter: max(wait, time.Second)}
 }
 
 // settle tells what the request used in fact.
-func (r room) settle(used llm.Usage) {
-	if r.limiter != nil {
+func (r *room) settle(used llm.Usage) {
+	if r != nil && !r.back {
+		r.back = true
 		r.limiter.Done(time.Now(), r.tokens, used.Input+used.Output)
 	}
 }
 
 // failed settles a request without an answer. One that reached no provider is
 // as if it had never been.
-func (r room) failed(err error) {
+func (r *room) failed(err error) {
 	var e *router.Error
-	if r.limiter != nil && errors.As(err, &e) && e.Attempts == 0 {
+	if r != nil && !r.back && errors.As(err, &e) && e.Attempts == 0 {
+		r.back = true
 		r.limiter.Undo(time.Now(), r.tokens)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 	"breakwater/internal/router"
 	"breakwater/internal/traffic"
 )
@@ -131,6 +132,34 @@ func TestNoMaximumIsTooLargeToBeLimited(t *testing.T) {
 	}
 }
 
+func TestAPanicGivesTheCallersRoomBack(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Concurrent: 1}}}
+	})
+	for path, body := range map[string]string{"/v1/chat/completions": chatBody, "/v1/route": `{"prompt":"hi","preferred_model":"local"}`} {
+		d.upstream.panic = true
+		if status, answer, _ := d.send(t, "POST", path, body, "X-Api-Key", "a"); status != 500 {
+			t.Errorf("%s: HTTP %d %s", path, status, answer)
+		}
+		d.upstream.panic = false
+		if status, answer, _ := d.send(t, "POST", path, body, "X-Api-Key", "a"); status != 200 {
+			t.Errorf("%s, afterwards: HTTP %d %s", path, status, answer)
+		}
+	}
+}
+
+func TestWhatACallerIsRefusedForItsOwnLimitsIsNoFailure(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Requests: 6, Burst: 1}}}
+	})
+	for _, want := range []record.Outcome{record.Served, record.Refused} {
+		d.send(t, "POST", "/v1/chat/completions", chatBody, "X-Api-Key", "a")
+		if got := d.recorder.traces[len(d.recorder.traces)-1].Outcome; got != want {
+			t.Errorf("recorded as %s, not %s", got, want)
+		}
+	}
+}
+
 // settle waits until the handlers before have returned: the connection that
 // they answered on takes the next request only then.
 func (d *door) settle(t *testing.T) { d.send(t, "GET", "/healthz", "") }
@@ -153,6 +182,23 @@ func TestAFullGateTurnsRequestsAwayAndIsLeftOnce(t *testing.T) {
 	d.settle(t)
 	for _, path := range []string{"/v1/chat/completions", "/v1/route", "/v1/messages/count_tokens", "/api/show"} {
 		d.send(t, "POST", path, `{"model":`) // refused in one way or another
+	}
+	d.settle(t)
+	if load := gate.Load(); load != 0 {
+		t.Errorf("%v of the gate is taken by nobody", load)
+	}
+}
+
+func TestALongBodyOfUnknownLengthIsOneRequest(t *testing.T) {
+	gate := traffic.NewGate(traffic.GateLimits{Requests: 1})
+	d := newDoor(t, func(o *Options) { o.Gate = gate })
+	long := `{"model":"local","messages":[{"role":"user","content":"` + strings.Repeat("x", 2*believedLength) + `"}]}`
+	resp, err := http.Post(d.URL+"/v1/chat/completions", "application/json", struct{ io.Reader }{strings.NewReader(long)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer := rest(t, resp.Body); resp.StatusCode != 200 {
+		t.Errorf("HTTP %d %s", resp.StatusCode, answer)
 	}
 	d.settle(t)
 	if load := gate.Load(); load != 0 {

@@ -66,12 +66,20 @@ func badHeader(name, message string) *router.Error {
 	return &router.Error{Status: 400, Type: "invalid_request_error", Code: "invalid_value", Param: name, Message: name + ": " + message}
 }
 
-// enter has the gate count so many bytes more for a request.
+// enter lets a request in whose body has about so many bytes, or has the gate
+// count so many more for one that is in.
 func (s *Server) enter(in *intake, bytes int64) *router.Error {
 	if s.Gate == nil {
 		return nil
 	}
-	leave, wait, ok := s.Gate.Enter(time.Now(), in.priority, bytes)
+	var leave func()
+	var wait time.Duration
+	var ok bool
+	if len(in.gate) == 0 {
+		leave, wait, ok = s.Gate.Enter(time.Now(), in.priority, bytes)
+	} else {
+		leave, wait, ok = s.Gate.Grow(in.priority, bytes)
+	}
 	if ok {
 		in.gate = append(in.gate, leave)
 		return nil

@@ -78,6 +78,7 @@ func (x exchange) plain(in *intake) {
 		x.refuse(e)
 		return
 	}
+	defer taken.settle(llm.Usage{}) // where it panics
 	routed, err := x.Router.Route(ctx, x.call)
 	if err != nil {
 		taken.failed(err)

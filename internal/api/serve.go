@@ -74,6 +74,7 @@ func (x exchange) run(in *intake, complete func(*llm.Request)) (whole bool) {
 		x.refuse(e)
 		return true
 	}
+	defer taken.settle(llm.Usage{}) // where it panics
 	answer, err := x.Router.Do(ctx, x.call)
 	if err != nil {
 		taken.failed(err)

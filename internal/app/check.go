@@ -59,7 +59,7 @@ func describe(cfg *config.Config, upstreams []*upstream, out io.Writer) error {
 	}
 	for _, u := range upstreams {
 		for _, k := range u.client.KeyUses() {
-			row(u.name()+", "+keyName(k), k.Limits.Limits)
+			row(u.name()+", "+record.KeyLabel(k.Name, k.Last4), k.Limits.Limits)
 		}
 	}
 	for _, model := range slices.Sorted(maps.Keys(cfg.Models)) {

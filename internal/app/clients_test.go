@@ -42,8 +42,8 @@ func startClientHouse(t *testing.T, o houseOptions) *testHouse {
 	env := map[string]string{"BREAKWATER_API_KEY": callersKey, "OPENAI_RESPONSES": "true"}
 	maps.Copy(env, o.env)
 	o.env, o.file = env, "queue: {size: 0}\n"+routes.String()+o.file // a limit is told at once
-	o.word = time.Millisecond // so that a stream can be left half way
-	o.app.Version = "1.0.0"   // which Ollama's clients ask for
+	o.word = time.Millisecond                                        // so that a stream can be left half way
+	o.app.Version = "1.0.0"                                          // which Ollama's clients ask for
 	return startHouse(t, o)
 }
 

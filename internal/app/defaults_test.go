@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/config"
 	"breakwater/internal/provider"
 	"breakwater/internal/router"
+	"breakwater/internal/store"
 )
 
 // The configuration states its defaults as text, the rooms theirs as values;
@@ -35,6 +36,10 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"pool.life_time":            {cfg.Providers[0].Pool.LifeTime, provider.DefaultLifeTime},
 		"pool.ping":                 {cfg.Providers[0].Pool.Ping, provider.DefaultPing},
 		"anomaly.min_samples":       {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
+		"store.retention": {retention(cfg), store.Retention{
+			Traces: store.DefaultKeepTraces, Minutes: store.DefaultKeepMinutes, Hours: store.DefaultKeepHours, Days: store.DefaultKeepDays,
+			Changes: store.DefaultKeepChanges, Incidents: store.DefaultKeepIncidents, Bytes: store.DefaultKeepBytes,
+		}},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s is %v in the configuration and %v in its room", name, pair[0], pair[1])

@@ -23,7 +23,15 @@ const (
 func (s *status) Detail(ctx context.Context, p llm.Provider, span web.Span) (web.Detail, error) {
 	now := time.Now().UTC()
 	d := web.Detail{Keys: s.flow.keys(p), Pools: s.flow.pools(p), Limits: s.flow.limitsOf(p)}
-	usage, err := s.store.KeyUsage(ctx, p, now.Add(-span.Length()), now)
+	from := now.Add(-span.Length())
+	whole, err := s.store.WholeFrom(ctx, from, now)
+	if err != nil {
+		return d, fmt.Errorf("read how far the record reaches: %w", err)
+	}
+	if whole.After(from) {
+		d.Since = whole
+	}
+	usage, err := s.store.KeyUsage(ctx, p, from, now)
 	if err != nil {
 		return d, fmt.Errorf("read the usage of keys: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
-	"breakwater/internal/record"
 	"breakwater/internal/traffic"
 	"breakwater/web"
 )
@@ -97,15 +96,12 @@ func (f *flow) keys(p llm.Provider) []web.Key {
 	return all
 }
 
-// works says whether a key can be used now or within minutes.
-func works(s record.KeyState) bool { return s == record.KeyUsable || s == record.KeyCooling }
-
 // keysOut counts a provider's keys, and those that work.
 func (f *flow) keysOut(p llm.Provider) web.KeysOut {
 	var out web.KeysOut
 	for _, k := range f.keys(p) {
 		out.All++
-		if works(k.State) {
+		if k.State.Works() {
 			out.Usable++
 		}
 	}

@@ -31,9 +31,9 @@ func (a *App) keyAlert(c record.KeyChange) {
 		Key: c.Key, Last4: c.Last4, State: c.To, Text: c.Reason,
 	}
 	switch {
-	case !works(c.To):
+	case !c.To.Works():
 		s.Kind, s.Next, s.Serving = alerts.KeyLost, c.Until, a.servesWithout(c)
-	case !works(c.From):
+	case !c.From.Works():
 		s.Kind = alerts.KeyBack
 	default:
 		return
@@ -45,7 +45,7 @@ func (a *App) keyAlert(c record.KeyChange) {
 func (a *App) servesWithout(c record.KeyChange) string {
 	var others []string
 	for _, k := range a.flow.keys(c.Provider) {
-		if works(k.State) && (k.Name != c.Key || k.Endpoint != c.Endpoint) {
+		if k.State.Works() && (k.Name != c.Key || k.Endpoint != c.Endpoint) {
 			others = append(others, record.KeyLabel(k.Name, k.Last4))
 		}
 	}

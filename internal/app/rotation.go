@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"breakwater/internal/config"
-	"breakwater/internal/provider"
+	"breakwater/internal/record"
 )
 
 // watchKeys reads the providers' keys again when it is told, and as often as the
@@ -23,16 +23,19 @@ func (a *App) watchKeys(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.opts.Reload:
-			a.rereadKeys(true)
+			a.rereadKeys(ctx, true)
 		case <-tick:
-			a.rereadKeys(false)
+			a.rereadKeys(ctx, false)
 		}
 	}
 }
 
 // rereadKeys takes over the keys as they stand now. A fault leaves all as it was.
-func (a *App) rereadKeys(file bool) {
-	all, err := a.cfg.ReadKeys(file)
+func (a *App) rereadKeys(ctx context.Context, file bool) {
+	all, err := a.cfg.ReadKeys(ctx, file)
+	if ctx.Err() != nil { // nobody needs them any more
+		return
+	}
 	if err != nil {
 		a.log.Error("the keys could not be read again; those before stay", "error", err)
 		return
@@ -59,16 +62,8 @@ func (a *App) takeOver(keys config.Keys) {
 		a.flow.queue.Wake() // for whoever waits for the keys before to cool down
 		var names []string
 		for _, k := range u.client.KeyUses() {
-			names = append(names, keyName(k))
+			names = append(names, record.KeyLabel(k.Name, k.Last4))
 		}
 		a.log.Info("keys changed", "provider", string(keys.Provider), "endpoint", keys.Endpoint, "keys", names, "overlap", a.cfg.Rotation.Overlap)
 	}
-}
-
-// keyName names a key for people: its name and its last four characters.
-func keyName(k provider.KeyUse) string {
-	if k.Last4 != "" {
-		return k.Name + " …" + k.Last4
-	}
-	return k.Name
 }

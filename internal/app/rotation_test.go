@@ -97,7 +97,7 @@ func TestARotationDropsNoRequest(t *testing.T) {
 	stop()
 	callers.Wait()
 	log := h.log.String()
-	if strings.Contains(log, secretKey) || strings.Contains(log, next) || !strings.Contains(log, "key 1 …NEWS") {
+	if strings.Contains(log, secretKey) || strings.Contains(log, next) || !strings.Contains(log, "key 1 ····NEWS") {
 		t.Errorf("the log names a key wrongly:\n%s", h.log.tail())
 	}
 	if n := strings.Count(log, "keys changed"); n != 1 {

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/internal/config"
 	"breakwater/internal/record"
+	"breakwater/internal/store"
 	"breakwater/web"
 )
 
@@ -47,7 +49,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 	if err == nil {
 		start(a.alerts.Run)
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
-		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost}
+		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost, a.retain}
 		if a.watcher != nil {
 			outer = append(outer, a.watcher.Run)
 		}
@@ -135,7 +137,7 @@ func (a *App) stopServing(hurry context.Context) error {
 func (a *App) watchStore(ctx context.Context) error {
 	tick := time.NewTicker(storeLook)
 	defer tick.Stop()
-	failing := false
+	failing, trouble := false, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,6 +145,11 @@ func (a *App) watchStore(ctx context.Context) error {
 		case <-tick.C:
 		}
 		stats := a.store.Stats()
+		if stats.RetentionError != trouble {
+			if trouble = stats.RetentionError; trouble != "" {
+				a.log.Warn("old rows cannot be removed from the record", "error", trouble)
+			}
+		}
 		if stats.Failing == failing {
 			continue
 		}
@@ -155,6 +162,11 @@ func (a *App) watchStore(ctx context.Context) error {
 		a.changed(web.PartVerdict, web.PartNow)
 	}
 }
+
+// retain removes from the record what is kept no longer.
+func (a *App) retain(ctx context.Context) error { return a.store.Retain(ctx, retention(a.cfg)) }
+
+func retention(cfg *config.Config) store.Retention { return store.Retention(cfg.Retention) }
 
 // endForeign ends incidents of providers that are no longer set up: nothing
 // would ever tell that they are well.

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
@@ -48,6 +49,15 @@ func build(v *values) *Config {
 			MinSamples: v.count("anomaly.min_samples", 10, most),
 		},
 		StoreQueue: v.count("store.queue", 1, most),
+		Retention: Retention{
+			Traces:    v.age("store.retention.traces", time.Hour),
+			Minutes:   v.age("store.retention.minutes", 2*time.Hour),
+			Hours:     v.age("store.retention.hours", 2*day),
+			Days:      v.age("store.retention.days", 92*day),
+			Changes:   v.age("store.retention.changes", day),
+			Incidents: v.age("store.retention.incidents", day),
+			Bytes:     v.amount("store.retention.bytes"),
+		},
 	}
 	if level := v.text("log.level"); level != "" {
 		if err := c.Log.Level.UnmarshalText([]byte(level)); err != nil {

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -56,10 +57,11 @@ type Config struct {
 	Responses      Kept
 	Anomaly        Anomaly
 	StoreQueue     int // traces that may wait for the store
+	Retention      Retention
 
 	missing   []string
 	effective []Value
-	keys      func(file bool) ([]Keys, error)
+	keys      func(ctx context.Context, file bool) ([]Keys, error)
 }
 
 // Caller is one who calls, beside the holder of APIKey.
@@ -82,6 +84,17 @@ type Rotation struct {
 type Kept struct {
 	For   time.Duration // 0 for nothing
 	Bytes int64         // at most
+}
+
+// Retention says how long the record keeps what; 0 for ever.
+type Retention struct {
+	Traces    time.Duration // single requests
+	Minutes   time.Duration // figures by minute
+	Hours     time.Duration
+	Days      time.Duration
+	Changes   time.Duration // of breakers, holds and keys
+	Incidents time.Duration // after their end
+	Bytes     int64         // on disk; 0 for any amount
 }
 
 // Log says what is logged.

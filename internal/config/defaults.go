@@ -123,6 +123,21 @@ const (
 	// database cannot be written.
 	DefaultQueue = "60000"
 
+	// DefaultKeepTraces is as far back as one looks for a single request.
+	DefaultKeepTraces = "30d"
+	// DefaultKeepMinutes is as long as the requests they are made of.
+	DefaultKeepMinutes = "30d"
+	// DefaultKeepHours lets a month be compared with that of a year ago.
+	DefaultKeepHours = "400d"
+	// DefaultKeepDays keeps days for ever, since they take next to nothing.
+	DefaultKeepDays = "0"
+	// DefaultKeepChanges is as long as hours.
+	DefaultKeepChanges = "400d"
+	// DefaultKeepIncidents keeps incidents for ever: they are few.
+	DefaultKeepIncidents = "0"
+	// DefaultKeepBytes holds a month of 70 requests a second.
+	DefaultKeepBytes = "20GiB"
+
 	// DefaultSlackURL is Slack's Web API.
 	DefaultSlackURL = "https://slack.com/api/"
 )

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,8 +19,9 @@ type Keys struct {
 // ReadKeys reads the providers' keys again, from their variables, files and
 // commands; with file, the configuration file is read again for where they are.
 // It gives those of the endpoints that had keys at the start; all else waits for a
-// restart. The error joins a *Error for every fault, and there are no keys then.
-func (c *Config) ReadKeys(file bool) ([]Keys, error) { return c.keys(file) }
+// restart. The error joins a *Error for every fault, and there are no keys then;
+// commands under way end with ctx.
+func (c *Config) ReadKeys(ctx context.Context, file bool) ([]Keys, error) { return c.keys(ctx, file) }
 
 // readKeys reads the keys of the endpoints that c has keys for.
 func (v *values) readKeys(c *Config) []Keys {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"breakwater/internal/llm"
@@ -97,7 +98,7 @@ func TestKeysAreReadAgain(t *testing.T) {
 	}
 	check := func(file bool, claude, openai string) {
 		t.Helper()
-		got, err := c.ReadKeys(file)
+		got, err := c.ReadKeys(t.Context(), file)
 		if err != nil || !reflect.DeepEqual(got, want(claude, openai)) {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -120,7 +121,7 @@ func TestKeysAreReadAgain(t *testing.T) {
 		s.disk["breakwater.yaml"], s.disk["/new"], s.run["pass"] = strings.Replace(s.file, "/k", "/new", 1), "three", "second"
 		s.env["OPENAI_API_KEY"] = "exec:pass"
 		fault()
-		got, err := c.ReadKeys(true)
+		got, err := c.ReadKeys(t.Context(), true)
 		if err == nil || got != nil {
 			t.Errorf("%s: got %+v", name, got)
 			continue
@@ -171,4 +172,29 @@ func TestFaultsOfKeysCallersAndLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { mustFail(t, tt.s, tt.want) })
 	}
+}
+
+func TestReadingKeysAgainEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs bool
+		c, err := Load(Sources{
+			LookupEnv: only("OPENAI_API_KEY", "exec:pass"),
+			Run: func(ctx context.Context, _ []string) ([]byte, error) {
+				if hangs {
+					<-ctx.Done()
+				}
+				return []byte("k"), ctx.Err()
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hangs = true
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if keys, err := c.ReadKeys(ctx, false); err == nil || time.Since(began) != time.Second {
+			t.Errorf("after %s: %+v, %v", time.Since(began), keys, err)
+		}
+	})
 }

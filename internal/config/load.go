@@ -49,17 +49,17 @@ func Load(s Sources) (*Config, error) {
 	if s.Run == nil {
 		s.Run = runCommand
 	}
-	v, text := s.values(nil)
+	v, text := s.values(context.Background(), nil)
 	c := build(v)
 	if len(v.errs) > 0 {
 		return nil, errors.Join(v.errs...)
 	}
-	c.keys = func(again bool) ([]Keys, error) {
+	c.keys = func(ctx context.Context, again bool) ([]Keys, error) {
 		before := &text
 		if again {
 			before = nil
 		}
-		v, _ := s.values(before)
+		v, _ := s.values(ctx, before)
 		keys := v.readKeys(c)
 		if len(v.errs) > 0 {
 			return nil, errors.Join(v.errs...)
@@ -70,12 +70,17 @@ func Load(s Sources) (*Config, error) {
 }
 
 // values reads all sources, and gives the file's text as well. Where the text is
-// given, the file is not read.
-func (s Sources) values(text *Secret) (*values, Secret) {
+// given, the file is not read. Commands that give secrets end with ctx.
+func (s Sources) values(ctx context.Context, text *Secret) (*values, Secret) {
 	v := newValues(func(name string) string {
 		text, _ := s.LookupEnv(name)
 		return strings.TrimSpace(text)
-	}, s.ReadFile, s.Run)
+	}, s.ReadFile, func(within context.Context, words []string) ([]byte, error) {
+		within, cancel := context.WithCancel(within)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return s.Run(within, words)
+	})
 	name, named := v.outside(configPath, s.Flags)
 	if text == nil {
 		text = &Secret{}

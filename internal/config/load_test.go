@@ -118,6 +118,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Responses:   Kept{Bytes: 64 << 20},
 		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		StoreQueue:  60_000,
+		Retention:   Retention{30 * day, 30 * day, 400 * day, 0, 400 * day, 0, 20 << 30},
 		missing: []string{
 			"gemini: set GEMINI_API_KEY to use it",
 			"claude: set ANTHROPIC_API_KEY to use it",
@@ -538,5 +539,25 @@ func TestInstanceNumbersFitTheIDs(t *testing.T) {
 	c := mustLoad(t, setting{args: []string{"--instance", fmt.Sprint(record.MaxInstance)}})
 	if c.Instance != record.MaxInstance {
 		t.Errorf("got %d", c.Instance)
+	}
+}
+
+func TestAgesAndAmountsOfTheRecord(t *testing.T) {
+	for text, want := range map[string]time.Duration{"49h": 49 * time.Hour, "400d": 400 * day, "0": 0, "48h": 2 * day} {
+		c := mustLoad(t, setting{file: "store: {retention: {hours: " + text + "}}"})
+		if c.Retention.Hours != want {
+			t.Errorf("%s is %v, want %v", text, c.Retention.Hours, want)
+		}
+	}
+	for text, want := range map[string]int64{"16MiB": 16 << 20, "2TiB": 2 << 40, "0": 0, "20000000": 20_000_000} {
+		c := mustLoad(t, setting{file: "store: {retention: {bytes: " + text + "}}"})
+		if c.Retention.Bytes != want {
+			t.Errorf("%s is %d, want %d", text, c.Retention.Bytes, want)
+		}
+	}
+	for _, line := range []string{"hours: -1d", "hours: 1d", "minutes: 1h", "days: 30d", "traces: 1m", "hours: d", "hours: 99999999999d", "hours: 40", "bytes: 1MiB", "bytes: -1", "bytes: 99TiB", "bytes: 9999999TiB"} {
+		if _, err := load(t, setting{file: "store: {retention: {" + line + "}}"}); err == nil || !strings.Contains(err.Error(), "store.retention.") {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
 }

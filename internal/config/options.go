@@ -17,6 +17,8 @@ const (
 	Count    Kind = "number"   // whole
 	Duration Kind = "duration" // seconds as a plain number, or such as 1m30s
 	Size     Kind = "size"     // bytes as a plain number, or such as 32MiB
+	Bytes    Kind = "amount"   // bytes on disk, such as 20GiB; 0 means any amount
+	Age      Kind = "age"      // such as 30d or 36h; 0 means for ever
 	USD      Kind = "dollars"  // exact, at most nine decimals
 	URL      Kind = "URL"
 	Key      Kind = "secret" // text, {env: NAME}, {file: PATH} or {exec: COMMAND}; shown as set or unset
@@ -82,6 +84,13 @@ func Options() []Option {
 		{Path: "anomaly.canary", Kind: Duration, Default: DefaultCanary, Help: "How often one request is let through to a held target, to see whether it is well again."},
 		{Path: "anomaly.min_samples", Kind: Count, Default: DefaultMinSamples, Help: "How many requests a target needs before anything is compared."},
 		{Path: "store.queue", Kind: Count, Default: DefaultQueue, Help: "How many traces may wait in memory to be written; beyond it they are dropped, counted and shown."},
+		{Path: "store.retention.traces", Env: []string{"BREAKWATER_RETENTION_TRACES"}, Kind: Age, Default: DefaultKeepTraces, Help: "How long single requests are kept, with their attempts."},
+		{Path: "store.retention.minutes", Kind: Age, Default: DefaultKeepMinutes, Help: "How long the figures of each minute are kept, 2h at least: the page shows an hour."},
+		{Path: "store.retention.hours", Kind: Age, Default: DefaultKeepHours, Help: "How long the figures of each hour are kept, 2d at least: a budget counts today's."},
+		{Path: "store.retention.days", Kind: Age, Default: DefaultKeepDays, Help: "How long the figures of each day are kept, 92d at least: the page shows 90."},
+		{Path: "store.retention.changes", Kind: Age, Default: DefaultKeepChanges, Help: "How long transitions of breakers, holds and changes of keys are kept."},
+		{Path: "store.retention.incidents", Kind: Age, Default: DefaultKeepIncidents, Help: "How long incidents are kept after their end."},
+		{Path: "store.retention.bytes", Env: []string{"BREAKWATER_RETENTION_BYTES"}, Kind: Bytes, Default: DefaultKeepBytes, Help: "How much the record may take on disk; beyond it the oldest requests go first, then minutes, then hours."},
 	}...)
 }
 

@@ -135,18 +135,72 @@ const largest = 1 << 30
 
 func (v *values) size(path string) int64 {
 	text := v.get(path).text
+	n, ok := parseBytes(text, largest)
+	if !ok || n == 0 {
+		v.fail(path, "must be a size up to 1GiB, in bytes or such as 32MiB%s", shown(text))
+		return 0
+	}
+	return n
+}
+
+// parseBytes reads an amount of bytes up to most, with or without a unit.
+func parseBytes(text string, most int64) (int64, bool) {
 	digits, shift := text, 0
-	for unit, bits := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+	for unit, bits := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40} {
 		if d, ok := strings.CutSuffix(text, unit); ok {
 			digits, shift = strings.TrimSpace(d), bits
 		}
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > largest>>shift {
-		v.fail(path, "must be a size up to 1GiB, in bytes or such as 32MiB%s", shown(text))
+	if err != nil || n < 0 || n > most>>shift {
+		return 0, false
+	}
+	return n << shift, true
+}
+
+const (
+	// leastKept is the least that may be kept on disk: less than this would
+	// hold hardly a minute of a busy Breakwater.
+	leastKept = 16 << 20
+	// largestKept is more than SQLite is at ease with.
+	largestKept = 16 << 40
+)
+
+// amount gives bytes on disk; 0 means any amount.
+func (v *values) amount(path string) int64 {
+	text := v.get(path).text
+	n, ok := parseBytes(text, largestKept)
+	if !ok || n != 0 && n < leastKept {
+		v.fail(path, "must be 0 or from 16MiB to 16TiB, in bytes or such as 20GiB%s", shown(text))
 		return 0
 	}
-	return n << shift
+	return n
+}
+
+const (
+	// longestAge is as good as for ever.
+	longestAge = 100 * 366 * day
+	day        = 24 * time.Hour
+)
+
+// age gives how long something is kept, which is least or more; 0 means for ever.
+func (v *values) age(path string, least time.Duration) time.Duration {
+	text := v.get(path).text
+	if text == "0" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if n, ok := strings.CutSuffix(text, "d"); ok {
+		var days int
+		if days, err = strconv.Atoi(n); err == nil {
+			d = time.Duration(min(max(days, 0), int(longestAge/day)+1)) * day
+		}
+	}
+	if err != nil || d < least || d > longestAge {
+		v.fail(path, "must be 0, or an age of %g hours to a century such as 30d or 36h%s", least.Hours(), shown(text))
+		return 0
+	}
+	return d
 }
 
 func (v *values) usd(path string) record.NanoUSD {

@@ -56,6 +56,8 @@ No message shows a secret.
 |---|---|
 | duration | seconds as a plain number (` + "`120`" + `), or such as ` + "`250ms`, `90s`, `1m30s`" + ` |
 | size | bytes as a plain number, or such as ` + "`32MiB`" + ` (KiB, MiB, GiB) |
+| amount | as a size, TiB too; ` + "`0`" + ` for no bound |
+| age | days such as ` + "`30d`, or such as `36h`; `0`" + ` for ever |
 | dollars | a plain amount with at most nine decimals (` + "`2.50`" + `), counted exactly |
 | switch | ` + "`true` or `false`" + ` |
 | list | a YAML list; in a variable, items separated by commas |

@@ -99,6 +99,14 @@ func registerStore(reg prometheus.Registerer, st *store.Store, version string) {
 		return 0
 	}, false)
 	fn("breakwater_store_size_bytes", "Size of the database and its write-ahead log.", func(s store.Stats) float64 { return float64(s.SizeBytes) }, false)
+	fn("breakwater_store_log_bytes", "Size of the database's write-ahead log.", func(s store.Stats) float64 { return float64(s.LogBytes) }, false)
+	fn("breakwater_store_removed_total", "Rows that retention removed.", func(s store.Stats) float64 { return float64(s.Removed) }, true)
+	fn("breakwater_store_retention_failing", "1 while old rows cannot be removed from the store, 0 otherwise.", func(s store.Stats) float64 {
+		if s.RetentionError != "" {
+			return 1
+		}
+		return 0
+	}, false)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakwater_build_info", Help: "1, with the program's version and Go's."}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	reg.MustRegister(build)

@@ -232,7 +232,7 @@ func meaning(f *llm.Failure, now time.Time) (record.KeyState, time.Time) {
 	switch {
 	case f.TooLarge: // says nothing of other requests
 	case f.Class == llm.RateLimit:
-		return record.KeyCooling, now.Add(f.RetryAfter)
+		return record.KeyCooling, now.Add(min(f.RetryAfter, traffic.MaxBlock))
 	case f.Class == llm.Quota:
 		return record.KeyExhausted, renewal(f, now)
 	case f.Class == llm.Auth && f.OfModel:
@@ -243,10 +243,11 @@ func meaning(f *llm.Failure, now time.Time) (record.KeyState, time.Time) {
 	return record.KeyUsable, time.Time{}
 }
 
-// refused takes note of a 429, and says until when the model cools down.
+// refused takes note of a 429, and says until when the model cools down: for no
+// longer than traffic.MaxBlock, as its learned limit.
 func (m *keyModel) refused(f *llm.Failure, now time.Time) time.Time {
 	m.learned.Refused(now, f.RetryAfter)
-	wait := f.RetryAfter
+	wait := min(f.RetryAfter, traffic.MaxBlock)
 	if wait == 0 {
 		wait = min(FirstCooling<<min(m.strikes, 8), LongestCooling)
 	}

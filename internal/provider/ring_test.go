@@ -83,6 +83,16 @@ func expect(t *testing.T, c *Client, model, want string) {
 	}
 }
 
+func TestNoHeaderTakesAKeyAwayForDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := ringOf(t, Config{Keys: keysNamed("a")})
+		fail(t, c, "a", "m", &llm.Failure{Class: llm.RateLimit, RetryAfter: 30 * 24 * time.Hour})
+		expect(t, c, "m", keysCooling+", 1h0m0s, false")
+		time.Sleep(traffic.MaxBlock)
+		expect(t, c, "m", "a")
+	})
+}
+
 func TestARateLimitedKeyCoolsDownForItsModelUntilTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a", "b")})

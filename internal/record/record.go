@@ -34,7 +34,7 @@ type Outcome string
 const (
 	Served    Outcome = "served"    // the caller got a complete answer
 	Failed    Outcome = "failed"    // no candidate could answer, or the answer was cut
-	Refused   Outcome = "refused"   // the request itself was at fault: bad input, unknown model, a provider's 4xx
+	Refused   Outcome = "refused"   // the request itself was at fault: bad input, unknown model, a provider's 4xx, its caller's own limits
 	Abandoned Outcome = "abandoned" // the caller went away first
 )
 
@@ -108,7 +108,7 @@ type Trace struct {
 	Status    int        // HTTP status to the caller
 	Served    llm.Target // zero where no target served
 	Reason    string     // why this route, in words
-	Attempts  []Attempt  // in order; the served one is last
+	Attempts  []Attempt  // in the order in which they began
 	Plan      []Candidate
 	Usage     llm.Usage
 	Cost      NanoUSD       // of all attempts
@@ -240,6 +240,9 @@ const (
 
 // KeyStates lists all states.
 func KeyStates() []KeyState { return []KeyState{KeyUsable, KeyCooling, KeyExhausted, KeyRevoked} }
+
+// Works says whether a key that stands so can be used now or within minutes.
+func (s KeyState) Works() bool { return s == KeyUsable || s == KeyCooling }
 
 // KeyLabel writes a key for people, without its secret: "main ····x7Qf". last4
 // is "" where the secret is too short to show any of it.

@@ -39,7 +39,8 @@ func (e *Error) outcome() record.Outcome {
 	switch {
 	case e.Status == StatusAbandoned:
 		return record.Abandoned
-	case e.Status >= 400 && e.Status < 500 && e.Status != 429, e.Status == 508:
+	case e.Status >= 400 && e.Status < 500 && e.Status != 429, e.Status == 508,
+		e.Code == "caller_rate_limited": // other 429s are not the caller's doing
 		return record.Refused
 	}
 	return record.Failed

@@ -256,16 +256,11 @@ func (w *walk) queue(ctx context.Context) (g grant, ok bool, e *Error) {
 	began := time.Now()
 	err := w.r.queue.Wait(ctx, t, func(time.Time) (time.Duration, bool) {
 		g, ok = w.next(true)
-		return w.wait, ok || !w.busy
+		return w.wait, ok || !w.busy // so with a grant there is no error
 	})
 	w.trace.Queued += time.Since(began)
 	if err == nil {
 		return g, ok, nil
-	}
-	if ok { // it could not be waited for any more when its turn came
-		g.permit.neutral()
-		w.r.giveBack(g.leave, false)
-		w.plan.outcome[g.i].Verdict, w.plan.outcome[g.i].Detail = record.VerdictRateLimited, ""
 	}
 	var full *traffic.FullError
 	if errors.As(err, &full) {

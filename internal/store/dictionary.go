@@ -33,6 +33,9 @@ const (
 // bounds are the sizes of the dictionaries.
 type bounds struct{ names, targets, keys, plans int64 }
 
+// mostWords gives the sizes of the constants.
+func mostWords() bounds { return bounds{MaxNames, MaxTargets, MaxKeys, MaxPlans} }
+
 // kind is a kind of name.
 type kind string
 

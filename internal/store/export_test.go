@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Bounded gives options with smaller dictionaries than the constants say;
@@ -20,3 +21,17 @@ func LimitPages(ctx context.Context, s *Store, n int64) error {
 		return err
 	})
 }
+
+// RetainAt has retention look once, at an instant.
+func RetainAt(ctx context.Context, s *Store, keep Retention, now time.Time) error {
+	return s.retain(ctx, keep, now)
+}
+
+// OnWriter runs a pragma on the writer's connection, whatever the writer does.
+func OnWriter(ctx context.Context, s *Store, pragma string) error {
+	_, err := s.writer.conn.ExecContext(ctx, pragma)
+	return err
+}
+
+// LogLimit is the length beyond which the write-ahead log is shortened.
+const LogLimit = walLimit

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -24,6 +26,9 @@ const (
 	// walLimit is the size to which the write-ahead log is cut after a
 	// checkpoint, should a long read ever have made it grow.
 	walLimit = 64 << 20
+
+	// busyTimeout is how long a connection waits for another one's lock.
+	busyTimeout = 5 * time.Second
 
 	header = "SQLite format 3\x00"
 )
@@ -53,7 +58,7 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 		o.Readers = DefaultReaders
 	}
 	if o.bounds == (bounds{}) {
-		o.bounds = bounds{MaxNames, MaxTargets, MaxKeys, MaxPlans}
+		o.bounds = mostWords()
 	}
 	locked, err := lock(path)
 	if err != nil {
@@ -97,7 +102,7 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 func dsn(path string, more url.Values) string {
 	more.Set("_journal_mode", "WAL")
 	more.Set("_synchronous", "NORMAL")
-	more.Set("_busy_timeout", "5000")
+	more.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	more.Set("_foreign_keys", "1")
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: more.Encode()}
 	return u.String()

@@ -26,8 +26,13 @@ func limited(n int) int {
 	return min(n, MaxLimit)
 }
 
+// querier is a handle, or a single connection.
+type querier interface {
+	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+}
+
 // query gives all rows of a query.
-func query[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
+func query[T any](ctx context.Context, db querier, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: reading: %w", err)
@@ -96,9 +101,18 @@ type TraceQuery struct {
 	Limit   int            // 0 means DefaultLimit
 }
 
-const selectTraces = `SELECT t.id, t.late, t.took, t.ttft, coalesce(outcome.name, ''), coalesce(door.name, ''),
+// selectTraces reads whole traces; selectCounted leaves out their plans, which
+// rollups do not count and which take the most time to read.
+const (
+	selectTraces  = tracesHead + `coalesce(p.body, '')` + tracesTail
+	selectCounted = tracesHead + `''` + tracesTail
+)
+
+const tracesHead = `SELECT t.id, t.late, t.took, t.ttft, coalesce(outcome.name, ''), coalesce(door.name, ''),
 	coalesce(asked.name, ''), coalesce(caller.name, ''), coalesce(target.provider, ''), coalesce(target.endpoint, ''),
-	coalesce(target.model, ''), coalesce(p.body, ''), t.flags, t.status, t.input_tokens, t.cache_read_tokens,
+	coalesce(target.model, ''), `
+
+const tracesTail = `, t.flags, t.status, t.input_tokens, t.cache_read_tokens,
 	t.cache_write_tokens, t.output_tokens, t.reasoning_tokens, t.cost, t.start, t.ttft_lag, t.took_lag,
 	coalesce(t.upstream_status, t.status), t.upstream_id, coalesce(k.name, ''), t.queued, coalesce(overflow.body, '')
 	FROM traces t
@@ -126,12 +140,12 @@ func (s *Store) Traces(ctx context.Context, q TraceQuery) ([]record.Trace, error
 			where += ` AND t.outcome <> 1` // as the index of these is defined
 		}
 	}
-	return s.traces(ctx, where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
+	return readTraces(ctx, s.readers, selectTraces+where+` ORDER BY t.id DESC LIMIT ?`, append(args, limited(q.Limit))...)
 }
 
 // Trace gives one trace, or ErrNotFound.
 func (s *Store) Trace(ctx context.Context, id record.ID) (record.Trace, error) {
-	found, err := s.traces(ctx, `WHERE t.id = ?`, id)
+	found, err := readTraces(ctx, s.readers, selectTraces+`WHERE t.id = ?`, id)
 	if err != nil {
 		return record.Trace{}, err
 	}
@@ -148,8 +162,9 @@ type traceRow struct {
 	last  record.Attempt // with flagLastHere
 }
 
-func (s *Store) traces(ctx context.Context, where string, args ...any) ([]record.Trace, error) {
-	rows, err := query(ctx, s.readers, scanTrace, selectTraces+where, args...)
+// readTraces gives what a query of the columns of selectTraces finds.
+func readTraces(ctx context.Context, db querier, text string, args ...any) ([]record.Trace, error) {
+	rows, err := query(ctx, db, scanTrace, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +174,7 @@ func (s *Store) traces(ctx context.Context, where string, args ...any) ([]record
 			ids = append(ids, r.trace.ID)
 		}
 	}
-	attempts, err := s.attempts(ctx, ids)
+	attempts, err := readAttempts(ctx, db, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -209,8 +224,8 @@ func scanTrace(rows *sql.Rows, r *traceRow) error {
 	return nil
 }
 
-// attempts gives the rows of attempts that some traces have.
-func (s *Store) attempts(ctx context.Context, traces []record.ID) (map[record.ID][]record.Attempt, error) {
+// readAttempts gives the rows of attempts that some traces have.
+func readAttempts(ctx context.Context, db querier, traces []record.ID) (map[record.ID][]record.Attempt, error) {
 	if len(traces) == 0 {
 		return nil, nil
 	}
@@ -222,7 +237,7 @@ func (s *Store) attempts(ctx context.Context, traces []record.ID) (map[record.ID
 		trace   record.ID
 		attempt record.Attempt
 	}
-	rows, err := query(ctx, s.readers, func(rows *sql.Rows, r *row) error {
+	rows, err := query(ctx, db, func(rows *sql.Rows, r *row) error {
 		var flags int
 		a := &r.attempt
 		err := rows.Scan(&r.trace, &a.Target.Provider, &a.Target.Endpoint, &a.Target.Model, &a.Class, &a.Status,

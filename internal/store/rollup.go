@@ -21,6 +21,17 @@ const (
 	Day    = Span(24 * time.Hour)
 )
 
+// String gives the span's word, which the record uses, too.
+func (s Span) String() string {
+	switch s {
+	case Minute:
+		return "minute"
+	case Hour:
+		return "hour"
+	}
+	return "day"
+}
+
 // start gives the beginning of the span that an instant is in.
 func (s Span) start(t time.Time) time.Time { return t.UTC().Truncate(time.Duration(s)) }
 

@@ -1,8 +1,7 @@
 // Package store keeps the record in SQLite and nothing else: traces,
 // transitions, holds, changes of keys, incidents, notices, and rollups of the
-// traces. Rows come
-// in through a bounded queue that never makes a caller wait, one writer
-// commits them in batches, and readers have a handle of their own.
+// traces. Rows come in through a bounded queue that never makes a caller wait,
+// one writer commits them in batches, and readers have a handle of their own.
 //
 // Times are kept to the microsecond. Instants are cut to it; a duration is
 // rounded up, so that what took any time is never shown as nothing.
@@ -72,6 +71,9 @@ type health struct {
 	failing   bool
 	lastError string
 	lastAt    time.Time
+
+	removed        uint64 // by retention
+	retentionError string
 }
 
 // Stats says how the store is doing.
@@ -83,6 +85,10 @@ type Stats struct {
 	LastError   string // the last failure of a write, "" where there was none
 	LastErrorAt time.Time
 	SizeBytes   int64 // of the database and its write-ahead log
+	LogBytes    int64 // of them, the write-ahead log
+
+	Removed        uint64 // rows that Retain removed since the store was opened
+	RetentionError string // why its last look failed, "" where it did not
 }
 
 // Stats gives the store's figures of this moment.
@@ -94,17 +100,25 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Queued: queued, Dropped: dropped, Written: h.written,
 		Failing: h.failing, LastError: h.lastError, LastErrorAt: h.lastAt,
+		Removed: h.removed, RetentionError: h.retentionError,
 	}
-	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.path + suffix); err == nil {
-			st.SizeBytes += info.Size()
-		}
+	if info, err := os.Stat(s.path); err == nil {
+		st.SizeBytes = info.Size()
+	}
+	if info, err := os.Stat(s.path + "-wal"); err == nil {
+		st.LogBytes = info.Size()
+		st.SizeBytes += st.LogBytes
 	}
 	return st
 }
 
-// wrote notes how a transaction ended.
+// wrote notes how a transaction of the writer's goroutine ended. Where a page
+// was found damaged it is read anew the next time, since the disk may have
+// given it wrong only once, or somebody mends it.
 func (s *Store) wrote(err error) {
+	if broken(err) {
+		_, _ = s.writer.conn.ExecContext(context.Background(), "PRAGMA shrink_memory") // what fails here fails there again
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.health.failing = err != nil

@@ -1,6 +1,9 @@
 package store_test
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,18 +13,19 @@ import (
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
+	"breakwater/migrations"
 )
 
-// testdata/schema2.sql is a dump of a database that Breakwater wrote before
-// traces had keys: an ordinary trace, a canary, one that failed over and one
-// that found no room for a word; a transition, a hold, and an open incident.
+// testdata/schemaN.sql is a dump of a database with the first N migrations.
 
-func TestADatabaseOfBeforeKeysIsReadAndGoesOn(t *testing.T) {
-	dump, err := os.ReadFile("testdata/schema2.sql")
+// mustRestore makes a database of a dump.
+func mustRestore(t *testing.T, name string) (path string) {
+	t.Helper()
+	dump, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "old.db")
+	path = filepath.Join(t.TempDir(), "old.db")
 	old := raw(t, path)
 	if _, err := old.Exec("PRAGMA application_id = 0x62726b77;" + string(dump)); err != nil {
 		t.Fatal(err)
@@ -29,7 +33,77 @@ func TestADatabaseOfBeforeKeysIsReadAndGoesOn(t *testing.T) {
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
 
+func TestEveryEarlierSchemaIsBroughtUpToDateAndIsSound(t *testing.T) {
+	files, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version := 1; version < len(files); version++ {
+		t.Run(fmt.Sprint("schema ", version), func(t *testing.T) {
+			path := mustRestore(t, fmt.Sprintf("schema%d.sql", version))
+			if _, err := store.Check(t.Context(), path, func(string) {}); !errors.Is(err, store.ErrOlder) {
+				t.Errorf("check before: %v, want ErrOlder", err)
+			}
+			before := count(t, path, `SELECT count(*) FROM traces`)
+			s := mustOpen(t, store.Options{Path: path})
+			drifts, err := s.Rebuild(t.Context(), quiet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range drifts {
+				// Only the first schema knew of no rollups.
+				if missing := version == 1 && !d.Keys; missing != (d.Rows > 0) {
+					t.Errorf("rollups that were not as they should be: %+v", d)
+				}
+			}
+			mustBeSound(t, path)
+			traces, err := s.Traces(t.Context(), store.TraceQuery{})
+			if err != nil || before < 4 || int64(len(traces)) != before {
+				t.Fatalf("%d traces (%v), want the %d of before", len(traces), err, before)
+			}
+			for _, trace := range traces {
+				if !trace.Accepted.Equal(noon) || trace.Outcome != record.Served || len(trace.Attempts) == 0 || len(trace.Plan) != 3 {
+					t.Errorf("a trace is not whole: %+v", trace)
+				}
+			}
+			if incidents, err := s.OpenIncidents(t.Context()); err != nil || len(incidents) != 1 || len(incidents[0].Timeline) != 1 {
+				t.Errorf("open incidents %+v (%v), want one", incidents, err)
+			}
+		})
+	}
+}
+
+func TestADatabaseOfBeforeRetentionGoesOn(t *testing.T) {
+	path := mustRestore(t, "schema3.sql")
+	s := mustOpen(t, store.Options{Path: path})
+	run(t, s)
+	want := sentWith(2, noon, "main")
+	want.Attempts[0].Canary, want.Strategy, want.Queued = true, "latency", 3*time.Second
+	if got, err := s.Trace(t.Context(), 2); err != nil || !reflect.DeepEqual(got, *want) {
+		t.Errorf("got  %+v (%v)\nwant %+v", got, err, *want)
+	}
+	if since, err := s.Since(t.Context()); err != nil || since != (store.Since{}) {
+		t.Errorf("since %+v (%v), want that nothing was removed", since, err)
+	}
+	notices, err := s.Notices(t.Context(), 8)
+	if err != nil || len(notices) != 1 {
+		t.Errorf("notices %+v, %v", notices, err)
+	}
+	keys, err := s.KeyRollups(t.Context(), store.Day, noon.Truncate(24*time.Hour), noon)
+	if err != nil || len(keys) != 1 || keys[0].Requests != 3 {
+		t.Errorf("rollups of keys %+v, %v", keys, err)
+	}
+}
+
+// testdata/schema2.sql is a dump of a database that Breakwater wrote before
+// traces had keys: an ordinary trace, a canary, one that failed over and one
+// that found no room for a word; a transition, a hold, and an open incident.
+
+func TestADatabaseOfBeforeKeysIsReadAndGoesOn(t *testing.T) {
+	path := mustRestore(t, "schema2.sql")
 	s := mustOpen(t, store.Options{Path: path})
 	run(t, s)
 	canary := served(2, noon)

@@ -67,6 +67,20 @@ func (g *Gate) Enter(now time.Time, p Priority, bytes int64) (leave func(), retr
 	}, 0, true
 }
 
+// Grow has the gate count so many bytes more for a request that is in, under the
+// rules of Enter. leave is called once, when it has ended.
+func (g *Gate) Grow(p Priority, bytes int64) (leave func(), retryAfter time.Duration, ok bool) {
+	if g == nil {
+		return func() {}, 0, true
+	}
+	bytes = max(bytes, 0)
+	until := shedFrom(p)
+	if !reserve(&g.bytes, bytes, g.limits.Bytes, until) {
+		return nil, g.retry(until, bytes), false
+	}
+	return func() { g.bytes.Add(-bytes) }, 0, true
+}
+
 // shedFrom gives the share of the gate from which on a priority is refused.
 func shedFrom(p Priority) float64 {
 	switch {

@@ -43,9 +43,9 @@ type learned struct {
 // of what was sent in the last minute, if that was MinEvidence requests at least,
 // and grows again by 1/20 of that in every ten seconds in which something went and
 // nothing was refused: it is back where it was refused after a minute, and is
-// forgotten at twice that, or after an hour. Nothing goes before wait has passed, an hour at most; 0 where the provider
-// did not say. Refusals of requests that went before the last one was known do
-// not count again.
+// forgotten at twice that, or after an hour. Nothing goes before wait has passed,
+// an hour at most; 0 where the provider did not say. Refusals of requests that
+// went before the last one was known do not count again.
 func (l *Limiter) Refused(now time.Time, wait time.Duration) {
 	if l == nil {
 		return

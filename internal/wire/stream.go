@@ -68,13 +68,11 @@ func (s *Stream) event() error {
 		}
 	}
 	e, err := s.next()
-	if err == io.EOF && s.at == mayEnd && s.content && s.mark != "" { // callers of the dialect wait for it
-		s.at = ended
-		s.waiting = append(s.spare[:0], llm.Chunk{Raw: []byte(s.mark)})
-		return nil
-	}
 	if err != nil {
 		return s.stopped(err)
+	}
+	if len(e.Data) == 0 && e.Partial { // half a line, which means nothing to anybody
+		return s.stopped(io.EOF)
 	}
 	if len(e.Data) == 0 {
 		s.waiting = append(s.spare[:0], llm.Chunk{Raw: e.Raw})
@@ -141,9 +139,14 @@ func (s *Stream) sniff() error {
 	}
 }
 
-// stopped says what it means that the stream gives no more events.
+// stopped says what it means that the stream gives no more events. Where only
+// the mark of its end is missing that is given.
 func (s *Stream) stopped(err error) error {
 	switch {
+	case err == io.EOF && s.at == mayEnd && s.content && s.mark != "": // callers of the dialect wait for it
+		s.at = ended
+		s.waiting = append(s.spare[:0], llm.Chunk{Raw: []byte(s.mark)})
+		return nil
 	case err == io.EOF && s.at == mayEnd && s.content:
 		return io.EOF
 	case errors.Is(err, ErrEventTooLong), errors.Is(err, ErrNotJSON):

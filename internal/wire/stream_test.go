@@ -150,6 +150,29 @@ func TestALastLineWithoutItsEndCounts(t *testing.T) {
 	}
 }
 
+func TestAStreamThatIsCutWithinTheMarkOfItsEndIsMadeWhole(t *testing.T) {
+	for d, stream := range map[llm.Dialect][2]string{
+		llm.OpenAIChat: {`data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}` + "\n\n", "data: [DONE]\n\n"},
+		llm.AnthropicMessages: {"event: content_block_delta\n" + `data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}` + "\n\n" +
+			"event: message_delta\n" + `data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}` + "\n\n",
+			"event: message_stop\n" + `data: {"type":"message_stop"}` + "\n\n"},
+	} {
+		codec, _ := CodecFor(d)
+		whole := stream[0] + stream[1]
+		for cut := len(stream[0]); cut <= len(whole)-len("]\n\n"); cut++ {
+			s := codec.Stream(strings.NewReader(whole[:cut]), &llm.Request{Dialect: d, Stream: true})
+			var got strings.Builder
+			c, err := s.Next()
+			for ; err == nil; c, err = s.Next() {
+				got.Write(c.Raw)
+			}
+			if err != io.EOF || got.String() != whole {
+				t.Errorf("%s cut at %d of %d: %v after\n%s", d, cut, len(whole), err, got.String())
+			}
+		}
+	}
+}
+
 func TestGeminiQuotaIsToldFromRateLimits(t *testing.T) {
 	codec, _ := CodecFor(llm.GeminiGenerate)
 	for _, c := range []struct {

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestTheRecordIsLookedAfterWhileBreakwaterRuns(t *testing.T) {
+	_, env := providers(t, 0)
+	dir := t.TempDir()
+	db, copied := filepath.Join(dir, "run.db"), filepath.Join(dir, "copy.db")
+	s := serve(t, env, db)
+	var id string
+	for range 20 {
+		var err error
+		if id, err = s.ask(t.Context(), false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env = append(env, "BREAKWATER_DB="+db)
+	rebuilt, out, errs := runProgram(t, env, "store", "rebuild")
+	if rebuilt != 1 || !strings.Contains(errs, "another Breakwater uses this database") {
+		t.Errorf("rebuild beside a running one: exit %d, %s%s", rebuilt, out, errs)
+	}
+	if code, out, errs := runProgram(t, env, "store", "check"); code != 0 || !strings.Contains(out, "is sound") {
+		t.Errorf("check: exit %d, %s%s", code, out, errs)
+	}
+	if code, out, errs := runProgram(t, env, "store", "backup", copied); code != 0 {
+		t.Errorf("backup: exit %d, %s%s", code, out, errs)
+	}
+	if code, _, errs := runProgram(t, env, "store", "backup", copied); code != 1 || !strings.Contains(errs, "overwrites nothing") {
+		t.Errorf("a second backup: exit %d, %s", code, errs)
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	if err := <-s.done; err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := runProgram(t, env, "store", "export")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var last struct{ ID string }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || code != 0 || len(lines) != 20 || last.ID != id {
+		t.Errorf("export: exit %d, %d lines, the last of %q, want %q: %v %s", code, len(lines), last.ID, id, err, errs)
+	}
+	code, out, _ = runProgram(t, env, "store", "export", "--format", "csv", "--from", "2030-01-01", "--to", "2031-01-01")
+	if code != 0 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "id,accepted,") {
+		t.Errorf("an export of nothing: exit %d, %q", code, out)
+	}
+	if code, out, errs = runProgram(t, env, "store", "rebuild"); code != 0 || !strings.Contains(out, "every figure was") {
+		t.Errorf("rebuild: exit %d, %s%s", code, out, errs)
+	}
+	// A page in the middle of a backup is damaged.
+	f, err := os.OpenFile(copied, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(strings.Repeat("\xff", 3*4096)), 5*4096); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs = runProgram(t, env, "store", "check", copied); code != 1 || !strings.Contains(errs, "is not sound") {
+		t.Errorf("check of a damaged backup: exit %d, %s%s", code, out, errs)
+	}
+}
+
+func TestAWrongLineOfTheStoreEndsWith2(t *testing.T) {
+	for _, args := range [][]string{
+		{"backup"}, {"backup", "a", "b"}, {"check", "a", "b"}, {"export", "--format", "parquet"}, {"export", "--from", "yesterday"},
+		{"export", "--to", "1"}, {"rebuild", "all"}, {"store", "vacuum"},
+	} {
+		if code, _, errs := runProgram(t, nil, append([]string{"store"}, args...)...); code != 2 || errs == "" {
+			t.Errorf("store %v: exit %d, %q", args, code, errs)
+		}
+	}
+	for _, args := range [][]string{{"check"}, {"rebuild"}, {"export"}, {"backup", "copy.db"}} {
+		if code, _, errs := runProgram(t, nil, append([]string{"store"}, args...)...); code != 1 || !strings.Contains(errs, "no such file") {
+			t.Errorf("store %v without a database: exit %d, %q", args, code, errs)
+		}
+	}
+}
