@@ -116,6 +116,22 @@ func TestACallersTokensAreSettledByWhatWasUsed(t *testing.T) {
 	}
 }
 
+// Each answer uses 5 tokens, so the limit is never reached: but what a caller says
+// that it may use must be there first, and no number is so large that it counts
+// for nothing.
+func TestNoMaximumIsTooLargeToBeLimited(t *testing.T) {
+	d := newDoor(t, func(o *Options) {
+		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Tokens: 60}}} // 10 at once, which fill in in 10 s
+	})
+	send := func() int {
+		status, _, _ := d.send(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "{", `{"max_tokens":9223372036854775807,`, 1), "X-Api-Key", "a")
+		return status
+	}
+	if first, second := send(), send(); first != 200 || second != 429 {
+		t.Errorf("HTTP %d, then %d", first, second)
+	}
+}
+
 func TestAPanicGivesTheCallersRoomBack(t *testing.T) {
 	d := newDoor(t, func(o *Options) {
 		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Concurrent: 1}}}
@@ -141,22 +157,6 @@ func TestWhatACallerIsRefusedForItsOwnLimitsIsNoFailure(t *testing.T) {
 		if got := d.recorder.traces[len(d.recorder.traces)-1].Outcome; got != want {
 			t.Errorf("recorded as %s, not %s", got, want)
 		}
-	}
-}
-
-// Each answer uses 5 tokens, so the limit is never reached: but what a caller says
-// that it may use must be there first, and no number is so large that it counts
-// for nothing.
-func TestNoMaximumIsTooLargeToBeLimited(t *testing.T) {
-	d := newDoor(t, func(o *Options) {
-		o.Callers = []Caller{{Name: "a", Key: "a", Limits: traffic.Limits{Tokens: 60}}} // 10 at once, which fill in in 10 s
-	})
-	send := func() int {
-		status, _, _ := d.send(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "{", `{"max_tokens":9223372036854775807,`, 1), "X-Api-Key", "a")
-		return status
-	}
-	if first, second := send(), send(); first != 200 || second != 429 {
-		t.Errorf("HTTP %d, then %d", first, second)
 	}
 }
 
