@@ -98,7 +98,7 @@ func TestSlackMessages(t *testing.T) {
 		},
 		"resolved-without-figures": {Kind: record.NoticeResolved, Incident: resolvedAfter(3*time.Hour + 5*time.Minute)},
 		"key-refused": {
-			Kind: record.NoticeOpened, Incident: lostKey(record.KeyRevoked, "HTTP 401 API_KEY_INVALID: API key expired. Please renew the API key.",
+			Kind: record.NoticeOpened, Incident: lostKey(record.KeyRevoked, "auth (HTTP 400) INVALID_ARGUMENT: API key not valid. Please pass a valid API key.",
 				"Gemini's key spare ····9f3c serves on."), URL: "https://breakwater.example", Impact: &Impact{},
 		},
 		"key-out-of-quota": {
