@@ -58,6 +58,8 @@ type Config struct {
 	StoreQueue     int // traces that may wait for the store
 	Retention      Retention
 
+	Durability string // of the store: "journal", "durable" or "off"
+
 	missing   []string
 	effective []Value
 	keys      func(file bool) ([]Keys, error)
