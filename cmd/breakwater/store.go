@@ -189,7 +189,8 @@ func rebuildCommand() *cobra.Command {
 		Short: "Work the figures by minute, hour and day out anew, while Breakwater is stopped",
 		Long: "Work the figures by minute, hour and day out from the single requests, as far back as\n" +
 			"these are kept, and put them in the place of those that are there. Breakwater must be\n" +
-			"stopped. It may be broken off at any time: then nothing is changed.",
+			"stopped; what a kill left in its journal is written first. It may be broken off at any\n" +
+			"time: then no figure is changed.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
@@ -207,9 +208,14 @@ func rebuildCommand() *cobra.Command {
 }
 
 func rebuild(ctx context.Context, path string, out, errs io.Writer) error {
-	s, err := store.Open(ctx, store.Options{Path: path})
+	// What a journal holds is written in any case; none is begun.
+	s, err := store.Open(ctx, store.Options{Path: path, Durability: store.Unjournaled})
 	if err != nil {
 		return err
+	}
+	if r := s.Stats().Replay; r != (store.Replay{}) {
+		fmt.Fprintf(errs, "the journal of the last run was taken up: %d rows, %d missing, %d bytes skipped, %d segments unread\n",
+			r.Entries, r.Missing, r.Skipped, r.Unread)
 	}
 	tell := teller(errs)
 	drifts, err := s.Rebuild(ctx, func(n int64, at time.Time) { tell("%d requests, up to %s", n, at.Format(time.RFC3339)) })

@@ -97,9 +97,10 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
 		a.log = slog.Default()
 	}
 	var err error
-	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.StoreQueue}); err != nil {
+	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.StoreQueue, Durability: store.Durability(cfg.Durability)}); err != nil {
 		return nil, err
 	}
+	a.tellReplay(a.store.Stats().Replay)
 	if a.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), a.store.Close())
 	}

@@ -35,6 +35,8 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"pool.idle_time":            {cfg.Providers[0].Pool.IdleTime, provider.DefaultIdleTime},
 		"pool.life_time":            {cfg.Providers[0].Pool.LifeTime, provider.DefaultLifeTime},
 		"pool.ping":                 {cfg.Providers[0].Pool.Ping, provider.DefaultPing},
+		"store.queue":               {cfg.StoreQueue, store.DefaultQueue},
+		"store.durability":          {store.Durability(cfg.Durability), store.DefaultDurability},
 		"anomaly.min_samples":       {cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples},
 		"store.retention": {retention(cfg), store.Retention{
 			Traces: store.DefaultKeepTraces, Minutes: store.DefaultKeepMinutes, Hours: store.DefaultKeepHours, Days: store.DefaultKeepDays,
@@ -43,6 +45,22 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s is %v in the configuration and %v in its room", name, pair[0], pair[1])
+		}
+	}
+}
+
+func TestEveryDurabilityOfTheStoreCanBeConfigured(t *testing.T) {
+	for _, d := range store.Durabilities() {
+		cfg, err := config.Load(config.Sources{
+			LookupEnv: func(name string) (string, bool) {
+				return map[string]string{"BREAKWATER_CONFIG": "breakwater.yaml"}[name], name == "BREAKWATER_CONFIG"
+			},
+			ReadFile: func(string) ([]byte, error) {
+				return []byte("store:\n  durability: " + string(d) + "\n"), nil // off is also a word for false in YAML
+			},
+		})
+		if err != nil || store.Durability(cfg.Durability) != d {
+			t.Errorf("%s: %v, %v", d, cfg, err)
 		}
 	}
 }

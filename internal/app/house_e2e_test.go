@@ -212,6 +212,7 @@ func TestSecretsTurnUpNowhere(t *testing.T) {
 		resp.Body.Close()
 		seen.WriteString(b.String())
 	}
+	seen.WriteString(files(t, h.db)) // while the journal is there
 	h.stop()
 	for _, m := range h.slack.Messages() {
 		seen.WriteString(m.Text + string(m.Blocks))

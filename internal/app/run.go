@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"time"
@@ -133,11 +134,22 @@ func (a *App) stopServing(hurry context.Context) error {
 	return err
 }
 
+// tellReplay tells what the last run, which did not end well, left in the journal.
+func (a *App) tellReplay(r store.Replay) {
+	level := slog.LevelInfo
+	if r.Missing > 0 || r.Unread > 0 {
+		level = slog.LevelWarn
+	}
+	if r != (store.Replay{}) {
+		a.log.Log(context.Background(), level, "the journal of the last run was taken up", "rows", r.Entries, "missing", r.Missing, "skipped_bytes", r.Skipped, "unread_segments", r.Unread)
+	}
+}
+
 // watchStore tells when the record cannot be written, and when it can again.
 func (a *App) watchStore(ctx context.Context) error {
 	tick := time.NewTicker(storeLook)
 	defer tick.Stop()
-	failing, trouble := false, ""
+	failing, unsafe, trouble := false, false, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,6 +160,14 @@ func (a *App) watchStore(ctx context.Context) error {
 		if stats.RetentionError != trouble {
 			if trouble = stats.RetentionError; trouble != "" {
 				a.log.Warn("old rows cannot be removed from the record", "error", trouble)
+			}
+		}
+		if stats.JournalFailing != unsafe {
+			unsafe = stats.JournalFailing
+			if unsafe {
+				a.log.Error("the journal cannot be written; requests are served, and a kill would lose what waits in memory", "error", stats.JournalError)
+			} else {
+				a.log.Info("the journal is written again", "late", stats.Late)
 			}
 		}
 		if stats.Failing == failing {

@@ -49,6 +49,7 @@ func build(v *values) *Config {
 			MinSamples: v.count("anomaly.min_samples", 10, most),
 		},
 		StoreQueue: v.count("store.queue", 1, most),
+		Durability: v.text("store.durability"),
 		Retention: Retention{
 			Traces:    v.age("store.retention.traces", time.Hour),
 			Minutes:   v.age("store.retention.minutes", 2*time.Hour),

@@ -59,6 +59,8 @@ type Config struct {
 	StoreQueue     int // traces that may wait for the store
 	Retention      Retention
 
+	Durability string // of the store: "journal", "durable" or "off"
+
 	missing   []string
 	effective []Value
 	keys      func(ctx context.Context, file bool) ([]Keys, error)

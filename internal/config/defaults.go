@@ -122,6 +122,9 @@ const (
 	// DefaultQueue holds a minute of 1,000 requests a second while the
 	// database cannot be written.
 	DefaultQueue = "60000"
+	// DefaultDurability loses no answered request to a kill, and costs about a
+	// microsecond.
+	DefaultDurability = "journal"
 
 	// DefaultKeepTraces is as far back as one looks for a single request.
 	DefaultKeepTraces = "30d"

@@ -119,6 +119,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		StoreQueue:  60_000,
 		Retention:   Retention{30 * day, 30 * day, 400 * day, 0, 400 * day, 0, 20 << 30},
+		Durability:  "journal",
 		missing: []string{
 			"gemini: set GEMINI_API_KEY to use it",
 			"claude: set ANTHROPIC_API_KEY to use it",

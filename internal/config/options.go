@@ -91,6 +91,7 @@ func Options() []Option {
 		{Path: "store.retention.changes", Kind: Age, Default: DefaultKeepChanges, Help: "How long transitions of breakers, holds and changes of keys are kept."},
 		{Path: "store.retention.incidents", Kind: Age, Default: DefaultKeepIncidents, Help: "How long incidents are kept after their end."},
 		{Path: "store.retention.bytes", Env: []string{"BREAKWATER_RETENTION_BYTES"}, Kind: Bytes, Default: DefaultKeepBytes, Help: "How much the record may take on disk; beyond it the oldest requests go first, then minutes, then hours."},
+		{Path: "store.durability", Kind: Text, Choices: []string{"journal", "durable", "off"}, Default: DefaultDurability, Help: "What of the record outlives which end: journal loses no answered request to a kill and at most 25 ms to a power cut, for about a microsecond a request; durable loses nothing, and each request waits until the disk has its trace, a few milliseconds; off keeps what waits in memory only, so that a kill loses 50 ms or more."},
 	}...)
 }
 

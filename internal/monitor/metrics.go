@@ -98,6 +98,15 @@ func registerStore(reg prometheus.Registerer, st *store.Store, version string) {
 		}
 		return 0
 	}, false)
+	fn("breakwater_store_journal_failing", "1 while the journal cannot be written, so that a kill loses what waits in memory, 0 otherwise.", func(s store.Stats) float64 {
+		if s.JournalFailing {
+			return 1
+		}
+		return 0
+	}, false)
+	fn("breakwater_store_journal_bytes", "Size of the journal.", func(s store.Stats) float64 { return float64(s.JournalBytes) }, false)
+	fn("breakwater_store_late_total", "Requests that ended before their trace was as safe as store.durability says.", func(s store.Stats) float64 { return float64(s.Late) }, true)
+	fn("breakwater_store_missing_total", "Rows of the last run that its journal should have had and did not.", func(s store.Stats) float64 { return float64(s.Replay.Missing) }, true)
 	fn("breakwater_store_size_bytes", "Size of the database and its write-ahead log.", func(s store.Stats) float64 { return float64(s.SizeBytes) }, false)
 	fn("breakwater_store_log_bytes", "Size of the database's write-ahead log.", func(s store.Stats) float64 { return float64(s.LogBytes) }, false)
 	fn("breakwater_store_removed_total", "Rows that retention removed.", func(s store.Stats) float64 { return float64(s.Removed) }, true)

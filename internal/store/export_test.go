@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
+
+	"breakwater/internal/record"
 )
 
 // Bounded gives options with smaller dictionaries than the constants say;
@@ -35,3 +38,101 @@ func OnWriter(ctx context.Context, s *Store, pragma string) error {
 
 // LogLimit is the length beyond which the write-ahead log is shortened.
 const LogLimit = walLimit
+
+// Segmented gives options with smaller segments than SegmentBytes says.
+func Segmented(o Options, bytes int64) Options {
+	o.segment = bytes
+	return o
+}
+
+// Drain does what Run does with the queue, Keep what it does with the journal.
+func Drain(ctx context.Context, s *Store) { s.drain(ctx) }
+
+func Keep(s *Store) error { return s.journal.keep() }
+
+// Abandon leaves a store as a kill does, but gives back what it holds open.
+func Abandon(s *Store) {
+	s.journal.file.Close()
+	s.writer.close()
+	s.writing.Close()
+	s.readers.Close()
+	s.locked.Close()
+}
+
+// FailHarden has the database's file fail to reach the disk.
+func FailHarden(s *Store, err error) { s.journal.harden = func() error { return err } }
+
+// Disk is a journal's file on a disk that fails while Err is set, and hangs
+// while Hold is.
+type Disk struct {
+	segmentFile
+	Err  atomic.Pointer[error]
+	Hold atomic.Pointer[chan struct{}]
+}
+
+// OnDisk puts the journal's current segment on a disk that can fail.
+func OnDisk(s *Store) *Disk {
+	s.journal.turn <- struct{}{}
+	defer s.journal.leaveTurn()
+	d := &Disk{segmentFile: s.journal.file}
+	s.journal.file = d
+	return d
+}
+
+// WriteAt writes half of it before it fails, as a disk does that becomes full.
+func (d *Disk) WriteAt(b []byte, at int64) (int, error) {
+	if hold := d.Hold.Load(); hold != nil {
+		<-*hold
+	}
+	if err := d.Err.Load(); err != nil {
+		n, _ := d.segmentFile.WriteAt(b[:len(b)/2], at)
+		return n, *err
+	}
+	return d.segmentFile.WriteAt(b, at)
+}
+
+func (d *Disk) Sync() error {
+	if err := d.Err.Load(); err != nil {
+		return *err
+	}
+	return d.segmentFile.Sync()
+}
+
+// Pack gives a segment's content of the traces and what goes with them.
+func Pack(all ...any) []byte {
+	var b []byte
+	for i, one := range all {
+		var e entry
+		switch v := one.(type) {
+		case *record.Trace:
+			e.trace = v
+		case *record.Transition:
+			e.transition = v
+		case *record.Hold:
+			e.hold = v
+		case *record.KeyChange:
+			e.key = v
+		}
+		b = appendFrame(b, uint64(i+1), e)
+	}
+	return b
+}
+
+// Unpack is Pack's way back, with what was missing and skipped.
+func Unpack(b []byte) (all []any, numbers []uint64, r Replay) {
+	var f found
+	f.readSegment(b, func(e entry) {
+		numbers = append(numbers, e.number)
+		switch {
+		case e.trace != nil:
+			all = append(all, e.trace)
+		case e.transition != nil:
+			all = append(all, e.transition)
+		case e.hold != nil:
+			all = append(all, e.hold)
+		case e.key != nil:
+			all = append(all, e.key)
+		}
+	})
+	return all, numbers, Replay{Entries: uint64(len(all)), Missing: f.missing, Skipped: f.skipped}
+}

@@ -57,6 +57,12 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 	if o.Readers == 0 {
 		o.Readers = DefaultReaders
 	}
+	if o.Durability == "" {
+		o.Durability = DefaultDurability
+	}
+	if o.segment == 0 {
+		o.segment = SegmentBytes
+	}
 	if o.bounds == (bounds{}) {
 		o.bounds = mostWords()
 	}
@@ -94,6 +100,9 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", o.Path, err), s.readers.Close(), s.writing.Close())
+	}
+	if err = s.openJournal(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", o.Path, err), s.readers.Close(), s.writer.close(), s.writing.Close())
 	}
 	return s, nil
 }

@@ -6,13 +6,30 @@ import (
 	"breakwater/internal/record"
 )
 
-// entry is one thing in the queue; exactly one of its fields is set.
+// entry is one thing in the queue; exactly one of its pointers
+// and flushed is set.
 type entry struct {
 	trace      *record.Trace
 	transition *record.Transition
 	hold       *record.Hold
 	key        *record.KeyChange
 	flushed    chan<- error // told when all that came before is committed
+	number     uint64       // in the journal; 0 where it is not there
+}
+
+// id gives the ID of what is recorded.
+func (e entry) id() record.ID {
+	switch {
+	case e.trace != nil:
+		return e.trace.ID
+	case e.transition != nil:
+		return e.transition.ID
+	case e.hold != nil:
+		return e.hold.ID
+	case e.key != nil:
+		return e.key.ID
+	}
+	return 0
 }
 
 // queue stands between the callers, who never wait, and the writer. It counts
@@ -25,6 +42,7 @@ type queue struct {
 	limit   int
 	closed  bool
 	dropped uint64
+	journal *journal // nil where there is none
 
 	some chan struct{} // there is something
 	full chan struct{} // there is enough to write at once, or someone waits for it
@@ -34,16 +52,19 @@ func newQueue(limit int) *queue {
 	return &queue{limit: limit, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 }
 
-// put adds an entry, or counts it as dropped where there is no room. A wish to
-// flush always has room.
-func (q *queue) put(e entry) bool {
+// put adds an entry and gives its number in the journal, or counts it as
+// dropped where there is no room. A wish to flush always has room.
+func (q *queue) put(e entry) (number uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed || e.flushed == nil && len(q.entries)+q.inHand >= q.limit {
 		if e.flushed == nil {
 			q.dropped++
 		}
-		return false
+		return 0, false
+	}
+	if q.journal != nil && e.flushed == nil {
+		e.number = q.journal.add(e)
 	}
 	q.entries = append(q.entries, e)
 	if len(q.entries) == 1 {
@@ -52,7 +73,14 @@ func (q *queue) put(e entry) bool {
 	if len(q.entries) == BatchRows || e.flushed != nil {
 		signal(q.full)
 	}
-	return true
+	return e.number, true
+}
+
+// hold says that entries are in hand that were never put.
+func (q *queue) hold(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.inHand += n
 }
 
 // take hands over all entries; they count as in hand until done.

@@ -91,7 +91,7 @@ func (s *Store) LastID(ctx context.Context) (record.ID, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ids[0], nil
+	return max(ids[0], s.newest), nil
 }
 
 // TraceQuery says which traces are wanted.

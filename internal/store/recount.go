@@ -140,12 +140,16 @@ func (w *writer) compare(ctx context.Context, table string, d *Drift) error {
 // Rebuild works the rollups out from the raw rows, and puts what it found in
 // the place of those that are there, in one transaction, as far back as raw
 // rows are whole. It gives how many rows were not as they should be. It must
-// be called before Run, or instead; ended early it has changed nothing.
+// be called before Run, or instead; ended early it has changed nothing. While
+// the journal holds rows that Open could not write it gives ErrWaiting.
 func (s *Store) Rebuild(ctx context.Context, progress func(traces int64, at time.Time)) ([]Drift, error) {
 	if !s.running.CompareAndSwap(false, true) {
 		return nil, errors.New("store: Rebuild was called beside Run")
 	}
 	defer s.running.Store(false)
+	if n := len(s.writer.pending); n > 0 {
+		return nil, fmt.Errorf("store: %w: %d of them: %s", ErrWaiting, n, s.Stats().LastError)
+	}
 	var drifts []Drift
 	err := s.writer.transact(ctx, func(_ context.Context, w *writer) (err error) {
 		if drifts, err = recount(ctx, w, progress); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"breakwater/internal/record"
@@ -32,6 +33,7 @@ const (
 	insertOverflow   = `INSERT INTO trace_overflow (trace, body) VALUES (?,?)`
 	insertTransition = `INSERT INTO transitions (id, at, provider, endpoint, model, from_state, to_state, reason, request)
 		VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
+	setWritten = `UPDATE journal SET written = ?`
 	upsertHold = `INSERT INTO holds (id, provider, endpoint, model, source, reason, placed, expires, ended, ending)
 		VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET provider = excluded.provider,
 		endpoint = excluded.endpoint, model = excluded.model, source = excluded.source, reason = excluded.reason,
@@ -56,6 +58,27 @@ func instant(t time.Time) *int64 {
 	}
 	us := t.UnixMicro()
 	return &us
+}
+
+// write writes a batch and, where it came through the journal, how far the
+// tables are now.
+func (w *writer) write(ctx context.Context, batch []entry) error {
+	err := w.insert(ctx, batch)
+	if number := lastNumber(batch); err == nil && number > 0 {
+		_, err = w.exec(ctx, setWritten, int64(number))
+	}
+	return err
+}
+
+// lastNumber gives the highest number of a batch in the journal, 0 where there
+// is none.
+func lastNumber(batch []entry) uint64 {
+	for _, e := range slices.Backward(batch) {
+		if e.number > 0 {
+			return e.number
+		}
+	}
+	return 0
 }
 
 // insert writes a batch with its rollups, in the transaction that is open.

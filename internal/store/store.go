@@ -1,7 +1,8 @@
 // Package store keeps the record in SQLite and nothing else: traces,
 // transitions, holds, changes of keys, incidents, notices, and rollups of the
-// traces. Rows come in through a bounded queue that never makes a caller wait,
-// one writer commits them in batches, and readers have a handle of their own.
+// traces. Rows come in through a bounded queue and a journal on disk, neither of
+// which makes a caller wait for the database; one writer commits them in
+// batches, and readers have a handle of their own.
 //
 // Times are kept to the microsecond. Instants are cut to it; a duration is
 // rounded up, so that what took any time is never shown as nothing.
@@ -27,6 +28,8 @@ var (
 	ErrConflict    = errors.New("another incident of the same is pending or open")
 	ErrClosed      = errors.New("the store no longer writes")
 	ErrLost        = errors.New("the database could not be written in time: rows are lost")
+	ErrLeft        = errors.New("the database could not be written in time: rows wait in the journal for the next start")
+	ErrWaiting     = errors.New("rows wait in the journal that the database cannot take")
 	ErrNotDatabase = errors.New("not a Breakwater database")
 	ErrNewer       = errors.New("the database was written by a newer Breakwater")
 	ErrReadOnly    = errors.New("the database is read-only")
@@ -45,21 +48,27 @@ type Options struct {
 	Path    string // of the database file, which is made where it does not exist
 	Queue   int    // entries that may wait to be written; 0 means DefaultQueue
 	Readers int    // connections that read; 0 means DefaultReaders
+	// Durability is what outlives a kill or a power cut; "" means DefaultDurability.
+	Durability Durability
 
-	bounds bounds // of the dictionaries; zero means the constants
+	segment int64  // of the journal, beyond which another is begun; 0 means SegmentBytes
+	bounds  bounds // of the dictionaries; zero means the constants
 }
 
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
-	locked  *os.File // nil where there are no locks
-	path    string
-	queue   *queue
-	calls   chan call
-	ended   chan struct{} // closed when Run has returned
-	running atomic.Bool
-	readers *sql.DB
-	writing *sql.DB
-	writer  *writer
+	locked   *os.File // nil where there are no locks
+	path     string
+	queue    *queue
+	journal  *journal // nil where there is none
+	replayed Replay
+	newest   record.ID // in the journal at Open
+	calls    chan call
+	ended    chan struct{} // closed when Run has returned
+	running  atomic.Bool
+	readers  *sql.DB
+	writing  *sql.DB
+	writer   *writer
 
 	mu     sync.Mutex
 	health health
@@ -89,6 +98,20 @@ type Stats struct {
 
 	Removed        uint64 // rows that Retain removed since the store was opened
 	RetentionError string // why its last look failed, "" where it did not
+
+	JournalBytes   int64  // of the journal's segments
+	JournalFailing bool   // the last write of the journal failed and is being tried again
+	JournalError   string // the last failure of the journal, "" where there was none
+	Late           uint64 // traces whose requests ended before they were in the journal or, where that is asked for, on the disk
+	Replay         Replay // what Open found in the journal
+}
+
+// Replay is what Open found in the journal of a run that did not end well.
+type Replay struct {
+	Entries uint64 // that were not in the database
+	Missing uint64 // entries that are damaged, or not there where others follow
+	Skipped int64  // bytes that are no entry: what a kill or a power cut left incomplete, or damage
+	Unread  int    // segments that were left alone: of another database, of another version, or unreadable
 }
 
 // Stats gives the store's figures of this moment.
@@ -109,6 +132,10 @@ func (s *Store) Stats() Stats {
 		st.LogBytes = info.Size()
 		st.SizeBytes += st.LogBytes
 	}
+	st.Replay = s.replayed
+	if s.journal != nil {
+		s.journal.stats(&st)
+	}
 	return st
 }
 
@@ -128,30 +155,44 @@ func (s *Store) wrote(err error) {
 	}
 }
 
-// Record queues a trace and never waits. It gives false, and the trace is
+// Record queues a trace and has it written to the journal; it waits for
+// nothing else, unless the store is Durable. It gives false, and the trace is
 // counted as dropped, when the queue is full or Run has ended. The trace must
 // not be changed afterwards. A trace whose ID is in the record already is not
 // counted again.
-func (s *Store) Record(t *record.Trace) bool { return s.queue.put(entry{trace: t}) }
-
-// RecordTransition queues a transition, as Record does a trace.
-func (s *Store) RecordTransition(t record.Transition) bool {
-	return s.queue.put(entry{transition: &t})
+func (s *Store) Record(t *record.Trace) bool {
+	number, ok := s.queue.put(entry{trace: t})
+	if ok && s.journal != nil {
+		s.journal.reach(number)
+	}
+	return ok
 }
 
-// RecordHold queues a hold, as Record does a trace; the row of the same ID is
-// replaced.
-func (s *Store) RecordHold(h record.Hold) bool { return s.queue.put(entry{hold: &h}) }
+// RecordTransition queues a transition, as Record does a trace, but never
+// waits for a disk: it is in the journal within SyncEvery.
+func (s *Store) RecordTransition(t record.Transition) bool { return s.soon(entry{transition: &t}) }
 
-// RecordKey queues a change of a key, as Record does a trace.
-func (s *Store) RecordKey(k record.KeyChange) bool { return s.queue.put(entry{key: &k}) }
+// RecordHold queues a hold, as RecordTransition does; the row of the same ID is
+// replaced.
+func (s *Store) RecordHold(h record.Hold) bool { return s.soon(entry{hold: &h}) }
+
+// RecordKey queues a change of a key, as RecordTransition does.
+func (s *Store) RecordKey(k record.KeyChange) bool { return s.soon(entry{key: &k}) }
+
+func (s *Store) soon(e entry) bool {
+	_, ok := s.queue.put(e)
+	if ok && s.journal != nil {
+		signal(s.journal.wake)
+	}
+	return ok
+}
 
 // Flush waits until everything that was queued before is committed. It gives
-// ErrLost when Run ended before that, ErrClosed when it had ended already, or
+// ErrLost or ErrLeft when Run ended before that, ErrClosed when it had ended already, or
 // the context's error.
 func (s *Store) Flush(ctx context.Context) error {
 	flushed := make(chan error, 1)
-	if !s.queue.put(entry{flushed: flushed}) {
+	if _, ok := s.queue.put(entry{flushed: flushed}); !ok {
 		return ErrClosed
 	}
 	select {
@@ -164,7 +205,11 @@ func (s *Store) Flush(ctx context.Context) error {
 
 // Close closes the database. Run must have returned, or never been called.
 func (s *Store) Close() error {
-	err := errors.Join(s.readers.Close(), s.writer.close(), s.writing.Close())
+	var err error
+	if s.journal != nil {
+		err = s.journal.close()
+	}
+	err = errors.Join(err, s.readers.Close(), s.writer.close(), s.writing.Close())
 	s.locked.Close() // fails only where there is no lock
 	return err
 }

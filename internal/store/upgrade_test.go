@@ -76,6 +76,25 @@ func TestEveryEarlierSchemaIsBroughtUpToDateAndIsSound(t *testing.T) {
 	}
 }
 
+func TestADatabaseOfBeforeTheJournalGoesOn(t *testing.T) {
+	path := mustRestore(t, "schema4.sql")
+	s := mustOpen(t, store.Options{Path: path})
+	if since, err := s.Since(t.Context()); err != nil || since != (store.Since{Traces: noon.AddDate(0, 0, -1)}) {
+		t.Errorf("since %+v (%v), want what it was", since, err)
+	}
+	if r := s.Stats().Replay; r != (store.Replay{}) {
+		t.Errorf("replay %+v of no journal", r)
+	}
+	s.Record(served(21, noon))
+	killed := filepath.Join(t.TempDir(), "killed.db")
+	copyStore(t, path, killed)
+	s = mustOpen(t, store.Options{Path: killed})
+	if traces, err := s.Traces(t.Context(), store.TraceQuery{}); err != nil || len(traces) != 5 {
+		t.Errorf("%d traces, %v; want the 4 of before and the one of the journal", len(traces), err)
+	}
+	mustBeSound(t, killed)
+}
+
 func TestADatabaseOfBeforeRetentionGoesOn(t *testing.T) {
 	path := mustRestore(t, "schema3.sql")
 	s := mustOpen(t, store.Options{Path: path})

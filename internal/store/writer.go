@@ -129,6 +129,10 @@ func (s *Store) Run(ctx context.Context) error {
 		return errors.New("store: Run was called twice")
 	}
 	defer close(s.ended)
+	defer s.keepJournal()()
+	if len(s.writer.pending) > 0 { // what Open could not write
+		s.drain(ctx)
+	}
 	commit := time.NewTimer(CommitEvery)
 	commit.Stop()
 	for {
@@ -154,16 +158,54 @@ func (s *Store) finish(ctx context.Context) error {
 	defer cancel()
 	s.writer.pending = append(s.writer.pending, s.queue.take()...)
 	s.drain(grace)
-	var err error
-	if lost := s.writer.pending; len(lost) > 0 {
-		s.settle(lost, ErrLost)
-		err = fmt.Errorf("store: %w", ErrLost)
-	}
+	err := s.abandon(s.writer.pending)
 	_, checkpoint := s.writer.conn.ExecContext(grace, "PRAGMA wal_checkpoint(TRUNCATE)")
 	if checkpoint != nil {
 		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", checkpoint))
 	}
 	return err
+}
+
+// keepJournal has the journal kept until the function that it gives is called.
+func (s *Store) keepJournal() (stop func()) {
+	if s.journal == nil {
+		return func() {}
+	}
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.journal.run(stopped)
+	}()
+	return func() {
+		close(stopped)
+		<-ended
+	}
+}
+
+// abandon gives up what could not be written before the end. What is in the
+// journal is not lost.
+func (s *Store) abandon(left []entry) error {
+	if len(left) == 0 {
+		return nil
+	}
+	lost, err := 0, ErrLeft
+	for _, e := range left {
+		if e.flushed == nil && (s.journal == nil || e.number == 0 || e.number > s.journal.written.Load()) {
+			lost, err = lost+1, ErrLost
+		}
+	}
+	s.queue.done(len(left), lost)
+	tell(left, err)
+	return fmt.Errorf("store: %w", err)
+}
+
+// tell answers those who wait for entries.
+func tell(batch []entry, err error) {
+	for _, e := range batch {
+		if e.flushed != nil {
+			e.flushed <- err
+		}
+	}
 }
 
 // drain commits everything that is in hand, or else in the queue. A failed
@@ -179,7 +221,7 @@ func (s *Store) drain(ctx context.Context) {
 	for len(w.pending) > 0 {
 		size = min(size, len(w.pending))
 		batch := w.pending[:size]
-		err := w.transact(ctx, func(ctx context.Context, w *writer) error { return w.insert(ctx, batch) })
+		err := w.transact(ctx, func(ctx context.Context, w *writer) error { return w.write(ctx, batch) })
 		s.wrote(err)
 		switch {
 		case err == nil || permanent(err) && size == 1:
@@ -226,11 +268,10 @@ func (s *Store) settle(batch []entry, err error) {
 	s.health.written += uint64(rows)
 	s.mu.Unlock()
 	s.queue.done(len(batch), lost)
-	for _, e := range batch {
-		if e.flushed != nil {
-			e.flushed <- err
-		}
+	if s.journal != nil {
+		s.journal.settle(lastNumber(batch))
 	}
+	tell(batch, err)
 }
 
 // pause waits before another try and answers calls meanwhile. It gives false
@@ -250,7 +291,13 @@ func (s *Store) pause(ctx context.Context, wait time.Duration) bool {
 	}
 }
 
-func (s *Store) answer(ctx context.Context, c call) { c.reply <- s.writer.transact(ctx, c.do) }
+func (s *Store) answer(ctx context.Context, c call) {
+	err := s.writer.transact(ctx, c.do)
+	if err == nil && s.journal != nil {
+		err = s.journal.called()
+	}
+	c.reply <- err
+}
 
 // call has the writer run a transaction. Once the writer has it, the answer is
 // waited for, so that it is always known whether it was written.

@@ -190,7 +190,7 @@ func TestTheEndOfRunWritesAllThatWasQueued(t *testing.T) {
 func TestAnEndThatCannotWriteSaysWhatIsLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	synctest.Test(t, func(t *testing.T) {
-		s := mustOpen(t, store.Options{Path: path})
+		s := mustOpen(t, store.Options{Path: path, Durability: store.Unjournaled})
 		if _, err := raw(t, path).Exec(`DROP TABLE traces`); err != nil {
 			t.Fatal(err)
 		}
