@@ -155,7 +155,7 @@ func TestANewKeyServesThoseWhoWait(t *testing.T) {
 		answer.Body.Close()
 		return answer.StatusCode
 	}
-	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.RateLimited, RetryAfter: time.Hour})
+	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.RateLimited, RetryAfter: 25 * time.Second}) // within what they may wait
 	if status := ask(); status != 429 {
 		t.Fatalf("HTTP %d", status)
 	}

@@ -87,7 +87,7 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 func (w *walk) answer(ctx context.Context) (*Answer, *Error) {
 	for {
 		g, ok := w.next(false)
-		if !ok && w.busy && w.r.queue != nil {
+		if !ok && w.soon && w.r.queue != nil {
 			var e *Error
 			if g, ok, e = w.queue(ctx); e != nil {
 				return nil, e

@@ -161,7 +161,9 @@ func (w *walk) exhausted(full *traffic.FullError) *Error {
 			return refusal(p.tried(), failures[0])
 		}
 		e.failedBy(failures)
-		e.RetryAfter = cmp.Or(e.RetryAfter, w.wait)
+		if e.Status == 429 { // otherwise somebody may be well before a limit ends
+			e.RetryAfter = cmp.Or(e.RetryAfter, w.wait)
+		}
 	case w.busy && full != nil:
 		e.Status, e.Type, e.Code, e.RetryAfter = 429, "rate_limit_error", "queue_full", max(full.RetryAfter, time.Second)
 	case w.busy:

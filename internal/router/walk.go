@@ -27,6 +27,7 @@ type walk struct {
 	failures []*llm.Failure // of the candidates that were asked, one each
 	longest  int64          // the context of the largest model that the prompt was too long for
 	busy     bool           // the last look at the candidates found one that is merely limited
+	soon     bool           // and not for longer than a request may wait in line
 	wait     time.Duration  // until the earliest may be free; 0 where something has to end first
 	hedged   bool           // a second candidate was considered beside a late one
 	estimate func() int64   // tokens of the request at candidate asked
@@ -47,7 +48,7 @@ type grant struct {
 
 // next finds the first candidate that may be asked now. Nothing in it waits, so
 // the queue asks it too, for the request whose turn it is. Where there is none,
-// w.busy says whether waiting in line may help.
+// w.soon says whether waiting in line may help.
 //
 // The candidates are looked at from the first one on each time: one that was
 // limited or open may not be so any more when another one has failed.
@@ -56,7 +57,7 @@ type grant struct {
 // all: slow is better than later. And where every breaker is open, one that is
 // open may be tried as a last resort, if the operator wants that.
 func (w *walk) next(turn bool) (grant, bool) {
-	w.busy, w.wait = false, 0
+	w.busy, w.soon, w.wait = false, false, 0
 	now := time.Now()
 	for i := range w.plan.candidates {
 		if g, ok := w.admit(i, now, turn, false); ok {
@@ -141,7 +142,7 @@ func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 	c, out := &w.plan.candidates[i], &w.plan.outcome[i]
 	if !turn && w.r.queue.Taken(b.name) {
 		out.Verdict, out.Detail = record.VerdictRateLimited, "others wait for it already"
-		w.busy = true
+		w.busy, w.soon = true, true
 		return nil
 	}
 	w.asked = i
@@ -153,7 +154,7 @@ func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 	if busy.NoKey {
 		out.Verdict = record.VerdictNoUsableKey
 	} else {
-		w.busy = true
+		w.busy, w.soon = true, w.soon || w.r.queue.Bears(busy.Wait)
 	}
 	w.worthIn(busy.Wait)
 	return nil
@@ -256,7 +257,7 @@ func (w *walk) queue(ctx context.Context) (g grant, ok bool, e *Error) {
 	began := time.Now()
 	err := w.r.queue.Wait(ctx, t, func(time.Time) (time.Duration, bool) {
 		g, ok = w.next(true)
-		return w.wait, ok || !w.busy // so with a grant there is no error
+		return w.wait, ok || !w.soon // so with a grant there is no error
 	})
 	w.trace.Queued += time.Since(began)
 	if err == nil {

@@ -306,6 +306,42 @@ func TestAFullQueueAndNoQueueSayWhenToComeBack(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForALimitThatLastsLongerThanTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, onlyGemini(newQueue()))
+		h.gemini.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
+		h.gemini.set(&act{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 400 * time.Second}})
+		h.ask(t.Context(), chat("gemini", true))
+		began := time.Now()
+		_, err := h.ask(t.Context(), chat("gemini", true))
+		var e *Error
+		if !errors.As(err, &e) || e.Status != 429 || e.RetryAfter != 400*time.Second || time.Since(began) != 0 {
+			t.Errorf("got %+v after %v", err, time.Since(began))
+		}
+		if n := h.gemini.count(); n != 1 {
+			t.Errorf("Gemini was asked %d times", n)
+		}
+	})
+}
+
+func TestALimitDoesNotKeepCallersFromThoseWhoFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, func(c *Config) { c.Queue = newQueue() })
+		h.gemini.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
+		h.gemini.set(&act{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 400 * time.Second}})
+		h.ask(t.Context(), chat("gemini", true))
+		for _, f := range []*fake{h.claude, h.openai, h.local} {
+			f.set(&act{fail: &llm.Failure{Class: llm.Server, Status: 503}})
+		}
+		began := time.Now()
+		_, err := h.ask(t.Context(), chat("gemini", true))
+		var e *Error
+		if !errors.As(err, &e) || e.Status != 502 || e.RetryAfter != 0 || time.Since(began) > time.Second {
+			t.Errorf("got %+v after %v", err, time.Since(began))
+		}
+	})
+}
+
 func TestWhoGoesAwayOrRunsOutOfTimeLeavesTheQueueAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()

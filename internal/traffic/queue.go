@@ -151,6 +151,10 @@ func (q *Queue) free() {
 	}
 }
 
+// Bears says whether a wait of so long is within what a request may wait at most.
+// A nil Queue leaves that to whoever asks.
+func (q *Queue) Bears(wait time.Duration) bool { return q == nil || wait <= q.limits.Wait }
+
 // Waiting gives how many wait, by priority.
 func (q *Queue) Waiting() map[Priority]int {
 	waiting := map[Priority]int{}
