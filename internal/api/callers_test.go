@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -231,6 +232,26 @@ func TestABodyOfUnknownLengthIsCountedBeforeItIsRead(t *testing.T) {
 	leave()
 	if load := gate.Load(); load != 0 {
 		t.Errorf("%v of the gate is taken by nobody", load)
+	}
+}
+
+func TestAPromisedBodyTakesRoomOnlyWhenItComes(t *testing.T) {
+	gate := traffic.NewGate(traffic.GateLimits{Bytes: 16 << 20})
+	d := newDoor(t, func(o *Options) { o.Gate, o.BodyLimit = gate, 15<<20 })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n{", 15<<20)
+	for gate.Load() == 0 {
+		runtime.Gosched()
+	}
+	if status, _, _ := d.send(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "hi", strings.Repeat("x", 4<<20), 1)); status != 200 {
+		t.Errorf("HTTP %d beside a body that was only promised", status)
+	}
+	conn.Close()
+	for gate.Load() != 0 {
+		runtime.Gosched()
 	}
 }
 

@@ -88,17 +88,20 @@ func (s *Server) enter(in *intake, bytes int64) *router.Error {
 		Message: "this Breakwater has as much under way as it may; requests of priority " + in.priority.String() + " have to wait"}
 }
 
-// readBody reads a request's body whole, once the gate has room for it. A body of
-// unknown length counts as believedLength, and as the largest when it is longer.
+// readBody reads a request's body whole, once the gate has room for it. No length
+// is believed beyond believedLength before as much has come: who promises much and
+// sends nothing takes room from nobody. A body of unknown length then counts as the
+// largest.
 func (s *Server) readBody(c *gin.Context, in *intake) ([]byte, *router.Error) {
 	length := c.Request.ContentLength
 	if length > s.BodyLimit {
 		return nil, s.tooLarge()
 	}
-	counted := length
+	most := length
 	if length < 0 {
-		counted = min(believedLength, s.BodyLimit)
+		most = s.BodyLimit
 	}
+	counted := min(believedLength, most)
 	if e := s.enter(in, counted); e != nil {
 		return nil, e
 	}
@@ -109,11 +112,12 @@ func (s *Server) readBody(c *gin.Context, in *intake) ([]byte, *router.Error) {
 	body.Grow(int(min(max(length, 0), believedLength)) + bytes.MinRead)
 	from := http.MaxBytesReader(c.Writer, c.Request.Body, s.BodyLimit)
 	var err error
-	if length < 0 {
+	if counted < most {
 		if _, err = io.CopyN(&body, from, counted); err == nil { // there may be more
-			if e := s.enter(in, s.BodyLimit-counted); e != nil {
+			if e := s.enter(in, most-counted); e != nil {
 				return nil, e
 			}
+			body.Grow(int(max(length-counted, 0)) + bytes.MinRead)
 		}
 	}
 	if err == nil {
