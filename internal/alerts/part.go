@@ -170,5 +170,5 @@ func partAdvice(i record.Incident) string {
 	case strings.HasSuffix(i.Title, quotaTitle):
 		return "Nothing, if it can wait for the quota to reset. Otherwise add credit or raise the limit at " + account + ", or give Breakwater one more key."
 	}
-	return "Look whether it was revoked on purpose. If not, make a new key at " + console + ", and put it where Breakwater reads the old one from. A file or a command is read again at a SIGHUP; the environment, at a restart."
+	return "Look whether it was revoked on purpose. If not, make a new key at " + console + ", and put it where Breakwater reads the old one from. A file or a command is read again every few minutes (keys.refresh) and at a SIGHUP; the environment, at a restart."
 }
