@@ -20,7 +20,7 @@ type Ask struct {
 }
 
 // Leave is leave to send one request: a usable key, and room within every
-// limit. It is ended exactly once, with Done; the zero value does nothing.
+// limit. It is ended exactly once, with Done or Return; the zero value does nothing.
 type Leave struct {
 	Key string // the key's name; "" where the provider needs none
 
@@ -57,6 +57,24 @@ func (l *Leave) Done(used llm.Usage, f *llm.Failure) {
 	}
 	l.taken.done(now, l.tokens, spent)
 	r.learn(l, now, f)
+}
+
+// Return ends a leave that nothing was sent with, as if it had never been given.
+func (l *Leave) Return() {
+	if l == nil || l.ring == nil {
+		return
+	}
+	r := l.ring
+	r.mu.Lock()
+	defer r.unlock()
+	if l.ended {
+		return
+	}
+	l.ended = true
+	l.key.under--
+	l.model.under--
+	l.key.requests--
+	l.taken.undo(time.Now(), l.tokens, roomy)
 }
 
 // mayHaveUsed says whether a provider has worked on a request that ended so:
@@ -119,13 +137,18 @@ const (
 func (m *room) take(now time.Time, tokens int64) (wait time.Duration, full int) {
 	for i, l := range m {
 		if wait, ok := l.Take(now, tokens); !ok {
-			for _, l := range m[:i] {
-				l.Undo(now, tokens)
-			}
+			m.undo(now, tokens, i)
 			return wait, i
 		}
 	}
 	return 0, roomy
+}
+
+// undo gives back what was taken in the first n limits.
+func (m *room) undo(now time.Time, tokens int64, n int) {
+	for _, l := range m[:n] {
+		l.Undo(now, tokens)
+	}
 }
 
 func (m *room) done(now time.Time, taken, used int64) {

@@ -464,3 +464,26 @@ func TestTheLimitOfAModelIsToldOnlyWhereTheModelIsAskedFor(t *testing.T) {
 	}
 	l.Done(llm.Usage{}, nil)
 }
+
+func TestLeaveThatIsReturnedWasNeverGiven(t *testing.T) {
+	limit := traffic.NewLimiter(traffic.Limits{Requests: 60, Tokens: 6000, Burst: 1})
+	c := ringOf(t, Config{Keys: keysNamed("a"), Limit: limit})
+	ask := Ask{Model: "m", Tokens: func() int64 { return 900 }}
+	before := limit.Use(time.Now())
+	leave, _ := c.Admit(ask)
+	leave.Return()
+	leave.Return()
+	leave.Done(llm.Usage{Input: 900}, nil)
+	after := limit.Use(time.Now())
+	if after.Under != 0 || after.RequestsLeft < before.RequestsLeft || after.TokensLeft < before.TokensLeft {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	if u := c.KeyUses()[0]; u.Requests != 0 || u.Under != 0 || u.Tokens != 0 {
+		t.Errorf("the key counts %+v", u)
+	}
+	if leave, busy := c.Admit(ask); busy != nil {
+		t.Errorf("the place was not given back: %+v", busy)
+	} else {
+		leave.Done(llm.Usage{}, nil)
+	}
+}

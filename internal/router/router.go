@@ -25,7 +25,7 @@ import (
 // Upstream speaks to one endpoint of one provider.
 type Upstream interface {
 	// Admit gives leave to send one request, or says why not now. The leave is
-	// ended exactly once, with Done.
+	// ended exactly once, with Done or Return.
 	Admit(provider.Ask) (*provider.Leave, *provider.Busy)
 	// Send starts one attempt. Its error is a *llm.Failure, or the context's
 	// when the caller went away.

@@ -188,14 +188,10 @@ func (w *walk) resort(i int, now time.Time) (grant, bool) {
 	return grant{i: i, permit: permit, leave: leave}, true
 }
 
-// errUnsent ends leave that nothing was sent with: the provider has not seen the
-// request, so that it counts no tokens.
-var errUnsent = &llm.Failure{Class: llm.Network, Message: "nothing was sent"}
-
 // giveBack ends leave that nothing was sent with. The queue that is asking
 // itself need not be woken.
 func (r *HybridRouter) giveBack(leave *provider.Leave, turn bool) {
-	leave.Done(llm.Usage{}, errUnsent)
+	leave.Return()
 	if !turn {
 		r.queue.Wake()
 	}
