@@ -21,6 +21,9 @@ const lostLook = 5 * time.Second
 func (a *App) keyChanged(c record.KeyChange) {
 	c.ID = a.ids.Next(c.At)
 	a.monitor.Key(c)
+	if c.To == record.KeyUsable {
+		a.flow.queue.Wake()
+	}
 }
 
 // keyAlert tells the incidents of a key that is lost, or works again. One that
