@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -135,4 +136,18 @@ func Unpack(b []byte) (all []any, numbers []uint64, r Replay) {
 		}
 	})
 	return all, numbers, Replay{Entries: uint64(len(all)), Missing: f.missing, Skipped: f.skipped}
+}
+
+// KeyRollups gives the rollups of a span that start at from or later and
+// before to, by start, then by key. There is none where nothing happened, and
+// there are two where both real and simulated traffic did.
+func (s *Store) KeyRollups(ctx context.Context, span Span, from, to time.Time) ([]KeyRollup, error) {
+	return query(ctx, s.readers, func(rows *sql.Rows, r *KeyRollup) error {
+		var start int64
+		err := rows.Scan(&start, &r.Simulated, &r.Provider, &r.Endpoint, &r.Key, &r.Requests, &r.Throttled, &r.Input, &r.Output, &r.Cost)
+		r.Start = time.Unix(start, 0).UTC()
+		return err
+	}, `SELECT start, simulated, provider, endpoint, name, requests, throttled, input_tokens, output_tokens, cost
+		FROM key_rollups JOIN keys ON keys.id = key WHERE span = ? AND start >= ? AND start < ? ORDER BY start, key, simulated`,
+		int64(time.Duration(span)/time.Second), from.Unix(), to.Unix())
 }

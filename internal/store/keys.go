@@ -49,29 +49,6 @@ func (r *KeyRollup) count(a record.Attempt) {
 	r.Cost += a.Cost
 }
 
-// keyTally gathers the rollups of keys of one span in memory; the subject of a
-// rollupKey is the key.
-type keyTally map[rollupKey]*KeyRollup
-
-func (t keyTally) at(key rollupKey) *KeyRollup {
-	r := t[key]
-	if r == nil {
-		r = &KeyRollup{Simulated: key.simulated}
-		t[key] = r
-	}
-	return r
-}
-
-// into gives the tally of a longer span.
-func (t keyTally) into(span Span) keyTally {
-	longer := keyTally{}
-	for key, r := range t {
-		key.start = span.start(time.Unix(key.start, 0)).Unix()
-		longer.at(key).Add(*r)
-	}
-	return longer
-}
-
 const (
 	upsertKeyRollup = `INSERT INTO key_rollups (span, start, key, simulated, requests, throttled, input_tokens, output_tokens, cost)
 		VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
@@ -83,39 +60,17 @@ const (
 
 // addKeyRollups adds the minutes of a batch to the rows of every span.
 func (w *writer) addKeyRollups(ctx context.Context, counts keyTally) error {
-	for _, span := range []Span{Minute, Hour, Day} {
-		if span > Minute {
-			counts = counts.into(span)
-		}
-		for key, r := range counts {
-			_, err := w.exec(ctx, upsertKeyRollup, int64(time.Duration(span)/time.Second), key.start, key.subject,
-				flagIf(1, key.simulated), r.Requests, r.Throttled, r.Input, r.Output, r.Cost)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return counts.each(Minute, func(span Span, key rollupKey, r *KeyRollup) error {
+		_, err := w.exec(ctx, upsertKeyRollup, int64(time.Duration(span)/time.Second), key.start, key.subject,
+			flagIf(1, key.simulated), r.Requests, r.Throttled, r.Input, r.Output, r.Cost)
+		return err
+	})
 }
 
 func (w *writer) insertKeyChange(ctx context.Context, k *record.KeyChange) error {
 	_, err := w.exec(ctx, insertKeyChange, k.ID, k.At.UnixMicro(), k.Provider, k.Endpoint, k.Key, k.Last4,
 		k.From, k.To, k.Model, instant(k.Until), k.Reason, k.Request)
 	return err
-}
-
-// KeyRollups gives the rollups of a span that start at from or later and
-// before to, by start, then by key. There is none where nothing happened, and
-// there are two where both real and simulated traffic did.
-func (s *Store) KeyRollups(ctx context.Context, span Span, from, to time.Time) ([]KeyRollup, error) {
-	return query(ctx, s.readers, func(rows *sql.Rows, r *KeyRollup) error {
-		var start int64
-		err := rows.Scan(&start, &r.Simulated, &r.Provider, &r.Endpoint, &r.Key, &r.Requests, &r.Throttled, &r.Input, &r.Output, &r.Cost)
-		r.Start = time.Unix(start, 0).UTC()
-		return err
-	}, `SELECT start, simulated, provider, endpoint, name, requests, throttled, input_tokens, output_tokens, cost
-		FROM key_rollups JOIN keys ON keys.id = key WHERE span = ? AND start >= ? AND start < ? ORDER BY start, key, simulated`,
-		int64(time.Duration(span)/time.Second), from.Unix(), to.Unix())
 }
 
 // KeyUsage gives what came to each of a provider's keys in the minutes from

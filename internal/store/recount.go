@@ -49,7 +49,7 @@ func recount(ctx context.Context, w *writer, progress func(traces int64, at time
 		if len(traces) == 0 {
 			break
 		}
-		counts := sums{targets: tally{}, keys: keyTally{}}
+		counts := sums{targets: targetTally{}, keys: keyTally{}}
 		for i := range traces {
 			if traces[i].Simulated {
 				continue

@@ -124,26 +124,54 @@ type rollupKey struct {
 	simulated bool
 }
 
-// tally gathers the rollups of one span in memory.
-type tally map[rollupKey]*Rollup
+// tally gathers the rollups of one span in memory: what came to each target,
+// or to each key.
+type tally[R any, P interface {
+	*R
+	Add(R)
+}] map[rollupKey]P
 
-func (t tally) at(key rollupKey) *Rollup {
+// The tallies that are kept. The subject of a key's rollupKey is the key.
+type (
+	targetTally = tally[Rollup, *Rollup]
+	keyTally    = tally[KeyRollup, *KeyRollup]
+)
+
+func (t tally[R, P]) at(key rollupKey) P {
 	r := t[key]
 	if r == nil {
-		r = &Rollup{Simulated: key.simulated}
+		r = new(R)
 		t[key] = r
 	}
 	return r
 }
 
 // into gives the tally of a longer span.
-func (t tally) into(span Span) tally {
-	longer := tally{}
+func (t tally[R, P]) into(span Span) tally[R, P] {
+	longer := tally[R, P]{}
 	for key, r := range t {
 		key.start = span.start(time.Unix(key.start, 0)).Unix()
 		longer.at(key).Add(*r)
 	}
 	return longer
+}
+
+// each calls add for every rollup of the tally's span and of every longer one.
+func (t tally[R, P]) each(span Span, add func(Span, rollupKey, P) error) error {
+	for _, s := range []Span{Minute, Hour, Day} {
+		if s < span {
+			continue
+		}
+		if s > span {
+			t = t.into(s)
+		}
+		for key, r := range t {
+			if err := add(s, key, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // count adds a trace to the rollups of the minutes in which it and its
@@ -181,21 +209,10 @@ const (
 )
 
 // addRollups merges a tally into the rows of its span and of every longer one.
-func (w *writer) addRollups(ctx context.Context, span Span, counts tally) error {
-	for _, s := range []Span{Minute, Hour, Day} {
-		if s < span {
-			continue
-		}
-		if s > span {
-			counts = counts.into(s)
-		}
-		for key, r := range counts {
-			if err := w.mergeRollup(ctx, s, key, *r); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+func (w *writer) addRollups(ctx context.Context, span Span, counts targetTally) error {
+	return counts.each(span, func(span Span, key rollupKey, r *Rollup) error {
+		return w.mergeRollup(ctx, span, key, *r)
+	})
 }
 
 func (w *writer) mergeRollup(ctx context.Context, span Span, key rollupKey, more Rollup) error {
@@ -245,7 +262,7 @@ func (s scanBinary) Scan(value any) error {
 // ErrClosed or the context's error as SaveIncident does.
 func (s *Store) SeedRollups(ctx context.Context, span Span, rollups []Rollup) error {
 	return s.call(ctx, func(ctx context.Context, w *writer) error {
-		counts := tally{}
+		counts := targetTally{}
 		for _, r := range rollups {
 			key := rollupKey{start: span.start(r.Start).Unix(), simulated: r.Simulated}
 			if !r.Callers {

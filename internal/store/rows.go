@@ -83,7 +83,7 @@ func lastNumber(batch []entry) uint64 {
 
 // insert writes a batch with its rollups, in the transaction that is open.
 func (w *writer) insert(ctx context.Context, batch []entry) error {
-	counts := sums{targets: tally{}, keys: keyTally{}}
+	counts := sums{targets: targetTally{}, keys: keyTally{}}
 	for _, e := range batch {
 		var err error
 		switch {
@@ -112,7 +112,7 @@ func (w *writer) insert(ctx context.Context, batch []entry) error {
 
 // sums gather what a batch comes to, by minute.
 type sums struct {
-	targets tally
+	targets targetTally
 	keys    keyTally
 }
 
