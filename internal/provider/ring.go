@@ -37,44 +37,40 @@ type Leave struct {
 // that did not. It frees the room and, where the failure speaks of the key, has
 // the key cool down or taken out.
 func (l *Leave) Done(used llm.Usage, f *llm.Failure) {
-	if l == nil || l.ring == nil {
-		return
-	}
-	r := l.ring
-	now := time.Now()
-	r.mu.Lock()
-	defer r.unlock()
-	if l.ended {
-		return
-	}
-	l.ended = true
-	l.key.under--
-	l.model.under--
-	spent := used.Input + used.Output
-	l.key.tokens += spent
-	if spent == 0 && mayHaveUsed(f) {
-		spent = l.tokens
-	}
-	l.taken.done(now, l.tokens, spent)
-	r.learn(l, now, f)
+	l.end(func(now time.Time) {
+		spent := used.Input + used.Output
+		l.key.tokens += spent
+		if spent == 0 && mayHaveUsed(f) {
+			spent = l.tokens
+		}
+		l.taken.done(now, l.tokens, spent)
+		l.ring.learn(l, now, f)
+	})
 }
 
 // Return ends a leave that nothing was sent with, as if it had never been given.
 func (l *Leave) Return() {
+	l.end(func(now time.Time) {
+		l.key.requests--
+		l.taken.undo(now, l.tokens, roomy)
+	})
+}
+
+// end ends the leave, once. account is called with the ring locked.
+func (l *Leave) end(account func(now time.Time)) {
 	if l == nil || l.ring == nil {
 		return
 	}
-	r := l.ring
-	r.mu.Lock()
-	defer r.unlock()
+	now := time.Now()
+	l.ring.mu.Lock()
+	defer l.ring.unlock()
 	if l.ended {
 		return
 	}
 	l.ended = true
 	l.key.under--
 	l.model.under--
-	l.key.requests--
-	l.taken.undo(time.Now(), l.tokens, roomy)
+	account(now)
 }
 
 // mayHaveUsed says whether a provider has worked on a request that ended so:
