@@ -118,10 +118,13 @@ func TestTheWriteAheadLogGrowsOnlyWhileAReaderNeedsIt(t *testing.T) {
 	if err := reader.QueryRow(`SELECT count(*) FROM traces`).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	write()
-	held := s.Stats().LogBytes
-	if held < usual*5/4 {
-		t.Fatalf("the log is %d bytes long beside a reader, and %d without: there is nothing to see", held, usual)
+	var held int64
+	for writes := 0; held < usual*5/4; writes++ { // where the log had just been begun anew, it first fills up
+		if writes == 5 {
+			t.Fatalf("the log is %d bytes long beside a reader, and %d without: there is nothing to see", held, usual)
+		}
+		write()
+		held = s.Stats().LogBytes
 	}
 	if _, err := reader.Exec(`ROLLBACK`); err != nil {
 		t.Fatal(err)
