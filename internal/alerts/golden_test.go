@@ -87,26 +87,26 @@ func TestSlackMessages(t *testing.T) {
 	for name, m := range map[string]Message{
 		"opened": {
 			Kind: record.NoticeOpened, Incident: geminiDown(), Next: noon.Add(2 * time.Minute), URL: "https://breakwater.example/?a=1&b=2",
-			Impact: &Impact{ServedBy: llm.Claude, Rerouted: 1204},
+			Impact: &record.Impact{ServedBy: llm.Claude, Rerouted: 1204},
 		},
-		"opened-callers-fail": {Kind: record.NoticeOpened, Incident: geminiDown(), Impact: &Impact{Failed: 1}},
+		"opened-callers-fail": {Kind: record.NoticeOpened, Incident: geminiDown(), Impact: &record.Impact{Failed: 1}},
 		"opened-slow":         {Kind: record.NoticeOpened, Incident: local},
 		"opened-hostile":      {Kind: record.NoticeOpened, Incident: hostile()},
 		"resolved": {
 			Kind: record.NoticeResolved, Incident: resolvedAfter(8*time.Minute + 20*time.Second), URL: "https://breakwater.example",
-			Impact: &Impact{ServedBy: llm.Claude, Rerouted: 1204, Failed: 2},
+			Impact: &record.Impact{ServedBy: llm.Claude, Rerouted: 1204, Failed: 2},
 		},
 		"resolved-without-figures": {Kind: record.NoticeResolved, Incident: resolvedAfter(3*time.Hour + 5*time.Minute)},
 		"key-refused": {
 			Kind: record.NoticeOpened, Incident: lostKey(record.KeyRevoked, "auth (HTTP 400) INVALID_ARGUMENT: API key not valid. Please pass a valid API key.",
-				"Gemini's key spare ····9f3c serves on."), URL: "https://breakwater.example", Impact: &Impact{},
+				"Gemini's key spare ····9f3c serves on."), URL: "https://breakwater.example", Impact: &record.Impact{},
 		},
 		"key-out-of-quota": {
-			Kind: record.NoticeOpened, Next: noon.Add(20 * time.Hour), Impact: &Impact{ServedBy: llm.Claude, Rerouted: 7},
+			Kind: record.NoticeOpened, Next: noon.Add(20 * time.Hour), Impact: &record.Impact{ServedBy: llm.Claude, Rerouted: 7},
 			Incident: lostKey(record.KeyExhausted, "HTTP 429 RESOURCE_EXHAUSTED: You exceeded your current quota.",
 				"It was Gemini's last key: requests go to the next provider of the chain, Claude."),
 		},
-		"key-resolved":  {Kind: record.NoticeResolved, Incident: foundKey(), Impact: &Impact{}},
+		"key-resolved":  {Kind: record.NoticeResolved, Incident: foundKey(), Impact: &record.Impact{}},
 		"model-missing": {Kind: record.NoticeOpened, Incident: missingModel()},
 	} {
 		t.Run(name, func(t *testing.T) {

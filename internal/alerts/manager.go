@@ -44,7 +44,7 @@ type Config struct {
 	NextID    func(time.Time) record.ID
 	PublicURL string // where people reach the page; "" where they cannot
 	// Impact tells what an incident meant for callers; nil where nothing does.
-	Impact func(ctx context.Context, p llm.Provider, from, to time.Time) (Impact, error)
+	Impact func(ctx context.Context, p llm.Provider, from, to time.Time) (record.Impact, error)
 	// Changed is called after every change of an incident or a notice; it must
 	// not block. May be nil.
 	Changed func()

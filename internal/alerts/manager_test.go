@@ -140,8 +140,8 @@ func TestAnIncidentIsToldWhenItOpensAndWhenItEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &listener{name: "a"}, &listener{name: "b"}
-		h := move(t, path, Config{Channels: []Channel{a, b}, Impact: func(_ context.Context, p llm.Provider, from, to time.Time) (Impact, error) {
-			return Impact{ServedBy: llm.Claude, Rerouted: int64(to.Sub(from) / time.Second)}, nil
+		h := move(t, path, Config{Channels: []Channel{a, b}, Impact: func(_ context.Context, p llm.Provider, from, to time.Time) (record.Impact, error) {
+			return record.Impact{ServedBy: llm.Claude, Rerouted: int64(to.Sub(from) / time.Second)}, nil
 		}})
 		defer h.stop()
 		h.say(BreakerOpened, gemini)

@@ -18,19 +18,12 @@ const (
 // maxCauses is how many events a message tells: the page has them all.
 const maxCauses = 3
 
-// Impact is what an incident meant for callers so far.
-type Impact struct {
-	ServedBy llm.Provider // who took most of the traffic instead; "" where nobody did
-	Rerouted int64        // requests that another provider served
-	Failed   int64        // requests that failed for their callers
-}
-
 // Message is one notice, ready to be put into a channel's form.
 type Message struct {
 	Kind     record.NoticeKind
 	Incident record.Incident
 	Receipt  string    // what the channel gave back for the opening; "" where it gave nothing
-	Impact   *Impact   // nil where it is not known
+	Impact   *record.Impact   // nil where it is not known
 	Next     time.Time // when the provider is tried again; zero where that is not known
 	URL      string    // of the page; "" where there is none
 }
@@ -98,11 +91,11 @@ func (m Message) callers() string {
 	case m.Impact.Failed == 0 && m.Impact.Rerouted == 0:
 		return "No request was affected."
 	}
-	return m.Impact.words()
+	return impactWords(*m.Impact)
 }
 
-// words gives the figures as a sentence.
-func (i Impact) words() string {
+// impactWords gives the figures as a sentence.
+func impactWords(i record.Impact) string {
 	var b strings.Builder
 	if n := i.Rerouted; n > 0 {
 		fmt.Fprintf(&b, "%s served elsewhere", requests(n))

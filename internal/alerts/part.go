@@ -127,7 +127,7 @@ func (m Message) partCallers() string {
 		}
 	}
 	if m.Impact != nil && m.Impact.Rerouted+m.Impact.Failed > 0 {
-		text += " So far: " + m.Impact.words()
+		text += " So far: " + impactWords(*m.Impact)
 	}
 	return text
 }

@@ -30,6 +30,8 @@ const (
 	KeyBack            SignalKind = "key_back"      // such a key works again
 	ModelMissing       SignalKind = "model_missing" // the provider does not have a model of the configuration
 	Removed            SignalKind = "removed"       // a key or model is no longer in the configuration
+	Raised             SignalKind = "raised"        // a condition of Topic and Name holds; may be repeated while it does, with new words
+	Cleared            SignalKind = "cleared"       // it does no longer
 )
 
 // Signal is one thing that may begin, confirm or end an incident.
@@ -50,6 +52,13 @@ type Signal struct {
 	State      record.KeyState // of KeyLost: KeyRevoked or KeyExhausted
 	// Serving says of KeyLost and ModelMissing who serves instead, in plain words.
 	Serving string
+	// Of Raised and Cleared: what kind of condition it is, of what, how bad, and
+	// what the incident is called. Provider and Target are zero where it is no
+	// provider's. The incident opens at once.
+	Topic    record.Topic
+	Name     string // of the budget, caller or objective
+	Severity record.Severity
+	Title    string
 	// Asked is when the request of TargetServed was sent: one that was under way
 	// when a key was lost does not show that the key works.
 	Asked time.Time

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"breakwater/internal/alerts"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -86,13 +85,13 @@ func (im *impacts) at(p llm.Provider, end time.Time) *effect {
 
 // between sums up what a provider's trouble did from one instant to another,
 // to the minute. It fails for trouble that is older than this process.
-func (im *impacts) between(_ context.Context, p llm.Provider, from, to time.Time) (alerts.Impact, error) {
+func (im *impacts) between(_ context.Context, p llm.Provider, from, to time.Time) (record.Impact, error) {
 	if from.Before(im.since) {
-		return alerts.Impact{}, errors.New("it began before the start")
+		return record.Impact{}, errors.New("it began before the start")
 	}
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	var sum alerts.Impact
+	var sum record.Impact
 	by := make(map[llm.Provider]int64)
 	for _, e := range im.effects[p] {
 		if e.minute.Before(from.Truncate(time.Minute)) || e.minute.After(to) {

@@ -165,68 +165,6 @@ type Hold struct {
 	Ending  string    // why it ended; "" while it stands
 }
 
-// Whole says whether the incident is about the provider as a whole: only such a
-// one is downtime of the provider's.
-func (i *Incident) Whole() bool { return i.Key == "" && i.Model == "" }
-
-// IncidentState is where an incident is in its life.
-type IncidentState string
-
-// The states of an incident.
-const (
-	Pending  IncidentState = "pending"  // seen, not yet confirmed; nobody is told
-	Ongoing  IncidentState = "open"     // confirmed and told
-	Resolved IncidentState = "resolved" // over
-	Dropped  IncidentState = "dropped"  // was pending, and the target recovered by itself
-)
-
-// Incident is one trouble with one subject, from its first signal to its end.
-type Incident struct {
-	ID      ID
-	Number  int64        // counts 1, 2, 3 …; given by the store when it opens, 0 before
-	Subject llm.Provider // whose trouble it is
-	// Key is the name of the provider's key that it is about, Model the model,
-	// Endpoint where that is; "" where it is about all of them.
-	Endpoint, Key, Model string
-
-	State    IncidentState
-	Title    string // in plain words: "Gemini is failing"
-	Began    time.Time
-	Opened   time.Time // zero while pending
-	Ended    time.Time // zero while it lasts
-	Timeline []Event   // in order
-}
-
-// Event is one line of an incident's timeline.
-type Event struct {
-	At   time.Time
-	Kind string // "breaker", "anomaly", "opened", "recovered", "resolved"
-	Text string // in plain words
-}
-
-// NoticeKind says what a notice tells.
-type NoticeKind string
-
-// The kinds of notice.
-const (
-	NoticeOpened   NoticeKind = "opened"
-	NoticeResolved NoticeKind = "resolved"
-)
-
-// Notice is one message about an incident to one channel.
-type Notice struct {
-	ID       ID
-	Incident ID
-	Channel  string // the channel's name in the configuration
-	Kind     NoticeKind
-	Created  time.Time
-	Sent     time.Time // zero until the channel confirmed it
-	Attempts int
-	NextTry  time.Time
-	Receipt  string // what the channel gave back, such as Slack's ts
-	Error    string // the last failure, redacted; "" after success
-}
-
 // KeyState is how a provider's key stands.
 type KeyState string
 
