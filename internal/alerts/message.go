@@ -22,10 +22,10 @@ const maxCauses = 3
 type Message struct {
 	Kind     record.NoticeKind
 	Incident record.Incident
-	Receipt  string    // what the channel gave back for the opening; "" where it gave nothing
-	Impact   *record.Impact   // nil where it is not known
-	Next     time.Time // when the provider is tried again; zero where that is not known
-	URL      string    // of the page; "" where there is none
+	Receipt  string         // what the channel gave back for the opening; "" where it gave nothing
+	Impact   *record.Impact // nil where it is not known
+	Next     time.Time      // when the provider is tried again; zero where that is not known
+	URL      string         // of the page; "" where there is none
 }
 
 // line is one labelled sentence of a message.
