@@ -90,6 +90,7 @@ type options struct {
 	retries   *int                    // 2 where it is nil
 	limits    map[llm.Provider]string // such as "requests_per_minute: 60"
 	more      string                  // YAML
+	folder    string                  // of the record; a temporary one where it is ""
 	sim       sim.Options             // pace and limits of the simulated providers
 }
 
@@ -126,10 +127,13 @@ func (l *lockedBuffer) tail() string {
 
 // open starts a house. All its goroutines carry its label, by which those that
 // are left in the end are found while other houses stand.
-func open(t *testing.T, o options) *house {
+func open(t testing.TB, o options) *house {
 	t.Helper()
+	if o.folder == "" {
+		o.folder = t.TempDir()
+	}
 	h := &house{
-		sims: map[llm.Provider]*sim.Server{}, log: &lockedBuffer{}, db: filepath.Join(t.TempDir(), "faults.db"),
+		sims: map[llm.Provider]*sim.Server{}, log: &lockedBuffer{}, db: filepath.Join(o.folder, "faults.db"),
 		label: fmt.Sprintf("%s %p", t.Name(), &o), models: o.models,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
 	}
@@ -140,7 +144,7 @@ func open(t *testing.T, o options) *house {
 	return h
 }
 
-func (h *house) start(t *testing.T, o options) {
+func (h *house) start(t testing.TB, o options) {
 	t.Helper()
 	for _, p := range llm.Providers() {
 		so := o.sim
@@ -257,7 +261,7 @@ func (h *house) file(o options) string {
 }
 
 // eventually waits for something that happens on other goroutines.
-func (h *house) eventually(t *testing.T, what string, done func() bool) {
+func (h *house) eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -288,7 +292,7 @@ func (h *house) breaker(p llm.Provider) (state record.State, failures int) {
 
 // idle waits until no provider has a request under way: whatever became of the
 // caller, nobody is left waiting upstream.
-func (h *house) idle(t *testing.T) {
+func (h *house) idle(t testing.TB) {
 	t.Helper()
 	h.eventually(t, "no provider has a request under way", func() bool {
 		for _, s := range h.sims {
@@ -302,7 +306,7 @@ func (h *house) idle(t *testing.T) {
 
 // close stops the house, sees that it leaves nothing behind, and gives its
 // record.
-func (h *house) close(t *testing.T) map[string]record.Trace {
+func (h *house) close(t testing.TB) map[string]record.Trace {
 	t.Helper()
 	h.idle(t)
 	h.stop()
