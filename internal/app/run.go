@@ -14,16 +14,11 @@ import (
 	"breakwater/internal/config"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
-	"breakwater/web"
 )
 
-const (
-	// cutPatience lets the handlers of requests that were cut write down what
-	// happened.
-	cutPatience = 2 * time.Second
-	// storeLook is how often the store is asked whether it can write.
-	storeLook = time.Second
-)
+// cutPatience lets the handlers of requests that were cut write down what
+// happened.
+const cutPatience = 2 * time.Second
 
 // Run serves until ctx ends or a worker fails. It then takes no new request,
 // lets every accepted one end, however long it takes, and stops the rest from
@@ -142,44 +137,6 @@ func (a *App) tellReplay(r store.Replay) {
 	}
 	if r != (store.Replay{}) {
 		a.log.Log(context.Background(), level, "the journal of the last run was taken up", "rows", r.Entries, "missing", r.Missing, "skipped_bytes", r.Skipped, "unread_segments", r.Unread)
-	}
-}
-
-// watchStore tells when the record cannot be written, and when it can again.
-func (a *App) watchStore(ctx context.Context) error {
-	tick := time.NewTicker(storeLook)
-	defer tick.Stop()
-	failing, unsafe, trouble := false, false, ""
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		stats := a.store.Stats()
-		if stats.RetentionError != trouble {
-			if trouble = stats.RetentionError; trouble != "" {
-				a.log.Warn("old rows cannot be removed from the record", "error", trouble)
-			}
-		}
-		if stats.JournalFailing != unsafe {
-			unsafe = stats.JournalFailing
-			if unsafe {
-				a.log.Error("the journal cannot be written; requests are served, and a kill would lose what waits in memory", "error", stats.JournalError)
-			} else {
-				a.log.Info("the journal is written again", "late", stats.Late)
-			}
-		}
-		if stats.Failing == failing {
-			continue
-		}
-		failing = stats.Failing
-		if failing {
-			a.log.Error("the record cannot be written; requests are served and rows wait in memory", "error", stats.LastError, "waiting", stats.Queued)
-		} else {
-			a.log.Info("the record is written again", "lost", stats.Dropped)
-		}
-		a.changed(web.PartVerdict, web.PartNow)
 	}
 }
 

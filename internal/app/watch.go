@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"breakwater/internal/alerts"
+	"breakwater/internal/record"
+	"breakwater/internal/store"
+	"breakwater/web"
+)
+
+const (
+	// storeLook is how often the store is asked whether it can write.
+	storeLook = time.Second
+	// recordPatience is how long the record may be unwritable before people are
+	// told: a backup's lock or a busy disk passes sooner.
+	recordPatience = 15 * time.Second
+	// recordRepeat is how often the figures of a trouble that lasts are told anew.
+	recordRepeat = time.Minute
+)
+
+// The parts of the record that may fail apart from each other, as incidents
+// name them.
+const (
+	databasePart = "database"
+	journalPart  = "journal"
+)
+
+// watchStore tells when the record cannot be written, and when it can again.
+func (a *App) watchStore(ctx context.Context) error {
+	tick := time.NewTicker(storeLook)
+	defer tick.Stop()
+	w := storeWatch{known: a.store.Stats()}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			stats := a.store.Stats()
+			a.logStore(w.known, stats)
+			for _, s := range w.look(stats, now) {
+				a.alerts.Signal(s)
+			}
+		}
+	}
+}
+
+// logStore logs what changed, and has the page tell it.
+func (a *App) logStore(was, is store.Stats) {
+	if is.RetentionError != was.RetentionError && is.RetentionError != "" {
+		a.log.Warn("old rows cannot be removed from the record", "error", is.RetentionError)
+	}
+	switch {
+	case is.JournalFailing && !was.JournalFailing:
+		a.log.Error("the journal cannot be written; requests are served, and a kill would lose what waits in memory", "error", is.JournalError)
+	case was.JournalFailing && !is.JournalFailing:
+		a.log.Info("the journal is written again", "late", is.Late)
+	}
+	switch {
+	case is.Failing && !was.Failing:
+		a.log.Error("the record cannot be written; requests are served and rows wait in memory", "error", is.LastError, "waiting", is.Queued)
+	case was.Failing && !is.Failing:
+		a.log.Info("the record is written again", "lost", is.Dropped)
+	}
+	if is.Failing != was.Failing || is.Dropped != was.Dropped {
+		a.changed(web.PartVerdict, web.PartNow)
+	}
+}
+
+// storeWatch turns what the store tells of itself into signals.
+type storeWatch struct {
+	known             store.Stats // as it was last
+	database, journal failing
+}
+
+// failing is one part's trouble.
+type failing struct {
+	since, told time.Time // zero while it is well, and while nobody was told
+	lost        uint64    // entries that were lost before it began
+}
+
+// look takes the figures of this moment.
+func (w *storeWatch) look(is store.Stats, now time.Time) []alerts.Signal {
+	was := w.known
+	w.known = is
+	var all []alerts.Signal
+	if s, ok := w.database.look(databasePart, is.Failing, now, was.Dropped); ok {
+		s.Title = "The record cannot be written"
+		s.Text = fmt.Sprintf("The database: %s. Requests are served; %d rows wait in memory, %d are lost.", is.LastError, is.Queued, is.Dropped-w.database.lost)
+		if s.Kind == alerts.Cleared {
+			s.Text = fmt.Sprintf("The database is written again; %d rows are lost.", is.Dropped-w.database.lost)
+		}
+		all = append(all, s)
+	}
+	if s, ok := w.journal.look(journalPart, is.JournalFailing, now, 0); ok {
+		s.Title = "The journal cannot be written"
+		s.Text = fmt.Sprintf("The journal: %s. Requests are served; a kill would lose what is not in the database yet.", is.JournalError)
+		if s.Kind == alerts.Cleared {
+			s.Text = "The journal is written again."
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// look gives a signal where there is something to tell: at recordPatience, each
+// recordRepeat while the trouble lasts, and at its end.
+func (f *failing) look(part string, fails bool, now time.Time, lost uint64) (alerts.Signal, bool) {
+	s := alerts.Signal{At: now, Kind: alerts.Raised, Topic: record.TopicRecord, Name: part, Severity: record.Warning}
+	if !fails {
+		told := !f.told.IsZero()
+		f.since, f.told = time.Time{}, time.Time{}
+		s.Kind = alerts.Cleared
+		return s, told
+	}
+	if f.since.IsZero() {
+		f.since, f.lost = now, lost
+	}
+	if now.Sub(f.since) < recordPatience || now.Sub(f.told) < recordRepeat {
+		return s, false
+	}
+	f.told = now
+	return s, true
+}
