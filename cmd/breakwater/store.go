@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,12 +136,14 @@ func exportCommand() *cobra.Command {
 	var format, from, to string
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write the single requests to standard output, as NDJSON or CSV",
+		Short: "Write the single requests to standard output, as NDJSON, CSV or Parquet",
 		Long: "Write the single requests to standard output, the oldest first, also while Breakwater\n" +
 			"runs. NDJSON has everything, one JSON object a line; CSV one line for each request,\n" +
-			"without its attempts and candidates. What ends in _us is in microseconds.",
-		Example: "  breakwater store export --from 2026-11-01 --to 2026-12-01 > november.ndjson",
-		Args:    noArgs,
+			"without its attempts and candidates; Parquet a row for each, with its attempts, for\n" +
+			"DuckDB, Spark and pandas. What ends in _us is in microseconds.",
+		Example: "  breakwater store export --from 2026-11-01 --to 2026-12-01 > november.ndjson\n" +
+			"  breakwater store export --format parquet > all.parquet",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -154,8 +157,8 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return wrongLine(fmt.Errorf("--to %w", err))
 			}
-			if format != string(store.NDJSON) && format != string(store.CSV) {
-				return wrongLine(errors.New("--format must be ndjson or csv"))
+			if !slices.Contains(store.Formats(), store.Format(format)) {
+				return wrongLine(errors.New("--format must be ndjson, csv or parquet"))
 			}
 			tell := teller(cmd.ErrOrStderr())
 			return store.Export(cmd.Context(), cfg.DB, store.Format(format), begin, end, cmd.OutOrStdout(), func(n int64, at time.Time) {
@@ -163,7 +166,7 @@ func exportCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", string(store.NDJSON), "the `form`: ndjson or csv")
+	cmd.Flags().StringVar(&format, "format", string(store.NDJSON), "the `form`: ndjson, csv or parquet")
 	cmd.Flags().StringVar(&from, "from", "", "the first `day` (2026-11-01) or instant (2026-11-01T12:00:00Z), in UTC")
 	cmd.Flags().StringVar(&to, "to", "", "the `day` or instant before which to end")
 	config.AddFlags(cmd.Flags())

@@ -68,7 +68,7 @@ func TestTheRecordIsLookedAfterWhileBreakwaterRuns(t *testing.T) {
 
 func TestAWrongLineOfTheStoreEndsWith2(t *testing.T) {
 	for _, args := range [][]string{
-		{"backup"}, {"backup", "a", "b"}, {"check", "a", "b"}, {"export", "--format", "parquet"}, {"export", "--from", "yesterday"},
+		{"backup"}, {"backup", "a", "b"}, {"check", "a", "b"}, {"export", "--format", "xml"}, {"export", "--from", "yesterday"},
 		{"export", "--to", "1"}, {"rebuild", "all"}, {"store", "vacuum"},
 	} {
 		if code, _, errs := runProgram(t, nil, append([]string{"store"}, args...)...); code != 2 || errs == "" {

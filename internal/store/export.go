@@ -23,9 +23,13 @@ type Format string
 
 // The formats.
 const (
-	NDJSON Format = "ndjson" // one JSON object a line, with attempts and candidates
-	CSV    Format = "csv"    // RFC 4180, one line for each trace, with a heading
+	NDJSON  Format = "ndjson"  // one JSON object a line, with attempts and candidates
+	CSV     Format = "csv"     // RFC 4180, one line for each trace, with a heading
+	Parquet Format = "parquet" // Apache Parquet, Zstandard, one row for each trace, with its attempts as a list
 )
+
+// Formats lists all formats.
+func Formats() []Format { return []Format{NDJSON, CSV, Parquet} }
 
 // Export writes the traces that were accepted from from on and before to, the
 // oldest first, while a Breakwater may be writing. It tells progress how many
@@ -38,7 +42,7 @@ func Export(ctx context.Context, path string, format Format, from, to time.Time,
 }
 
 func export(ctx context.Context, path string, format Format, from, to time.Time, out io.Writer, progress func(int64, time.Time)) error {
-	write, flush, err := exporter(format, out)
+	e, err := newExporter(format, out)
 	if err != nil {
 		return err
 	}
@@ -57,11 +61,11 @@ func export(ctx context.Context, path string, format Format, from, to time.Time,
 			return err
 		}
 		for i := range traces {
-			if err := write(&traces[i]); err != nil {
+			if err := e.write(&traces[i]); err != nil {
 				return err
 			}
 		}
-		if err := flush(); err != nil {
+		if err := e.flush(); err != nil {
 			return err
 		}
 		done += int64(len(traces))
@@ -70,25 +74,38 @@ func export(ctx context.Context, path string, format Format, from, to time.Time,
 		}
 		progress(done, last.Time())
 		if len(traces) < exportRows {
-			return nil
+			return e.end()
 		}
 	}
 }
 
-// exporter gives what writes one trace, and what sends on all that was written.
-func exporter(format Format, out io.Writer) (write func(*record.Trace) error, flush func() error, err error) {
+// exporter writes traces in one format.
+type exporter struct {
+	write func(*record.Trace) error
+	flush func() error // sends on what was written, where the format has no need of more first
+	end   func() error // after the last trace
+}
+
+func newExporter(format Format, out io.Writer) (exporter, error) {
+	done := func() error { return nil }
 	switch format {
 	case NDJSON:
 		lines := json.NewEncoder(out)
 		lines.SetEscapeHTML(false)
-		return func(t *record.Trace) error { return lines.Encode(exported(t)) }, func() error { return nil }, nil
+		return exporter{func(t *record.Trace) error { return lines.Encode(exported(t)) }, done, done}, nil
 	case CSV:
 		table := csv.NewWriter(out)
-		return func(t *record.Trace) error { return table.Write(csvLine(t)) },
-			func() error { table.Flush(); return table.Error() },
-			table.Write(csvHeading())
+		flush := func() error { table.Flush(); return table.Error() }
+		return exporter{func(t *record.Trace) error { return table.Write(csvLine(t)) }, flush, done}, table.Write(csvHeading())
+	case Parquet:
+		columns := newParquet(out)
+		write := func(t *record.Trace) error {
+			_, err := columns.Write([]parquetTrace{parquetRow(t)})
+			return err
+		}
+		return exporter{write, done, columns.Close}, nil
 	}
-	return nil, nil, fmt.Errorf("%q is no format: ndjson or csv", format)
+	return exporter{}, fmt.Errorf("%q is no format: ndjson, csv or parquet", format)
 }
 
 // The exported JSON. Durations are in microseconds, money in US dollars as an

@@ -17,6 +17,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parquet-go/parquet-go"
+
 	"breakwater/internal/record"
 	"breakwater/internal/store"
 )
@@ -315,15 +317,27 @@ func TestRebuildMendsRollupsAndABrokenOffOneChangesNothing(t *testing.T) {
 	}
 }
 
+// columnar is some columns of a Parquet file, as a reader of it names them.
+type columnar struct {
+	ID       string    `parquet:"id"`
+	Accepted time.Time `parquet:"accepted,timestamp(microsecond)"`
+	Model    string    `parquet:"model"`
+	Took     int64     `parquet:"took_us"`
+	Cost     int64     `parquet:"cost_usd,decimal(9:18)"`
+	Attempts []struct {
+		Key string `parquet:"key"`
+	} `parquet:"attempts,list"`
+}
+
 func TestAnExportIsEveryTraceOfTheSpanInOrder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	s := mustOpen(t, store.Options{Path: path})
 	run(t, s)
 	fill(t, s, 2500, noon, time.Second)
 	from, to := noon.Add(10*time.Second), noon.Add(2300*time.Second)
-	var lines, table bytes.Buffer
+	var lines, table, columns bytes.Buffer
 	var told int64
-	for format, out := range map[store.Format]*bytes.Buffer{store.NDJSON: &lines, store.CSV: &table} {
+	for format, out := range map[store.Format]*bytes.Buffer{store.NDJSON: &lines, store.CSV: &table, store.Parquet: &columns} {
 		err := store.Export(t.Context(), path, format, from, to, out, func(n int64, _ time.Time) { told = n })
 		if err != nil || told != 2290 {
 			t.Fatalf("%s: %d traces, %v", format, told, err)
@@ -332,6 +346,10 @@ func TestAnExportIsEveryTraceOfTheSpanInOrder(t *testing.T) {
 	rows, err := csv.NewReader(&table).ReadAll()
 	if err != nil || len(rows) != 2291 {
 		t.Fatalf("%d lines of CSV, %v", len(rows), err)
+	}
+	packed, err := parquet.Read[columnar](bytes.NewReader(columns.Bytes()), int64(columns.Len()))
+	if err != nil || len(packed) != 2290 {
+		t.Fatalf("%d rows of Parquet, %v", len(packed), err)
 	}
 	column := map[string]int{}
 	for i, name := range rows[0] {
@@ -368,6 +386,11 @@ func TestAnExportIsEveryTraceOfTheSpanInOrder(t *testing.T) {
 		told := []string{line.ID, strconv.FormatInt(line.TookUS, 10), "240", line.CostUSD, "main", strconv.Itoa(len(want.Attempts))}
 		if !reflect.DeepEqual(got, told) {
 			t.Fatalf("line %d of CSV: %v, want %v", i, got, told)
+		}
+		p := packed[i]
+		if p.ID != line.ID || !p.Accepted.Equal(line.Accepted) || p.Took != line.TookUS || p.Cost != int64(want.Cost) || p.Model != want.Served.Model ||
+			len(p.Attempts) != len(want.Attempts) || p.Attempts[0].Key != want.Attempts[0].Key {
+			t.Fatalf("row %d of Parquet: %+v, want %+v", i, p, want)
 		}
 	}
 	if err := store.Export(t.Context(), path, "xml", from, to, &lines, quiet); err == nil {
