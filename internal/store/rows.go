@@ -23,10 +23,15 @@ const (
 )
 
 const (
-	insertTrace = `INSERT INTO traces (id, late, took, ttft, outcome, target, plan, door, asked, caller, flags, status,
+	// intoTraces gives the ids of those that were not there.
+	intoTraces = `INSERT INTO traces (id, late, took, ttft, outcome, target, plan, door, asked, caller, flags, status,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-		start, ttft_lag, took_lag, upstream_status, upstream_id, key, queued)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
+		start, ttft_lag, took_lag, upstream_status, upstream_id, key, queued) VALUES `
+	oneTrace      = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	fourTraces    = oneTrace + `,` + oneTrace + `,` + oneTrace + `,` + oneTrace
+	unlessThere   = ` ON CONFLICT DO NOTHING RETURNING id`
+	insertTrace   = intoTraces + oneTrace + unlessThere
+	insertTraces  = intoTraces + fourTraces + `,` + fourTraces + `,` + fourTraces + `,` + fourTraces + unlessThere // tracesAtOnce
 	insertAttempt = `INSERT INTO attempts (trace, n, target, class, status, start, ttft, took, flags,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
 		code, message, upstream_id, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
@@ -39,6 +44,10 @@ const (
 		endpoint = excluded.endpoint, model = excluded.model, source = excluded.source, reason = excluded.reason,
 		placed = excluded.placed, expires = excluded.expires, ended = excluded.ended, ending = excluded.ending`
 )
+
+// tracesAtOnce is how many traces one statement inserts: most of what a row
+// costs alone is the way into SQLite and back, once for each of its columns.
+const tracesAtOnce = 16
 
 // micros gives a duration in microseconds, rounded up.
 func micros(d time.Duration) int64 {
@@ -84,11 +93,12 @@ func lastNumber(batch []entry) uint64 {
 // insert writes a batch with its rollups, in the transaction that is open.
 func (w *writer) insert(ctx context.Context, batch []entry) error {
 	counts := sums{targets: targetTally{}, keys: keyTally{}}
+	var traces []*record.Trace
 	for _, e := range batch {
 		var err error
 		switch {
 		case e.trace != nil:
-			err = w.insertTrace(ctx, e.trace, counts)
+			traces = append(traces, e.trace)
 		case e.transition != nil:
 			t := e.transition
 			_, err = w.exec(ctx, insertTransition, t.ID, t.At.UnixMicro(), t.Target.Provider, t.Target.Endpoint,
@@ -103,6 +113,9 @@ func (w *writer) insert(ctx context.Context, batch []entry) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := w.insertTraces(ctx, traces, counts); err != nil {
+		return err
 	}
 	if err := w.addRollups(ctx, Minute, counts.targets); err != nil {
 		return err
@@ -130,9 +143,89 @@ func (f *fitting) add(id int64, fits bool, err error) int64 {
 	return id
 }
 
-// insertTrace writes a trace and counts it. One that is there already is left
+// insertTraces writes traces and counts them. One that is there already is left
 // as it is.
-func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts sums) error {
+func (w *writer) insertTraces(ctx context.Context, traces []*record.Trace, counts sums) error {
+	for len(traces) > 0 {
+		n := 1
+		if len(traces) >= tracesAtOnce {
+			n = tracesAtOnce
+		}
+		if err := w.insertSome(ctx, traces[:n], counts); err != nil {
+			return err
+		}
+		traces = traces[n:]
+	}
+	return nil
+}
+
+// insertSome writes traces with one statement, and then what belongs to those
+// that were not there.
+func (w *writer) insertSome(ctx context.Context, traces []*record.Trace, counts sums) error {
+	laid := make([]laidTrace, len(traces))
+	columns := w.columns[:0]
+	for i, t := range traces {
+		var err error
+		if laid[i], columns, err = w.lay(ctx, t, columns); err != nil {
+			return err
+		}
+	}
+	w.columns = columns
+	insert := insertTrace
+	if len(traces) == tracesAtOnce {
+		insert = insertTraces
+	}
+	added, err := w.added(ctx, insert, columns)
+	if err != nil {
+		return err
+	}
+	for i := range laid {
+		if !added[laid[i].trace.ID] {
+			continue
+		}
+		delete(added, laid[i].trace.ID) // the same trace twice is counted once
+		if err := w.insertRest(ctx, &laid[i]); err != nil {
+			return err
+		}
+		if err := w.count(ctx, laid[i].trace, counts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// added runs an insertion and gives the ids of the rows that it added.
+func (w *writer) added(ctx context.Context, query string, columns []any) (map[record.ID]bool, error) {
+	stmt, err := w.prepared(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.QueryContext(ctx, columns...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	ids := make(map[record.ID]bool, tracesAtOnce)
+	for rows.Next() {
+		var id record.ID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids[id] = true
+	}
+	return ids, rows.Err()
+}
+
+// laidTrace is a trace whose columns are laid out, and what goes to other
+// tables.
+type laidTrace struct {
+	trace    *record.Trace
+	attempts [][]any
+	overflow bool
+}
+
+// lay appends a trace's columns.
+func (w *writer) lay(ctx context.Context, t *record.Trace, columns []any) (laidTrace, []any, error) {
 	var words fitting
 	outcome := words.add(w.name(ctx, kindOutcome, string(t.Outcome)))
 	target := words.add(w.target(ctx, t.Served))
@@ -143,7 +236,7 @@ func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts sums) 
 	attempts, last := t.Attempts, record.Attempt{}
 	flags := flagIf(flagStream, t.Stream) | flagIf(flagSimulated, t.Simulated)
 	var start, ttftLag, tookLag, key int64
-	var upstreamStatus *int
+	var upstreamStatus any // NULL: equal to the trace's
 	if n := len(attempts); n > 0 && lastFits(t, attempts[n-1]) {
 		attempts, last = attempts[:n-1], attempts[n-1]
 		flags |= flagLastHere | attemptFlags(last)
@@ -152,40 +245,37 @@ func (w *writer) insertTrace(ctx context.Context, t *record.Trace, counts sums) 
 		ttftLag = micros(t.TTFT) - start - micros(last.TTFT)
 		tookLag = micros(t.Took) - start - micros(last.Took)
 		if last.Status != t.Status {
-			upstreamStatus = &last.Status
+			upstreamStatus = int64(last.Status)
 		}
 	}
-	rows := w.attemptRows(ctx, t.ID, attempts, &words)
-	if words.err != nil {
-		return words.err
-	}
+	laid := laidTrace{trace: t, attempts: w.attemptRows(ctx, t.ID, attempts, &words), overflow: words.overflow}
 	if words.overflow {
 		flags |= flagOverflow
-		rows = nil
+		laid.attempts = nil
 	}
-	flags |= flagIf(flagAttempts, len(rows) > 0)
-	added, err := w.exec(ctx, insertTrace, t.ID, t.Accepted.UnixMicro()-t.ID.Time().UnixMicro(), micros(t.Took),
-		micros(t.TTFT), outcome, target, plan, door, asked, caller, flags, t.Status,
-		t.Usage.Input, t.Usage.CacheRead, t.Usage.CacheWrite, t.Usage.Output, t.Usage.Reasoning, t.Cost,
-		start, ttftLag, tookLag, upstreamStatus, last.UpstreamID, key, micros(t.Queued))
-	if err != nil || added == 0 {
-		return err
-	}
-	for _, row := range rows {
+	flags |= flagIf(flagAttempts, len(laid.attempts) > 0)
+	return laid, append(columns, int64(t.ID), t.Accepted.UnixMicro()-t.ID.Time().UnixMicro(), micros(t.Took),
+		micros(t.TTFT), outcome, target, plan, door, asked, caller, int64(flags), int64(t.Status),
+		t.Usage.Input, t.Usage.CacheRead, t.Usage.CacheWrite, t.Usage.Output, t.Usage.Reasoning, int64(t.Cost),
+		start, ttftLag, tookLag, upstreamStatus, last.UpstreamID, key, micros(t.Queued)), words.err
+}
+
+// insertRest writes what does not fit a trace's row.
+func (w *writer) insertRest(ctx context.Context, laid *laidTrace) error {
+	for _, row := range laid.attempts {
 		if _, err := w.exec(ctx, insertAttempt, row...); err != nil {
 			return err
 		}
 	}
-	if words.overflow {
-		body, err := json.Marshal(rounded(*t))
-		if err != nil {
-			return err
-		}
-		if _, err := w.exec(ctx, insertOverflow, t.ID, string(body)); err != nil {
-			return err
-		}
+	if !laid.overflow {
+		return nil
 	}
-	return w.count(ctx, t, counts)
+	body, err := json.Marshal(rounded(*laid.trace))
+	if err != nil {
+		return err
+	}
+	_, err = w.exec(ctx, insertOverflow, laid.trace.ID, string(body))
+	return err
 }
 
 // lastFits says whether the trace's row says all there is to say of its last

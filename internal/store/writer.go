@@ -41,6 +41,7 @@ type writer struct {
 	statements map[string]*sql.Stmt
 	words      dictionaries
 	pending    []entry // taken from the queue and not yet committed
+	columns    []any   // of traces that are being inserted: the same memory, to be used again
 }
 
 func newWriter(ctx context.Context, db *sql.DB, most bounds) (*writer, error) {
