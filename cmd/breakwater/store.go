@@ -77,8 +77,9 @@ func storeCheckCommand() *cobra.Command {
 		Short: "Look whether the database, or a backup of it, is sound",
 		Long: "Look whether the file is sound, whether what its rows refer to is there, and whether\n" +
 			"the figures by minute, hour and day are what the single requests come to, as far back\n" +
-			"as these are kept. Nothing is changed. It may run beside Breakwater, but the\n" +
-			"write-ahead log grows meanwhile: of a large database, better check a backup.",
+			"as these are kept, and whether the journal beside it is whole. Nothing is changed. It\n" +
+			"may run beside Breakwater, but the write-ahead log grows meanwhile: of a large\n" +
+			"database, better check a backup.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
 				return wrongLine(err)
@@ -103,6 +104,9 @@ func storeCheckCommand() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), fault)
 			}
 			tellDrifts(cmd.OutOrStdout(), found.Drifts)
+			if n := found.Journal.Waiting; n > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d rows wait in the journal: a running Breakwater writes them within a second, or the next start does\n", n)
+			}
 			if !found.Sound() {
 				return exitError{exitTrouble, fmt.Errorf("\n%s is not sound", path)}
 			}

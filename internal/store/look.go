@@ -172,8 +172,9 @@ func absent(file string) error {
 
 // Findings are what Check found.
 type Findings struct {
-	Faults []string // of the file and of what refers to what, in words
-	Drifts []Drift  // of the rollups, those without fault included
+	Faults  []string // of the file and of what refers to what, in words
+	Drifts  []Drift  // of the rollups, those without fault included
+	Journal JournalFindings
 }
 
 // Sound says whether there is nothing wrong.
@@ -188,7 +189,7 @@ func (f Findings) Sound() bool {
 
 // Check looks at a whole database at one instant: whether the file is sound,
 // whether what rows refer to is there, and whether the rollups are what the
-// raw rows come to. It changes nothing. progress is told what is looked at,
+// raw rows come to, and what waits in its journal. It changes nothing. progress is told what is looked at,
 // and how far it has come. An error means that it could not be checked.
 func Check(ctx context.Context, path string, progress func(step string)) (Findings, error) {
 	f, err := check(ctx, path, progress)
@@ -211,6 +212,11 @@ func check(ctx context.Context, path string, progress func(step string)) (f Find
 	if err := current(ctx, db); err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
+	progress("the journal")
+	seen, err := seeJournal(ctx, path, db)
+	if err != nil {
+		return f, err
+	}
 	w, err := newWriter(ctx, db, mostWords())
 	if err != nil {
 		return f, err
@@ -220,18 +226,26 @@ func check(ctx context.Context, path string, progress func(step string)) (f Find
 		return f, err
 	}
 	defer w.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	_, written, err := journalOf(ctx, w.conn)
+	if err != nil {
+		return f, err
+	}
+	f.Journal = seen.against(written)
 	for _, c := range checks() {
 		progress(c.step)
 		if f.Faults, err = c.run(ctx, w.conn, f.Faults); err != nil {
 			return f, err
 		}
 	}
+	journal := f.Journal.faults()
 	if len(f.Faults) > 0 {
+		f.Faults = append(f.Faults, journal...)
 		return f, nil // of a file that is broken nothing else can be said
 	}
 	f.Drifts, err = recount(ctx, w, func(traces int64, at time.Time) {
 		progress(fmt.Sprintf("rollups against raw rows: %d traces, up to %s", traces, at.Format(time.DateTime)))
 	})
+	f.Faults = journal
 	return f, err
 }
 
