@@ -208,7 +208,7 @@ func (h *testHouse) stream(t *testing.T, model string) (text, finish string, usa
 // eventually waits for something that happens on other goroutines.
 func (h *testHouse) eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !done() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it did not come true that %s; the end of the log:\n%s", what, h.log.tail())

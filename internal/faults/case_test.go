@@ -103,13 +103,23 @@ func (c tableCase) aboutKeys() bool {
 	return slices.Contains(c.class, llm.RateLimit) || slices.Contains(c.class, llm.Quota) || slices.Contains(c.class, llm.Auth)
 }
 
+// late says whether only a deadline ends the fault, so that the provider that has
+// it is waited for not as long as the others.
+func (c tableCase) late() bool {
+	switch c.fault.Kind {
+	case sim.Hang, sim.HangAfterHeaders, sim.Stall, sim.Drip:
+		return true
+	}
+	return false
+}
+
 // run plays a case in one shape and tells the table what it saw.
 func (c tableCase) run(t *testing.T, s shape, r *row) {
 	providers := c.providers
 	if len(providers) == 0 {
 		providers = llm.Providers()
 	}
-	if !c.aboutKeys() {
+	if !c.aboutKeys() && !c.late() {
 		c.at(t, s, r, providers)
 		return
 	}
@@ -121,7 +131,11 @@ func (c tableCase) run(t *testing.T, s shape, r *row) {
 // at plays a case in one house, where the providers have the fault one after
 // the other.
 func (c tableCase) at(t *testing.T, s shape, r *row, providers []llm.Provider) {
-	h := open(t, c.options)
+	o := c.options
+	if c.late() {
+		o.late = providers
+	}
+	h := open(t, o)
 	var all []asked
 	for i, p := range providers {
 		h.sims[p].Set(c.fault)

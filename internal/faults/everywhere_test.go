@@ -57,6 +57,9 @@ func (c tableCase) simple() bool {
 func (c tableCase) everywhere(t *testing.T, d llm.Dialect, stream bool, g *general) {
 	o := c.options
 	o.chain = []llm.Provider{llm.Gemini, llm.OpenAI}
+	if c.late() {
+		o.late = o.chain
+	}
 	h := open(t, o)
 	for _, s := range h.sims {
 		s.Set(c.fault)

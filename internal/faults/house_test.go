@@ -51,7 +51,7 @@ func scaled(d time.Duration) time.Duration {
 // seconds is scaled for what providers tell in whole seconds.
 func seconds(d time.Duration) time.Duration { return max(scaled(d), time.Second).Round(time.Second) }
 
-// The patience of the houses, at full length.
+// The patience of the houses with a provider that is late, at full length.
 const (
 	connectPatience = 10 * time.Second
 	firstPatience   = 10 * time.Second // to the first token
@@ -59,6 +59,9 @@ const (
 	answerPatience  = 15 * time.Second // of an answer in one piece
 	recoveryTime    = 20 * time.Second // from an open breaker to its probe
 )
+
+// amplePatience is that with all others, which no machine is too slow for.
+const amplePatience = time.Minute
 
 // models are those that the providers have; all but the local one have a price.
 func models() map[llm.Provider]string {
@@ -84,6 +87,7 @@ type options struct {
 	models    map[llm.Provider]string // in place of models()
 	spares    bool                    // every provider but the local one has a second key
 	tls       []llm.Provider          // reached by https
+	late      []llm.Provider          // who will be too late, and is waited for not as long as others
 	threshold int                     // of the breakers; 3 where it is 0
 	recovery  time.Duration           // of the breakers; recoveryTime, scaled, where it is 0
 	patience  time.Duration           // with Retry-After; 1.5 s where it is 0
@@ -228,8 +232,6 @@ func (h *house) file(o options) string {
 		retries = *o.retries
 	}
 	line("listen: 127.0.0.1:0\ndb: %s\nchain: [%s]", h.db, strings.Join(words, ", "))
-	line("timeouts: {connect: %s, first_token: %s, silence: %s, answer: %s}",
-		scaled(connectPatience), scaled(firstPatience), scaled(silencePatience), scaled(answerPatience))
 	line("breaker: {failure_threshold: %d, recovery_timeout: %s}", o.threshold, o.recovery)
 	line("retries: {max: %d, backoff: %s, patience: %s}", retries, scaled(500*time.Millisecond), o.patience)
 	line("anomaly: {enabled: false}\nproviders:") // its holds are another matter
@@ -244,10 +246,11 @@ func (h *house) file(o options) string {
 		} else if p == llm.Gemini {
 			line("    limits: {requests_per_minute: 0}") // it has one by default
 		}
-		if p == llm.Local { // whose patience has defaults of its own
-			line("    timeouts: {connect: %s, first_token: %s, silence: %s, answer: %s}",
-				scaled(connectPatience), scaled(firstPatience), scaled(silencePatience), scaled(answerPatience))
+		connect, first, silence, answer := amplePatience, amplePatience, amplePatience, amplePatience
+		if slices.Contains(o.late, p) {
+			connect, first, silence, answer = scaled(connectPatience), scaled(firstPatience), scaled(silencePatience), scaled(answerPatience)
 		}
+		line("    timeouts: {connect: %s, first_token: %s, silence: %s, answer: %s}", connect, first, silence, answer)
 		line("    endpoints:\n      - base_url: %s", address)
 		if key := secret(p); key != "" {
 			line("        keys:\n          - {name: main, value: %s}", key)
@@ -263,7 +266,7 @@ func (h *house) file(o options) string {
 // eventually waits for something that happens on other goroutines.
 func (h *house) eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it did not come true that %s; the end of the log:\n%s", what, h.log.tail())
 		}

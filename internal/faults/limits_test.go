@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,24 +37,29 @@ func (h *house) crowd(t *testing.T, p llm.Provider, each int) (served int) {
 	return int(count.Load())
 }
 
-// A limit that is configured is kept: the callers wait in line, and a provider
-// that takes no more than 20 requests a second, 10 of them at once, never has
-// to refuse one.
+// A limit that is configured is kept: the callers wait in line until their turn
+// comes, everybody is served at the first attempt, and a provider never has to
+// refuse one. What was sent apart may arrive together, so the provider takes more
+// at once than is configured: what is sent four seconds late at most, and less
+// than half of what the callers ask.
 func TestALimitThatIsConfiguredIsKept(t *testing.T) {
 	t.Parallel()
+	const each, perSecond, burst = 3, 10, 8
 	for _, p := range llm.Providers() {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
 			h := open(t, options{
 				chain:  []llm.Provider{p}, // nobody else: they have to wait
-				limits: map[llm.Provider]string{p: "requests_per_minute: 1200, burst: 8"},
-				sim:    sim.Options{Limit: sim.Limit{Requests: 1200, Burst: 10}},
+				limits: map[llm.Provider]string{p: fmt.Sprintf("requests_per_minute: %d, burst: %d", perSecond*60, burst)},
+				sim:    sim.Options{Limit: sim.Limit{Requests: perSecond * 60, Burst: burst + 4*perSecond}},
 			})
-			const each = 3
 			began := time.Now()
 			served, took := h.crowd(t, p, each), time.Since(began)
 			if n := h.sims[p].Throttled(); n > 0 || served != limitCallers*each {
 				t.Errorf("%d served in %v, and the provider refused %d", served, took, n)
+			}
+			if least := time.Duration(served-burst) * time.Second / perSecond; took < least {
+				t.Errorf("%d went in %v, which take %v", served, took, least)
 			}
 			for _, tr := range h.close(t) {
 				if len(tr.Attempts) != 1 {
@@ -66,7 +72,8 @@ func TestALimitThatIsConfiguredIsKept(t *testing.T) {
 
 // A limit that nobody configured is learned: from the headers, before the
 // provider has to refuse more than a few, or from its first refusals, which may
-// hit those who are under way. Nobody else fails.
+// hit those who are under way. Nobody else fails, so what was learned is not so low
+// that somebody waits in line in vain.
 func TestALimitIsLearned(t *testing.T) {
 	t.Parallel()
 	for p, refused := range map[llm.Provider]int{
@@ -85,9 +92,6 @@ func TestALimitIsLearned(t *testing.T) {
 			served, took := h.crowd(t, p, each), time.Since(began)
 			if n := h.sims[p].Throttled(); n > refused || served < limitCallers*each-n {
 				t.Errorf("%d served in %v, and the provider refused %d, want %d at most", served, took, n, refused)
-			}
-			if took > 30*time.Second { // at the provider's own pace it would be 8 s
-				t.Errorf("it took %v", took)
 			}
 			h.close(t)
 		})

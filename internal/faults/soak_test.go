@@ -77,7 +77,7 @@ func TestSoak(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	files := openFiles()
-	h := open(t, options{spares: true, recovery: 300 * time.Millisecond, patience: time.Second, more: "store: {queue: 200000}"})
+	h := open(t, options{spares: true, late: llm.Providers(), recovery: 300 * time.Millisecond, patience: time.Second, more: "store: {queue: 200000}"})
 	got := tally{endings: map[ending]int{}, codes: map[string]int{}, ids: map[string]int{}}
 	var before runtime.MemStats
 	runtime.GC()

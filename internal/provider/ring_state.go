@@ -219,7 +219,7 @@ func (r *keyRing) learn(l *Leave, now time.Time, f *llm.Failure) {
 	if to == record.KeyCooling {
 		switch {
 		case since:
-			until = m.refused(f, now)
+			until = m.refused(f, now, r.configured(k, m.name, now))
 		case f.RetryAfter == 0 || !until.After(s.until): // one of many that were refused together
 			return
 		}
@@ -243,10 +243,22 @@ func meaning(f *llm.Failure, now time.Time) (record.KeyState, time.Time) {
 	return record.KeyUsable, time.Time{}
 }
 
+// configured gives how many requests a minute may go to a model with a key as the
+// operator says; 0 where nothing bounds them.
+func (r *keyRing) configured(k *key, model string, now time.Time) (least int64) {
+	for _, l := range []*traffic.Limiter{r.limit, r.models[model], k.limiter} {
+		if n := l.Use(now).Requests; n > 0 && (least == 0 || n < least) {
+			least = n
+		}
+	}
+	return least
+}
+
 // refused takes note of a 429, and says until when the model cools down: for no
-// longer than traffic.MaxBlock, as its learned limit.
-func (m *keyModel) refused(f *llm.Failure, now time.Time) time.Time {
-	m.learned.Refused(now, f.RetryAfter)
+// longer than traffic.MaxBlock, as its learned limit. configured are the requests a
+// minute that may go as the operator says, 0 where nothing bounds them.
+func (m *keyModel) refused(f *llm.Failure, now time.Time, configured int64) time.Time {
+	m.learned.Refused(now, f.RetryAfter, configured)
 	wait := min(f.RetryAfter, traffic.MaxBlock)
 	if wait == 0 {
 		wait = min(FirstCooling<<min(m.strikes, 8), LongestCooling)

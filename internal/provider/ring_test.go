@@ -143,6 +143,39 @@ func TestManyRefusedTogetherCoolDownOnce(t *testing.T) {
 	})
 }
 
+// One refusal must not make a trickle of what the operator configured, however
+// few requests went before it.
+func TestOneRefusalLeavesMostOfAConfiguredLimit(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"of the provider": {Keys: keysNamed("a"), Limit: traffic.NewLimiter(traffic.Limits{Requests: 1200, Burst: 8})},
+		"of the model":    {Keys: keysNamed("a"), ModelLimits: map[string]traffic.Limits{"m": {Requests: 1200, Burst: 8}}},
+		"of the key":      {Keys: []Key{{Name: "a", Secret: "sk-a-12345678-1234", Limits: traffic.Limits{Requests: 1200, Burst: 8}}}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := ringOf(t, cfg)
+			var last *Leave
+			went := func(d time.Duration) (n int) {
+				for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+					if l, _ := c.Admit(Ask{Model: "m"}); l != nil {
+						last.Done(llm.Usage{Output: 1}, nil)
+						last = l
+						n++
+					}
+				}
+				return n
+			}
+			if n := went(3 * time.Second); n < 60 || n > 70 {
+				t.Errorf("%s: %d went in 3 s", name, n)
+			}
+			last.Done(llm.Usage{}, &llm.Failure{Class: llm.RateLimit, RetryAfter: time.Second})
+			if n := went(11 * time.Second); n < 120 || n > 170 { // a second of wait, and then 14 a second
+				t.Errorf("%s: %d went in the 11 s after a refusal", name, n)
+			}
+			last.Done(llm.Usage{}, nil)
+		})
+	}
+}
+
 func TestASpentQuotaIsOutUntilItResets(t *testing.T) {
 	noon := time.Date(2026, 7, 1, 19, 0, 0, 0, time.UTC) // in Los Angeles
 	midnight := time.Date(2026, 7, 2, 7, 0, 0, 0, time.UTC)

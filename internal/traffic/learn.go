@@ -33,20 +33,26 @@ const (
 // request a minute, so that a low one can rise slowly.
 type learned struct {
 	bucket
-	base    int64 // the rate that was refused
+	base    int64 // the pace that was refused in the end
 	cut     int64 // when it last shrank
 	stepped int64 // when it last changed, or a refusal came
 	settled int64 // refusals before this instant belong to the last cut
 }
 
-// Refused tells of a 429: the rate was too high. What is allowed shrinks to 7/10
-// of what was sent in the last minute, if that was MinEvidence requests at least,
-// and grows again by 1/20 of that in every ten seconds in which something went and
-// nothing was refused: it is back where it was refused after a minute, and is
-// forgotten at twice that, or after an hour. Nothing goes before wait has passed,
-// an hour at most; 0 where the provider did not say. Refusals of requests that
-// went before the last one was known do not count again.
-func (l *Limiter) Refused(now time.Time, wait time.Duration) {
+// Refused tells of a 429: the rate was too high. Nothing goes before wait has
+// passed, an hour at most; 0 where the provider did not say. If MinEvidence
+// requests at least were sent in the last minute, what is allowed shrinks to 7/10
+// of what the provider is known to take, as took tells. That may be far below the
+// pace at which requests came in the end, and nobody knows which of the two it
+// refused: so the rate doubles in every ten seconds in which something went and
+// nothing was refused, up to 7/10 of the pace. From there it grows by 1/20 of the
+// pace in such ten seconds: it is back where it was refused after a minute, and is
+// forgotten at twice that, or after an hour. Refusals of requests that went before
+// the last one was known do not count again.
+//
+// configured is the lowest limit of requests a minute that others keep for the
+// same requests; 0 for none.
+func (l *Limiter) Refused(now time.Time, wait time.Duration, configured int64) {
 	if l == nil {
 		return
 	}
@@ -55,14 +61,19 @@ func (l *Limiter) Refused(now time.Time, wait time.Duration) {
 	t := l.instant(now)
 	l.block(t, wait)
 	l.learned.stepped = t
-	if rate := l.recent.minute(t); rate >= MinEvidence && t >= l.learned.settled {
-		if l.limits.Requests > 0 {
-			rate = min(rate, l.limits.Requests)
-		}
-		l.learned.shrink(t, rate*1000)
+	if sent := l.recent.minute(t); sent >= MinEvidence && t >= l.learned.settled {
+		l.learned.shrink(t, sent*1000, l.recent.pace(t)*1000, least(configured, l.limits.Requests)*1000)
 		l.learned.settled = max(t+int64(LearnInterval), l.blocked)
 	}
 	l.bounded.Store(true)
+}
+
+// least gives the lower of two limits, of which 0 is none.
+func least(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // block lets nothing go before wait has passed. A block is never shortened: what
@@ -71,17 +82,34 @@ func (l *Limiter) block(t int64, wait time.Duration) {
 	l.blocked = max(l.blocked, t+int64(min(wait, MaxBlock)))
 }
 
-// shrink lowers the rate to 7/10 of the given one, or of what was allowed where
-// that was less. It starts empty: what was refused has used up what there was.
-func (a *learned) shrink(t, rate int64) {
-	if a.n > 0 {
-		rate = min(rate, a.n)
+// shrink lowers the rate. It starts empty: what was refused has used up what there
+// was. The pace up to which the rate doubles comes down with each refusal too, so
+// that a provider that really counts by the minute refuses less and less.
+func (a *learned) shrink(t, sent, pace, configured int64) {
+	if limit := least(configured, a.n); limit > 0 {
+		pace = min(pace, limit)
 	}
-	a.base = max(rate, MinLearned*1000)
+	if a.n > 0 {
+		pace = min(pace, a.base*7/10)
+	}
+	rate := a.took(t, sent, pace, configured)
+	a.base = max(rate, pace, MinLearned*1000)
 	a.set(max(rate*7/10, MinLearned*1000))
 	a.full, _ = a.span(a.burst)
 	a.full += t
 	a.cut = t
+}
+
+// took gives how many requests a minute a provider is known to take that has
+// refused one now, where so many were sent in the last minute.
+func (a *learned) took(t, sent, pace, configured int64) int64 {
+	switch {
+	case a.n > 0: // it had nothing left then as now, so what it took between is what came in
+		return min(sent*int64(time.Minute)/min(t-a.cut, int64(time.Minute)), a.n)
+	case configured > 0: // which the operator knows, and no more than its burst went at once
+		return pace
+	}
+	return sent // which may have been one burst, all that there is for a minute
 }
 
 // recover raises the rate when enough time has passed, and forgets it when it is
@@ -91,7 +119,12 @@ func (a *learned) recover(t int64) {
 		return
 	}
 	a.stepped = t
-	if a.n += max(a.base/20, 1); a.n >= 2*a.base || t-a.cut >= int64(time.Hour) {
+	if most := a.base * 7 / 10; a.n < most {
+		a.n = min(2*a.n, most)
+	} else {
+		a.n += max(a.base/20, 1)
+	}
+	if a.n >= 2*a.base || t-a.cut >= int64(time.Hour) {
 		*a = learned{}
 		return
 	}
@@ -103,7 +136,7 @@ func (a *learned) set(n int64) { a.bucket.set(n, 1000*time.Minute, burst(0, n/10
 // recent counts requests in slots of five seconds, of the last minute. Who comes
 // in the instant at which a slot is begun anew may be lost: it is an estimate, and
 // needs no lock.
-type recent [12]struct{ slot, n atomic.Int64 }
+type recent [12]struct{ slot, n, first atomic.Int64 }
 
 const slotTime = int64(5 * time.Second)
 
@@ -112,17 +145,36 @@ func (r *recent) add(t, n int64) {
 	s := &r[uint64(slot)%uint64(len(r))]
 	if was := s.slot.Load(); was != slot && s.slot.CompareAndSwap(was, slot) {
 		s.n.Store(0)
+		s.first.Store(t)
 	}
 	s.n.Add(n)
 }
 
 // minute gives how many there were in the last minute.
-func (r *recent) minute(t int64) (n int64) {
+func (r *recent) minute(t int64) int64 {
+	n, _ := r.since(t, len(r))
+	return n
+}
+
+// pace gives how many a minute there were in the end: since the first one of the
+// last minute, or of the last two slots where that is more.
+func (r *recent) pace(t int64) (most int64) {
+	for _, slots := range [...]int{len(r), 2} {
+		n, took := r.since(t, slots)
+		most = max(most, n*int64(time.Minute)/max(took, int64(time.Second)))
+	}
+	return most
+}
+
+// since gives how many there were in the last slots, and how long ago the first
+// of them was.
+func (r *recent) since(t int64, slots int) (n, took int64) {
 	slot := t / slotTime
 	for i := range r {
-		if r[i].slot.Load() > slot-int64(len(r)) {
-			n += r[i].n.Load()
+		if s := &r[i]; s.slot.Load() > slot-int64(slots) && s.n.Load() != 0 {
+			n += s.n.Load()
+			took = max(took, t-s.first.Load())
 		}
 	}
-	return max(n, 0)
+	return max(n, 0), took
 }

@@ -26,7 +26,7 @@ func TestA429BoundsWhatWasNotConfigured(t *testing.T) {
 	if n != 120 {
 		t.Fatalf("%d of 120 went before anything was learned", n)
 	}
-	l.Refused(now, 0)
+	l.Refused(now, 0, 0)
 	if got := l.Use(now).Allowed; got < 76 || got > 84 { // slots of five seconds: at least 55 s are counted
 		t.Errorf("%g a minute are allowed; want about 7/10 of 120", got)
 	}
@@ -39,11 +39,11 @@ func TestA429BoundsWhatWasNotConfigured(t *testing.T) {
 func TestTheRefusalsOfOneBurstCountOnce(t *testing.T) {
 	l, now := NewLimiter(Limits{}), time.Now()
 	_, now = send(l, now, time.Second/2, time.Minute)
-	l.Refused(now, 20*time.Second)
+	l.Refused(now, 20*time.Second, 0)
 	first := l.Use(now).Allowed
 	for range 30 {
 		now = now.Add(600 * time.Millisecond)
-		l.Refused(now, 0)
+		l.Refused(now, 0, 0)
 	}
 	if got := l.Use(now).Allowed; got != first {
 		t.Errorf("%g a minute are allowed after the refusals of the same burst; want %g", got, first)
@@ -53,10 +53,10 @@ func TestTheRefusalsOfOneBurstCountOnce(t *testing.T) {
 func TestARefusalOfWhatWasAllowedShrinksThat(t *testing.T) {
 	l, now := NewLimiter(Limits{}), time.Now()
 	_, now = send(l, now, time.Second/2, time.Minute)
-	l.Refused(now, 0)
+	l.Refused(now, 0, 0)
 	first := l.Use(now).Allowed
 	now = now.Add(LearnInterval)
-	l.Refused(now, 0) // what was sent before the first refusal is still of the last minute
+	l.Refused(now, 0, 0) // what was sent before the first refusal is still of the last minute
 	if got := l.Use(now).Allowed; got > first*.71 {
 		t.Errorf("%g a minute are allowed after a second refusal; want 7/10 of %g", got, first)
 	}
@@ -67,10 +67,76 @@ func TestARefusalShrinksWhatIsConfiguredNotWhatABurstMade(t *testing.T) {
 	if n, _ := send(l, now, time.Nanosecond, 200); n != 100 {
 		t.Fatalf("%d went at once", n)
 	}
-	l.Refused(now, 0)
+	l.Refused(now, 0, 0)
 	if got := l.Use(now).Allowed; got != 7 {
 		t.Errorf("%g a minute are allowed; want 7/10 of the 10 configured", got)
 	}
+}
+
+func TestARefusalInTheFirstSecondsShrinksThePaceWhereALimitIsConfigured(t *testing.T) {
+	for _, tt := range []struct {
+		gap, d     time.Duration
+		configured int64
+		min, max   float64
+	}{
+		{time.Second / 20, 3 * time.Second, 1200, 800, 840}, // as fast as it may
+		{time.Second / 20, 3 * time.Second, 600, 420, 420},
+		{time.Second / 5, 6 * time.Second, 1200, 205, 220}, // much slower, and refused all the same
+		{2 * time.Second, time.Minute, 1200, 19, 23},       // so that seven tenths of 1200 would bound nothing
+	} {
+		l, now := NewLimiter(Limits{}), time.Now()
+		_, now = send(l, now, tt.gap, tt.d)
+		l.Refused(now, 0, tt.configured)
+		if got := l.Use(now).Allowed; got < tt.min || got > tt.max {
+			t.Errorf("%g a minute are allowed after one each %s for %s; want %g to %g", got, tt.gap, tt.d, tt.min, tt.max)
+		}
+	}
+}
+
+// A limit that is configured twenty times too high is believed once.
+func TestALimitConfiguredTooHighIsLearnedAllTheSame(t *testing.T) {
+	l, now := NewLimiter(Limits{}), time.Now()
+	refused := 0
+	for range 10 { // minutes of a provider that counts 60 in each
+		next := now.Add(time.Minute)
+		for taken := 0; now.Before(next); now = now.Add(time.Second / 20) {
+			if _, ok := l.Take(now, 0); !ok {
+				continue
+			}
+			if l.Done(now, 0, 0); taken < 60 {
+				taken++
+				continue
+			}
+			l.Refused(now, next.Sub(now), 1200)
+			refused++
+			if got := l.Use(now).Allowed; refused > 1 && got > 50 {
+				t.Errorf("%g a minute are allowed after refusal %d of a provider that takes 60", got, refused)
+			}
+		}
+	}
+	if refused < 2 || refused > 8 {
+		t.Errorf("%d were refused in ten minutes", refused)
+	}
+}
+
+// Nobody knows whether the first requests were a burst or a pace: it begins low,
+// and does not take minutes to find out.
+func TestWhatOneBurstTaughtIsTriedHigherSoon(t *testing.T) {
+	l, now := NewLimiter(Limits{}), time.Now()
+	_, now = send(l, now, time.Second/20, 3*time.Second)
+	rises := func(wants ...float64) {
+		t.Helper()
+		for _, want := range wants {
+			if got := l.Use(now).Allowed; got < want*.97 || got > want*1.03 {
+				t.Errorf("%g a minute are allowed; want %g", got, want)
+			}
+			_, now = send(l, now, time.Second/20, LearnInterval+time.Second)
+		}
+	}
+	l.Refused(now, time.Second, 0)
+	rises(42, 84, 168, 336, 672, 840, 900)
+	l.Refused(now, time.Second, 0)
+	rises(414, 588, 630)
 }
 
 func TestNothingGoesBeforeTheWaitOfARefusalHasPassed(t *testing.T) {
@@ -80,8 +146,8 @@ func TestNothingGoesBeforeTheWaitOfARefusalHasPassed(t *testing.T) {
 	} {
 		l, now := NewLimiter(Limits{}), time.Now()
 		l.Take(now, 0)
-		l.Refused(now, tt.told)
-		l.Refused(now, time.Millisecond) // an older one that says less
+		l.Refused(now, tt.told, 0)
+		l.Refused(now, time.Millisecond, 0) // an older one that says less
 		if wait, ok := l.Take(now, 0); ok || wait != tt.want {
 			t.Errorf("told %s, it waits %s; want %s", tt.told, wait, tt.want)
 		}
@@ -91,7 +157,7 @@ func TestNothingGoesBeforeTheWaitOfARefusalHasPassed(t *testing.T) {
 func TestWhatWasLearnedIsRecoveredFromAndForgotten(t *testing.T) {
 	l, now := NewLimiter(Limits{}), time.Now()
 	_, now = send(l, now, time.Second/2, time.Minute)
-	l.Refused(now, 0)
+	l.Refused(now, 0, 0)
 	before := l.Use(now).Allowed
 	_, now = send(l, now, time.Second/2, 2*time.Minute)
 	if got := l.Use(now).Allowed; got <= before {
@@ -106,11 +172,11 @@ func TestWhatWasLearnedIsRecoveredFromAndForgotten(t *testing.T) {
 func TestIdleTimeRecoversNothingUntilItIsForgotten(t *testing.T) {
 	l, now := NewLimiter(Limits{}), time.Now()
 	_, now = send(l, now, time.Second/2, time.Minute)
-	l.Refused(now, 0)
+	l.Refused(now, 0, 0)
 	before := l.Use(now).Allowed
 	now = now.Add(50 * time.Minute)
 	l.Take(now, 0)
-	if got := l.Use(now).Allowed; got > before*1.08 {
+	if got := l.Use(now).Allowed; got > before*1.1 { // slots of five seconds, as above
 		t.Errorf("%g a minute are allowed after a pause; want one step above %g", got, before)
 	}
 	l.Take(now.Add(10*time.Minute), 0)
@@ -127,7 +193,7 @@ func TestWhatIsLearnedIsNeverAboveWhatIsConfigured(t *testing.T) {
 		for range 300 {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "later")))
 			if rapid.IntRange(0, 40).Draw(t, "refused") == 0 {
-				l.Refused(now, 0)
+				l.Refused(now, 0, 0)
 			}
 			if _, ok := l.Take(now, 0); ok {
 				grants = append(grants, grant{at: now})

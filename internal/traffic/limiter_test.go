@@ -152,7 +152,7 @@ func TestWhoWaitsAsLongAsToldGetsItAndNotSooner(t *testing.T) {
 					under = under[1:]
 				}
 			case 1:
-				l.Refused(now, time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "wait")))
+				l.Refused(now, time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "wait")), 0)
 			case 2:
 				l.Told(now, openAI(60, rapid.Int64Range(0, 60).Draw(t, "left"), "30s", 10_000, rapid.Int64Range(0, 10_000).Draw(t, "left tokens"), "20s"))
 			default:
@@ -309,7 +309,7 @@ func TestANilLimiterLimitsNothing(t *testing.T) {
 	}
 	l.Undo(now, 1)
 	l.Done(now, 1, 2)
-	l.Refused(now, time.Hour)
+	l.Refused(now, time.Hour, 0)
 	l.Told(now, openAI(1, 0, "1m0s", 1, 0, "1m0s"))
 	if l.Use(now) != (Use{}) || l.CountsTokens() {
 		t.Error("it says that it limits something")
@@ -324,7 +324,7 @@ func TestUseTellsHowALimiterStands(t *testing.T) {
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	l.Refused(now, time.Minute)
+	l.Refused(now, time.Minute, 0)
 	if got := l.Use(now); got.Allowed != 60 {
 		t.Errorf("after a refusal of a lone request %g a minute are allowed, want the configured 60", got.Allowed)
 	}
@@ -339,7 +339,7 @@ func TestARefusalTeachesARateOnlyWhereManyWent(t *testing.T) {
 		for range requests {
 			l.Take(now, 0)
 		}
-		l.Refused(now, time.Second)
+		l.Refused(now, time.Second, 0)
 		if got := l.Use(now).Allowed; got != want {
 			t.Errorf("after %d requests and a refusal %g a minute are allowed, want %g", requests, got, want)
 		}
