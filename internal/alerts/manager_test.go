@@ -405,7 +405,7 @@ func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
 // A finding that led to no hold, as of the last target that works, is an
 // incident too, and ends when it is not repeated.
 func TestAFindingWithoutAHoldIsAnIncidentWhileItIsRepeated(t *testing.T) {
-	st := begin(record.ID(1), subject{provider: llm.Local}, time.Now())
+	st := begin(record.ID(1), whole(llm.Local), time.Now())
 	target := llm.Target{Provider: llm.Local, Model: "llama3"}
 	found := Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleFound, Matters: true, Slow: true, Text: "slow"}
 	if did := st.apply(found); did != opened || st.Title != "Ollama is slow" {

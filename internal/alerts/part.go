@@ -24,15 +24,20 @@ const (
 	servingEvent = "serving"
 )
 
-// subject is what one incident is about: a provider, or a key or model of it.
+// subject is what one incident is about: a provider, a key or model of it, or
+// another thing of its topic.
 type subject struct {
-	provider             llm.Provider
-	endpoint, key, model string
+	topic                      record.Topic
+	provider                   llm.Provider
+	endpoint, key, model, name string
 }
 
 func about(i *record.Incident) subject {
-	return subject{provider: i.Subject, endpoint: i.Endpoint, key: i.Key, model: i.Model}
+	return subject{topic: i.Topic, provider: i.Subject, endpoint: i.Endpoint, key: i.Key, model: i.Model, name: i.Name}
 }
+
+// whole is a provider as a whole.
+func whole(p llm.Provider) subject { return subject{topic: record.TopicProvider, provider: p} }
 
 // applyPart takes a signal about a key or model. Losing one is certain at the
 // first word of the provider's, so nothing is pending.

@@ -66,7 +66,11 @@ type Signal struct {
 
 // part gives the key or model that the signal is about.
 func (s Signal) part() subject {
-	return subject{provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
+	of := subject{topic: record.TopicModel, provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
+	if s.Key != "" {
+		of.topic = record.TopicKey
+	}
+	return of
 }
 
 // subjects lists whose incidents the signal acts on.
@@ -77,10 +81,10 @@ func (s Signal) subjects() []subject {
 	case TargetServed:
 		used := s.part()
 		key, model := used, used
-		key.model, model.key = "", ""
-		return []subject{{provider: s.Provider}, used, key, model}
+		key.model, model.key, model.topic = "", "", record.TopicModel
+		return []subject{whole(s.Provider), used, key, model}
 	}
-	return []subject{{provider: s.Provider}}
+	return []subject{whole(s.Provider)}
 }
 
 // ofRequest says whether a request brought the signal, so that there may be

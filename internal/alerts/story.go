@@ -54,7 +54,8 @@ func begins(s Signal) bool {
 func begin(id record.ID, of subject, at time.Time) *story {
 	return &story{
 		Incident: record.Incident{
-			ID: id, Subject: of.provider, Endpoint: of.endpoint, Key: of.key, Model: of.model, State: record.Pending, Began: at,
+			ID: id, Topic: of.topic, Severity: record.Warning, Subject: of.provider, Endpoint: of.endpoint, Key: of.key, Model: of.model,
+			Name: of.name, State: record.Pending, Began: at,
 		},
 		open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
 	}

@@ -98,7 +98,7 @@ func TestARestoredIncidentFollowsTheNextSignal(t *testing.T) {
 		{record.Pending, BreakerProbeFailed, opened},
 		{record.Pending, HoldPlaced, opened},
 	} {
-		s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: c.state, Began: noon})
+		s := restore(record.Incident{ID: 1, Topic: record.TopicProvider, Subject: llm.Gemini, State: c.state, Began: noon})
 		if did := s.apply(signal(c.by, gemini, time.Hour)); did != c.want {
 			t.Errorf("%s after %s: %v, want %v", c.by, c.state, did, c.want)
 		}
@@ -111,7 +111,7 @@ func TestARestoredIncidentFollowsTheNextSignal(t *testing.T) {
 }
 
 func TestAFindingAloneDoesNotLeaveARestoredIncidentForEver(t *testing.T) {
-	s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: record.Ongoing, Began: noon})
+	s := restore(record.Incident{ID: 1, Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Ongoing, Began: noon})
 	did := play(s, signal(TroubleFound, gemini, 1), signal(TargetServed, gemini, 2))
 	if did[1] != resolved {
 		t.Errorf("steps %v", did)
@@ -146,7 +146,7 @@ func TestTheTimelineHoldsNoSecret(t *testing.T) {
 func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
 	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed}
 	rapid.Check(t, func(t *rapid.T) {
-		s, told := begin(1, subject{provider: llm.Gemini}, noon), 0
+		s, told := begin(1, whole(llm.Gemini), noon), 0
 		for i := range rapid.IntRange(1, 60).Draw(t, "signals") {
 			target := llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}
 			before := s.State

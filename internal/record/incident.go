@@ -91,7 +91,7 @@ type Incident struct {
 
 // Whole says whether the incident is about a provider as a whole: only such a
 // one is downtime of the provider's.
-func (i *Incident) Whole() bool { return i.Key == "" && i.Model == "" }
+func (i *Incident) Whole() bool { return i.Topic == TopicProvider }
 
 // Impact is what an incident meant for callers so far.
 type Impact struct {
