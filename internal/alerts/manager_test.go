@@ -122,6 +122,12 @@ func (h *house) say(k SignalKind, target llm.Target) {
 	synctest.Wait()
 }
 
+// pass lets a time pass, and the look after it.
+func (h *house) pass(d time.Duration) {
+	time.Sleep(d + saveRetry + 100*time.Millisecond)
+	synctest.Wait()
+}
+
 func (h *house) states() (all []string) {
 	for _, i := range h.Open() {
 		all = append(all, fmt.Sprintf("%s %s", i.Subject, i.State))
@@ -156,10 +162,13 @@ func TestAnIncidentIsToldWhenItOpensAndWhenItEnds(t *testing.T) {
 		h.say(BreakerClosed, gemini)
 		want(t, a.told(), "1 opened")
 		h.say(HoldEnded, gemini)
+		want(t, h.states(), "gemini recovering")
+		want(t, a.told(), "1 opened")
+		h.pass(DefaultWellFor)
 		want(t, h.states())
 		want(t, a.told(), "1 opened", "1 resolved")
 		want(t, b.told(), "1 opened", "1 resolved")
-		if last := b.sent[1]; last.Receipt != "b-1" || last.Impact == nil || last.Impact.Rerouted != 60 {
+		if last := b.sent[1]; last.Receipt != "b-1" || last.Impact == nil || last.Impact.Rerouted != int64((time.Minute+DefaultWellFor)/time.Second)+1 {
 			t.Errorf("resolved with receipt %q, impact %+v", last.Receipt, last.Impact)
 		}
 	})
@@ -186,8 +195,10 @@ func TestProvidersHaveIncidentsOfTheirOwn(t *testing.T) {
 		h := move(t, path, Config{Channels: []Channel{l}})
 		defer h.stop()
 		h.say(HoldPlaced, gemini)
+		h.pass(Together) // within it they would have one cause
 		h.say(HoldPlaced, claude)
 		h.say(HoldEnded, gemini)
+		h.pass(DefaultWellFor)
 		want(t, h.states(), "claude open")
 		want(t, l.told(), "1 opened", "2 opened", "1 resolved")
 	})
@@ -200,6 +211,7 @@ func TestARestartLosesAndRepeatsNothing(t *testing.T) {
 		down := &listener{name: "down", fail: func(int, Message) error { return errors.New("connection refused") }}
 		h := move(t, path, Config{Channels: []Channel{up, down}})
 		h.say(HoldPlaced, gemini)
+		h.pass(Together)
 		h.say(BreakerOpened, claude)
 		h.stop()
 
@@ -220,6 +232,8 @@ func TestARestartLosesAndRepeatsNothing(t *testing.T) {
 		defer h.stop()
 		time.Sleep(time.Minute)
 		h.say(TargetServed, gemini)
+		want(t, h.states(), "gemini recovering")
+		h.pass(DefaultWellFor)
 		want(t, h.states())
 		want(t, up.told(), "1 opened", "1 resolved")
 		want(t, down.told(), "1 opened", "1 resolved")
@@ -243,6 +257,7 @@ func TestAChannelIsTriedAgainWithGrowingPausesInOrder(t *testing.T) {
 		defer h.stop()
 		h.say(HoldPlaced, gemini)
 		h.say(HoldEnded, gemini)
+		h.pass(DefaultWellFor)
 		want(t, other.told(), "1 opened", "1 resolved") // one channel's trouble is its own
 		time.Sleep(3 * time.Minute)
 		want(t, l.told(), "1 opened", "1 resolved")
@@ -267,7 +282,7 @@ func TestAChannelsWishToWaitIsHonoured(t *testing.T) {
 		h := move(t, path, Config{Channels: []Channel{l}})
 		defer h.stop()
 		h.say(HoldPlaced, gemini)
-		h.say(HoldPlaced, claude) // other incidents wait as well
+		h.say(KeyLost, claude) // other incidents wait as well
 		time.Sleep(39 * time.Second)
 		synctest.Wait()
 		if n := l.tries(); n != 1 {
@@ -318,8 +333,8 @@ func TestSignalNeverBlocksAndCountsWhatItDrops(t *testing.T) {
 	if n := len(m.queue.waiting); n != 1 || m.Dropped() != 0 {
 		t.Errorf("%d wait, %d dropped; want 1, 0", n, m.Dropped())
 	}
-	for range maxQueued + 9 {
-		m.Signal(signal(BreakerOpened, gemini, 0))
+	for i := range maxQueued + 9 { // of targets that differ, so that none is merged
+		m.Signal(signal(BreakerOpened, llm.Target{Provider: llm.Gemini, Model: fmt.Sprint(i)}, 0))
 	}
 	if m.Dropped() != 10 {
 		t.Errorf("%d dropped, want 10", m.Dropped())
@@ -414,8 +429,8 @@ func TestAFindingWithoutAHoldIsAnIncidentWhileItIsRepeated(t *testing.T) {
 	if did := st.apply(found); did != nothing || len(st.Timeline) != 2 {
 		t.Errorf("its repetition did %v; timeline %v", did, st.Timeline)
 	}
-	if did := st.apply(Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleEnded}); did != resolved {
-		t.Errorf("its end did %v", did)
+	if did := st.apply(Signal{At: time.Now(), Provider: llm.Local, Target: target, Kind: TroubleEnded}); did != changed || st.State != record.Recovering {
+		t.Errorf("its end did %v: %s", did, st.State)
 	}
 	if begins(Signal{Kind: TroubleFound}) {
 		t.Error("a finding that does not matter begins an incident")

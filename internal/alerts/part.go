@@ -46,17 +46,17 @@ func (s *story) applyPart(g Signal) step {
 	case KeyLost, ModelMissing:
 		return s.lost(g)
 	case KeyBack:
-		return s.resolve(g.At, "The key works again.")
+		return s.wellAgain(g.At, "The key works again.")
 	case TargetServed:
 		if g.Asked.Before(s.lostAt) {
 			return nothing
 		}
 		if s.Key != "" {
-			return s.resolve(g.At, "The key works again.")
+			return s.wellAgain(g.At, "The key works again.")
 		}
-		return s.resolve(g.At, "The model answers.")
+		return s.wellAgain(g.At, "The model answers.")
 	case Removed:
-		return s.resolve(g.At, "It is no longer in the configuration.")
+		return s.resolve(record.Event{At: g.At, Text: "It is no longer in the configuration."})
 	}
 	return nothing
 }
@@ -65,9 +65,13 @@ func (s *story) applyPart(g Signal) step {
 // changes nothing, unless it is something else, such as of the key's next secret.
 func (s *story) lost(g Signal) step {
 	title := s.partTitle(g)
-	told := s.State == record.Ongoing
-	s.next, s.lostAt, s.restored = g.Next, g.At, false
-	if told && s.Title == title {
+	told, back := s.State.Lasts(), s.State == record.Recovering
+	s.next, s.lostAt = g.Next, g.At
+	s.returns(g.At)
+	switch {
+	case told && back && s.Title == title:
+		return changed
+	case told && s.Title == title:
 		return nothing
 	}
 	s.Title = title
@@ -80,7 +84,8 @@ func (s *story) lost(g Signal) step {
 	if told {
 		return changed
 	}
-	s.State, s.Opened = record.Ongoing, g.At
+	s.State, s.Opened, s.figures = record.Ongoing, g.At, true
+	s.onset(g.At)
 	return opened
 }
 

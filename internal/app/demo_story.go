@@ -15,6 +15,10 @@ import (
 // patience is how long the story waits for something that it brought about.
 const patience = 60 * time.Second
 
+// demoWellFor is how long all must be well until an incident is over: a demo has
+// less time than a night on call.
+const demoWellFor = 3 * time.Second
+
 // story plays an outage and a slowdown, and waits each time until all is well.
 func (d *demo) story(ctx context.Context) error {
 	d.say("All four providers are well. Traffic is %d requests a second.", demoRate)
