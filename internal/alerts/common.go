@@ -108,13 +108,12 @@ func (m *Manager) takeIn(e *story, parts []*story, st *story, did step, why stri
 			m.toSave(o, nil)
 		}
 	}
-	e.every = e.every || m.noneLeft(nil, e)
-	e.title()
 	if !fresh {
 		m.worsen(e, at)
 		m.settle(everything, e, changed, at)
 		return
 	}
+	e.title()
 	did = e.opens(at, why)
 	m.worsen(e, at)
 	m.settle(everything, e, did, at)
@@ -164,6 +163,10 @@ func (s *story) join(p llm.Provider, at time.Time, why string) {
 
 // worsen makes an incident critical when no provider is left to serve.
 func (m *Manager) worsen(s *story, at time.Time) {
+	if s.Topic == record.TopicEverything && !s.every && m.noneLeft(nil, s) {
+		s.every = true
+		s.title()
+	}
 	if !s.ofProviders() || !s.State.Lasts() || s.Severity == record.Critical || len(m.cfg.Providers) == 0 {
 		return
 	}

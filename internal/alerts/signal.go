@@ -86,6 +86,9 @@ func (s Signal) subjects() []subject {
 		key.model, model.key, model.topic = "", "", record.TopicModel
 		return []subject{whole(s.Provider), used, key, model}
 	case Raised, Cleared:
+		if s.Topic == record.TopicProvider {
+			break // it joins the provider's own
+		}
 		return []subject{{
 			topic: s.Topic, provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model, name: s.Name,
 		}}
