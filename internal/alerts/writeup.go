@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/internal/record"
+	"breakwater/internal/redact"
 )
 
 // Draft gives a write-up of an incident to begin with, in Markdown: what
@@ -77,7 +78,7 @@ func returned(i record.Incident) string {
 // HTML: https://spec.commonmark.org/0.31.2/#backslash-escapes (2026-11).
 func markdown(text string) string {
 	var b strings.Builder
-	for _, r := range strings.Join(strings.Fields(text), " ") {
+	for _, r := range redact.Short(text, MaxUpdate) {
 		if slices.Contains([]rune("\\`*_[]<>#|!&~"), r) {
 			b.WriteByte('\\')
 		}
