@@ -17,7 +17,6 @@ import (
 	"breakwater/internal/store"
 
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -339,82 +338,6 @@ func TestSignalNeverBlocksAndCountsWhatItDrops(t *testing.T) {
 	if m.Dropped() != 10 {
 		t.Errorf("%d dropped, want 10", m.Dropped())
 	}
-}
-
-func TestAStormIsToldOnceForEachIncidentWhateverComes(t *testing.T) {
-	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed,
-		KeyLost, KeyBack, ModelMissing, Removed}
-	const enough = 20 // of rapid's 100 runs: each opens several databases
-	dir, run := t.TempDir(), 0
-	rapid.Check(t, func(t *rapid.T) {
-		if run++; run > enough {
-			return
-		}
-		flaky := &listener{name: "flaky", fail: func(n int, _ Message) error {
-			if n%3 == 1 {
-				return errors.New("HTTP 500")
-			}
-			return nil
-		}}
-		fine := &listener{name: "fine"}
-		cfg := Config{Channels: []Channel{fine, flaky}, Retry: time.Millisecond, Poll: 5 * time.Millisecond}
-		path := filepath.Join(dir, fmt.Sprintf("%d.db", run))
-		h := move(t, path, cfg)
-		for range rapid.IntRange(1, 40).Draw(t, "signals") {
-			target := rapid.SampledFrom([]llm.Target{gemini, claude}).Draw(t, "target")
-			kind := rapid.SampledFrom(kinds).Draw(t, "kind")
-			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: kind, Asked: time.Now(), Key: rapid.SampledFrom([]string{"", "main"}).Draw(t, "key")})
-			if rapid.IntRange(0, 15).Draw(t, "restart") == 0 {
-				h.stop()
-				h = move(t, path, cfg)
-			}
-		}
-		h.stop()
-		h = move(t, path, cfg)
-		defer h.stop()
-		for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			due, err := h.store.PendingNotices(context.Background(), time.Now().Add(time.Hour), 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(due) == 0 {
-				break
-			}
-			if time.Now().After(limit) {
-				t.Fatal("notices were never sent")
-			}
-		}
-		incidents, err := h.store.Incidents(context.Background(), time.Time{}, store.MaxLimit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		live := map[subject]int{}
-		for _, i := range incidents {
-			if i.State == record.Ongoing {
-				live[about(&i)]++
-			}
-			for _, l := range []*listener{fine, flaky} {
-				told := l.told()
-				o := slices.Index(told, fmt.Sprintf("%d opened", i.Number))
-				r := slices.Index(told, fmt.Sprintf("%d resolved", i.Number))
-				if o < 0 || (r >= 0) != (i.State == record.Resolved) || r >= 0 && r < o {
-					t.Fatalf("incident %d is %s, told to %s: %v", i.Number, i.State, l.name, told)
-				}
-			}
-		}
-		for p, n := range live {
-			if n > 1 {
-				t.Fatalf("%d incidents of %v are open", n, p)
-			}
-		}
-		for _, l := range []*listener{fine, flaky} {
-			told := l.told()
-			slices.Sort(told)
-			if len(slices.Compact(slices.Clone(told))) != len(told) {
-				t.Fatalf("told twice: %v", told)
-			}
-		}
-	})
 }
 
 // A finding that led to no hold, as of the last target that works, is an

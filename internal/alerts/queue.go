@@ -43,33 +43,28 @@ func (q *queue) put(s Signal) {
 
 // merged puts a signal into one that waits, where that loses nothing.
 func (q *queue) merged(s Signal) bool {
-	last, alike := -1, 0
+	last, alike, between := -1, 0, false
 	for i := len(q.waiting) - 1; i >= 0; i-- {
 		w := &q.waiting[i]
 		if w.Provider != s.Provider {
 			continue
 		}
 		same := w.Target == s.Target && w.Key == s.Key && w.Topic == s.Topic && w.Name == s.Name
-		if s.ofRequest() {
-			if same && w.Kind == s.Kind {
-				w.Requests += s.Requests
-				return true
-			}
-			if same || !w.ofRequest() {
-				return false // what came in between counts
-			}
+		if !same || w.Kind.family() != s.Kind.family() {
+			between = between || same || !w.ofRequest()
 			continue
 		}
-		if same && w.Kind.family() == s.Kind.family() {
-			if last < 0 {
-				last = i
-			}
-			alike++
+		if last < 0 {
+			last = i
+		}
+		if alike++; s.ofRequest() && !between {
+			break // nothing came in between that would count
 		}
 	}
-	if alike < maxAlike {
+	if alike < maxAlike && (alike == 0 || !s.ofRequest() || between) {
 		return false
 	}
+	s.Requests += q.waiting[last].Requests
 	q.waiting[last] = s
 	return true
 }

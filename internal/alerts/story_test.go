@@ -174,6 +174,9 @@ func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
 			at = at.Add(time.Duration(rapid.IntRange(0, 120).Draw(t, "seconds")) * time.Second)
 			g := signal(rapid.SampledFrom(kinds).Draw(t, "kind"), llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}, at.Sub(noon))
 			g.Matters, g.Requests = rapid.Bool().Draw(t, "matters"), rapid.Int64Range(0, 9).Draw(t, "requests")
+			if len(s.Timeline) == 0 && !begins(g) {
+				continue
+			}
 			if rapid.Bool().Draw(t, "time") {
 				g.Kind = ""
 			}
