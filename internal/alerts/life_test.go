@@ -84,7 +84,7 @@ func TestAnIncidentIsMitigatedWhileCallersAreServedElsewhere(t *testing.T) {
 		}
 		h.requests(CallerFailed, llm.Gemini, 1, 1*time.Second) // a trickle
 		want(t, h.states(), "gemini mitigated")
-		h.requests(CallerFailed, llm.Gemini, 1, 4*time.Second)
+		h.requests(CallerFailed, llm.Gemini, 4, time.Second) // merged into one signal
 		want(t, h.states(), "gemini open")
 		want(t, l.told(), "1 opened", "1 changed")
 		h.pass(2 * time.Minute) // no traffic: nothing shows that callers are served

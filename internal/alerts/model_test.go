@@ -136,8 +136,9 @@ type happening struct {
 
 func draw(t *rapid.T) happening {
 	return happening{
-		target: rapid.SampledFrom([]llm.Target{gemini, claude, openai}).Draw(t, "target"),
-		kind: rapid.SampledFrom([]SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed,
+		target: rapid.SampledFrom([]llm.Target{gemini, gemini, claude, openai}).Draw(t, "target"),
+		// Breakers come more often, so that incidents open, end and come back.
+		kind: rapid.SampledFrom([]SignalKind{BreakerOpened, BreakerOpened, BreakerProbeFailed, BreakerProbeFailed, BreakerClosed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed,
 			Rerouted, TargetServed, KeyLost, KeyBack, ModelMissing, Removed, Raised, Cleared}).Draw(t, "kind"),
 		key:      rapid.SampledFrom([]string{"", "main"}).Draw(t, "key"),
 		requests: rapid.Int64Range(1, 5).Draw(t, "requests"),
