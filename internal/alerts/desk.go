@@ -101,7 +101,7 @@ func (m *Manager) numbered(ctx context.Context, number int64) (subject, *story, 
 
 // change has a change made to an incident, and people told of it where there is
 // a text.
-func (m *Manager) change(ctx context.Context, number int64, lasting bool, make func(of subject, st *story, at time.Time) (text string)) error {
+func (m *Manager) change(ctx context.Context, number int64, lasting bool, do func(of subject, st *story, at time.Time) (text string)) error {
 	return m.ask(ctx, func(ctx context.Context) (*story, error) {
 		of, st, err := m.numbered(ctx, number)
 		if err != nil {
@@ -113,7 +113,7 @@ func (m *Manager) change(ctx context.Context, number int64, lasting bool, make f
 			return nil, fmt.Errorf("incident %d: %w", number, ErrNotLasting)
 		}
 		now := time.Now().UTC()
-		text := make(of, st, now)
+		text := do(of, st, now)
 		var notices []record.Notice
 		if text != "" && st.State.Lasts() {
 			notices = m.notices(st, record.NoticeChanged, text, now)

@@ -255,6 +255,27 @@ func TestAnIncidentGoesOnUnderItsNumberAfterARestart(t *testing.T) {
 	})
 }
 
+func TestAProviderThatIsNoLongerInUseHoldsNoIncidentOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	synctest.Test(t, func(t *testing.T) {
+		l := &listener{name: "a"}
+		h := move(t, path, Config{Channels: []Channel{l}, Providers: inUse()})
+		h.say(BreakerProbeFailed, gemini)
+		h.say(BreakerProbeFailed, claude)
+		h.stop()
+		h = move(t, path, Config{Channels: []Channel{l}, Providers: []llm.Provider{llm.Claude, llm.Local}})
+		h.pass(0)
+		h.say(TargetServed, claude)
+		h.stop()
+		h = move(t, path, Config{Channels: []Channel{l}, Providers: []llm.Provider{llm.Local}})
+		defer h.stop()
+		h.pass(DefaultWellFor)
+		if told := l.told(); told[len(told)-1] != "2 resolved" || len(h.states()) != 0 {
+			t.Errorf("told %v, and there are %v", told, h.states())
+		}
+	})
+}
+
 func TestFlappingIsSaidOnce(t *testing.T) {
 	live(t, Config{}, func(t *testing.T, h *house, l *listener) {
 		for range 10 {

@@ -182,8 +182,24 @@ func (m *Manager) takeUp(ctx context.Context) error {
 		}
 	}
 	m.silences = silences
+	m.forget(now)
 	m.count()
 	return nil
+}
+
+// forget lets go of providers in incidents of before that are no longer in use:
+// nothing will show that they are well.
+func (m *Manager) forget(now time.Time) {
+	if len(m.cfg.Providers) == 0 {
+		return
+	}
+	for of, st := range maps.Clone(m.stories) {
+		before := len(st.unknown)
+		maps.DeleteFunc(st.unknown, func(p llm.Provider, _ bool) bool { return !slices.Contains(m.cfg.Providers, p) })
+		if len(st.unknown) < before && !st.troubled() {
+			m.settle(of, st, st.wellAgain(now, "It is about no provider any more that is set up."), now)
+		}
+	}
 }
 
 // listen takes signals until ctx ends, and then those that still wait.

@@ -185,8 +185,12 @@ type Impact struct {
 
 // Event is one line of an incident's timeline.
 type Event struct {
-	At   time.Time
-	Kind string // "breaker", "anomaly", "opened", "recovered", "update", "resolved" …
+	At time.Time
+	// Kind is what it tells of: of the trouble "breaker", "anomaly", "key", "model",
+	// "serving", "condition", "recovered"; of the incident "opened", "mitigated",
+	// "failing", "recovering", "flapping", "reopened", "figures", "silence", "part",
+	// EventJoined, EventSingle, "resolved"; of people "acknowledged", "update".
+	Kind string
 	Text string // in plain words
 	By   string // who wrote it; "" for what Breakwater noted itself
 }
