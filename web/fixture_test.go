@@ -90,7 +90,7 @@ func well() Status {
 func past(number int64, who llm.Provider, title string, ago, took time.Duration) record.Incident {
 	began := testNow.Add(-ago)
 	return record.Incident{
-		ID: record.At(began), Number: number, Subject: who, State: record.Resolved, Title: title,
+		ID: record.At(began), Number: number, Topic: record.TopicProvider, Severity: record.Critical, Subject: who, State: record.Resolved, Title: title,
 		Began: began, Opened: began.Add(time.Minute), Ended: began.Add(took),
 		Timeline: []record.Event{
 			{At: began, Kind: "breaker", Text: "Breaker opened after 3 failures in a row (HTTP 503)"},
@@ -112,7 +112,7 @@ func degraded() Status {
 	s.Providers[0].Share = Known(0.84)
 	began := testNow.Add(-8*time.Minute - 20*time.Second)
 	s.Incidents = append(s.Incidents, record.Incident{
-		ID: record.At(began), Number: 42, Subject: llm.Claude, State: record.Ongoing, Title: "Claude is failing", Began: began, Opened: began.Add(time.Minute),
+		ID: record.At(began), Number: 42, Topic: record.TopicProvider, Severity: record.Critical, Subject: llm.Claude, State: record.Ongoing, Title: "Claude is failing", Began: began, Opened: began.Add(time.Minute),
 		Timeline: []record.Event{
 			{At: began, Kind: "anomaly", Text: "Latency z = 4.2 for 3 windows (6.9 s against 2.0 s). Slack notified"},
 			{At: began.Add(time.Minute), Kind: "breaker", Text: "Breaker opened after 3 failures in a row (HTTP 529)"},

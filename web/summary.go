@@ -92,7 +92,7 @@ func summarise(s Status, base string) summary {
 		}
 	}
 	for _, in := range s.Incidents {
-		if in.State == record.Ongoing {
+		if in.State.Lasts() {
 			out.Incidents = append(out.Incidents, openIncident(in, base, indicator, out.Components))
 		}
 	}

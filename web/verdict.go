@@ -39,7 +39,7 @@ func Judge(s Status) Verdict {
 	v := judgeProviders(s)
 	for i := range s.Incidents {
 		in := &s.Incidents[i]
-		if in.State == record.Ongoing && (v.Incident == nil || in.Began.After(v.Incident.Began)) {
+		if in.State.Lasts() && (v.Incident == nil || in.Began.After(v.Incident.Began)) {
 			v.Incident = in
 		}
 	}

@@ -41,7 +41,7 @@ func (p page) empty() bool {
 func (p page) openIncidents() []record.Incident {
 	var open []record.Incident
 	for _, in := range p.Incidents {
-		if in.State == record.Ongoing {
+		if in.State.Lasts() {
 			open = append(open, in)
 		}
 	}

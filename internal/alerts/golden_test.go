@@ -26,7 +26,7 @@ var (
 
 func geminiDown() record.Incident {
 	return record.Incident{
-		ID: 1, Number: 12, Subject: llm.Gemini, State: record.Ongoing, Title: "Gemini is failing",
+		ID: 1, Number: 12, Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Ongoing, Title: "Gemini is failing",
 		Began: noon, Opened: noon.Add(time.Minute),
 		Timeline: []record.Event{
 			{At: noon, Kind: "breaker", Text: "gemini/gemini-2.5-flash: 3 failures in a row, last: server (HTTP 503)"},
@@ -81,7 +81,7 @@ func resolvedAfter(d time.Duration) record.Incident {
 }
 
 func TestSlackMessages(t *testing.T) {
-	local := record.Incident{Number: 3, Subject: llm.Local, Title: "Ollama is slow", Began: noon, Timeline: []record.Event{
+	local := record.Incident{Number: 3, Topic: record.TopicProvider, Subject: llm.Local, Title: "Ollama is slow", Began: noon, Timeline: []record.Event{
 		{At: noon, Kind: "anomaly", Text: "local/llama3: time to first token 6.9 s, usually 2.0 s (z = 4.2 over 12 requests)"},
 	}}
 	for name, m := range map[string]Message{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,13 +44,18 @@ type Config struct {
 	Channels  []Channel
 	NextID    func(time.Time) record.ID
 	PublicURL string // where people reach the page; "" where they cannot
-	// Impact tells what an incident meant for callers; nil where nothing does.
+	// Providers are those in use: when all of them are in trouble at once, it is
+	// one incident, and with none left to serve it is critical. May be empty.
+	Providers []llm.Provider
+	// Impact tells what an incident meant for callers, of all providers together
+	// for ""; nil where nothing does.
 	Impact func(ctx context.Context, p llm.Provider, from, to time.Time) (record.Impact, error)
 	// Changed is called after every change of an incident or a notice; it must
 	// not block. May be nil.
 	Changed func()
 	Log     *slog.Logger // where a message that could not be sent is told; default slog.Default
 
+	WellFor         time.Duration // until an incident is over; default DefaultWellFor
 	Retry, MaxRetry time.Duration // default DefaultRetry, DefaultMaxRetry
 	Poll            time.Duration // default DefaultPoll
 	SendTimeout     time.Duration // default DefaultSendTimeout
@@ -61,12 +67,18 @@ type Manager struct {
 	cfg     Config
 	queue   *queue
 	endable atomic.Int32 // incidents that a served request may end
+	lasting atomic.Int32 // incidents of providers
 	wake    []chan struct{}
+	asked   chan order    // from the desk
+	stopped chan struct{} // closed when Run ends
 
-	mu      sync.Mutex // guards stories, which Run alone changes
-	stories map[subject]*story
+	mu       sync.Mutex // guards what follows, which Run alone changes
+	stories  map[subject]*story
+	ended    map[subject]*story // a short while ago, so that they may go on
+	silences []record.Silence   // that hold, or are to begin
 
-	unsaved []saving // Run's alone
+	unsaved  []saving  // Run's alone
+	measured time.Time // when all figures were last looked at; Run's alone
 }
 
 // saving is an incident with what is to be told of it, on the way to the store.
@@ -77,6 +89,7 @@ type saving struct {
 
 // NewManager makes a Manager. It does nothing until Run.
 func NewManager(cfg Config) *Manager {
+	cfg.WellFor = cmp.Or(cfg.WellFor, DefaultWellFor)
 	cfg.Retry = cmp.Or(cfg.Retry, DefaultRetry)
 	cfg.MaxRetry = cmp.Or(cfg.MaxRetry, DefaultMaxRetry)
 	cfg.Poll = cmp.Or(cfg.Poll, DefaultPoll)
@@ -87,7 +100,10 @@ func NewManager(cfg Config) *Manager {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	m := &Manager{cfg: cfg, queue: newQueue(), stories: map[subject]*story{}}
+	m := &Manager{
+		cfg: cfg, queue: newQueue(), stories: map[subject]*story{}, ended: map[subject]*story{},
+		asked: make(chan order), stopped: make(chan struct{}),
+	}
 	for range cfg.Channels {
 		m.wake = append(m.wake, make(chan struct{}, 1))
 	}
@@ -98,6 +114,9 @@ func NewManager(cfg Config) *Manager {
 func (m *Manager) Signal(s Signal) {
 	if s.Kind == TargetServed && m.endable.Load() == 0 {
 		return // every served request says so, and it would change nothing
+	}
+	if s.Kind == Rerouted && m.lasting.Load() == 0 {
+		return
 	}
 	m.queue.put(s)
 }
@@ -120,19 +139,10 @@ func (m *Manager) Open() []record.Incident {
 // Run takes up the incidents of before, then signals, and tells the channels,
 // until ctx ends. The store must be running for as long.
 func (m *Manager) Run(ctx context.Context) error {
-	incidents, err := m.cfg.Store.OpenIncidents(ctx)
-	if ctx.Err() != nil {
-		return nil
+	defer close(m.stopped)
+	if err := m.takeUp(ctx); err != nil || ctx.Err() != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("read open incidents: %w", err)
-	}
-	m.mu.Lock()
-	for _, i := range incidents {
-		m.stories[about(&i)] = restore(i)
-	}
-	m.count()
-	m.mu.Unlock()
 	var g errgroup.Group
 	for i, c := range m.cfg.Channels {
 		g.Go(func() error { m.tell(ctx, c, m.wake[i]); return nil })
@@ -141,10 +151,61 @@ func (m *Manager) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// takeUp reads what was before the start.
+func (m *Manager) takeUp(ctx context.Context) error {
+	now := time.Now()
+	lasting, err := m.cfg.Store.OpenIncidents(ctx)
+	if err == nil {
+		var recent []record.Incident
+		recent, err = m.cfg.Store.Incidents(ctx, now.Add(-ReopenWithin), store.MaxLimit)
+		lasting = append(lasting, recent...)
+	}
+	var silences []record.Silence
+	if err == nil {
+		silences, err = m.cfg.Store.Silences(ctx, now)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the incidents of before: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, i := range lasting { // newest first
+		of := about(&i)
+		switch {
+		case i.State == record.Resolved && m.ended[of] == nil:
+			m.ended[of] = restore(i)
+		case i.State != record.Resolved && m.stories[of] == nil:
+			m.stories[of] = restore(i)
+		}
+	}
+	m.silences = silences
+	m.forget(now)
+	m.count()
+	return nil
+}
+
+// forget lets go of providers in incidents of before that are no longer in use:
+// nothing will show that they are well.
+func (m *Manager) forget(now time.Time) {
+	if len(m.cfg.Providers) == 0 {
+		return
+	}
+	for of, st := range maps.Clone(m.stories) {
+		before := len(st.unknown)
+		maps.DeleteFunc(st.unknown, func(p llm.Provider, _ bool) bool { return !slices.Contains(m.cfg.Providers, p) })
+		if len(st.unknown) < before && !st.troubled() {
+			m.settle(of, st, st.wellAgain(now, "It is about no provider any more that is set up."), now)
+		}
+	}
+}
+
 // listen takes signals until ctx ends, and then those that still wait.
 func (m *Manager) listen(ctx context.Context) error {
-	retry := time.NewTicker(saveRetry)
-	defer retry.Stop()
+	tick := time.NewTicker(saveRetry)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -157,9 +218,14 @@ func (m *Manager) listen(ctx context.Context) error {
 			return nil
 		case <-m.queue.ready:
 			m.take()
-		case now := <-retry.C:
+		case o := <-m.asked:
+			m.take()
+			o.done <- m.carryOut(ctx, o)
+			continue
+		case now := <-tick.C:
 			m.calm(now)
 			m.take()
+			m.look(now)
 			if len(m.unsaved) == 0 {
 				continue
 			}
@@ -174,14 +240,42 @@ func (m *Manager) listen(ctx context.Context) error {
 func (m *Manager) calm(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for of, st := range m.stories {
+	for _, st := range m.stories {
 		if now.Sub(st.foundAt) < CalmAfter {
 			continue
 		}
 		for target := range st.found {
-			m.queue.put(Signal{At: now, Provider: of.provider, Target: target, Kind: TroubleEnded, Text: "as usual again"})
+			m.queue.put(Signal{At: now, Provider: target.Provider, Target: target, Kind: TroubleEnded, Text: "as usual again"})
 		}
 	}
+}
+
+// look moves on what time alone moves: recoveries, silences that ended, and
+// what is no longer remembered.
+func (m *Manager) look(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	measure := now.Sub(m.measured) >= measureEvery
+	if measure {
+		m.measured = now
+	}
+	for of, st := range maps.Clone(m.stories) {
+		m.settle(of, st, st.look(now, m.cfg.WellFor), now)
+		m.unsilence(st, now)
+		if measure && st.State.Lasts() && st.measurable() {
+			m.toSave(st, nil)
+		}
+	}
+	if e := m.stories[everything]; e != nil {
+		m.single(e, now)
+	}
+	for of, st := range m.ended {
+		if now.Sub(st.Ended) > ReopenWithin {
+			delete(m.ended, of)
+		}
+	}
+	m.silences = slices.DeleteFunc(m.silences, func(s record.Silence) bool { return !now.Before(s.Until) || !s.Ended.IsZero() })
+	m.count()
 }
 
 // take lets all waiting signals act.
@@ -196,8 +290,9 @@ func (m *Manager) act(s Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, of := range s.subjects() {
-		m.actOn(of, s)
+		m.actOn(m.place(of, s), s)
 	}
+	m.count()
 }
 
 func (m *Manager) actOn(of subject, s Signal) {
@@ -210,35 +305,76 @@ func (m *Manager) actOn(of subject, s Signal) {
 		m.stories[of] = st
 	}
 	did := st.apply(s)
-	m.count()
+	if m.gather(st, did, s.At) {
+		return
+	}
+	m.worsen(st, s.At)
+	m.settle(of, st, did, s.At)
+}
+
+// settle has the store keep what happened to a story, and people told of it.
+func (m *Manager) settle(of subject, st *story, did step, at time.Time) {
+	var notices []record.Notice
 	switch did {
 	case nothing:
-		return
+		if len(st.news) == 0 {
+			return
+		}
 	case opened:
-		m.toSave(st, m.notices(st, record.NoticeOpened, s.At))
+		st.news = nil
+		kind := record.NoticeOpened
+		if old := m.ended[of]; old != nil && at.Sub(old.Ended) <= ReopenWithin {
+			st, kind = m.goOn(of, old, st, at), record.NoticeReopened
+		}
+		st.Silenced = m.covered(&st.Incident, st.parts, at)
+		notices = m.notices(st, kind, "", at)
 	case resolved:
-		m.toSave(st, m.notices(st, record.NoticeResolved, s.At))
-	default:
-		m.toSave(st, nil)
+		notices = m.notices(st, record.NoticeResolved, "", at)
 	}
-	if did == resolved || did == dropped {
+	for _, text := range st.news {
+		notices = append(notices, m.notices(st, record.NoticeChanged, text, at)...)
+	}
+	st.news = nil
+	m.toSave(st, notices)
+	switch did {
+	case resolved:
+		m.ended[of] = st
 		delete(m.stories, of)
-		m.count()
+	case dropped:
+		delete(m.stories, of)
 	}
 }
 
+// goOn has an incident that ended a short while ago go on, in the place of a
+// new one about the same.
+func (m *Manager) goOn(of subject, old, again *story, at time.Time) *story {
+	if again.kept {
+		again.State, again.Ended, again.Opened = record.Dropped, at, time.Time{}
+		m.toSave(again, nil)
+	}
+	old.reopen(again, at)
+	delete(m.ended, of)
+	m.stories[of] = old
+	return old
+}
+
 func (m *Manager) count() {
-	n := int32(0)
+	endable, lasting := int32(0), int32(0)
 	for _, s := range m.stories {
-		if s.restored || !s.Whole() {
-			n++
+		if len(s.unknown) > 0 || s.Topic == record.TopicKey || s.Topic == record.TopicModel {
+			endable++
+		}
+		if s.ofProviders() {
+			lasting++
 		}
 	}
-	m.endable.Store(n)
+	m.endable.Store(endable)
+	m.lasting.Store(lasting)
 }
 
 // toSave queues a story for the store, once however often it changes before.
 func (m *Manager) toSave(st *story, notices []record.Notice) {
+	st.kept = true
 	for i := range m.unsaved {
 		if m.unsaved[i].story == st {
 			m.unsaved[i].notices = append(m.unsaved[i].notices, notices...)
@@ -248,11 +384,15 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 	m.unsaved = append(m.unsaved, saving{story: st, notices: notices})
 }
 
-func (m *Manager) notices(st *story, kind record.NoticeKind, at time.Time) []record.Notice {
+// notices makes what each channel is told. Of a silenced incident nobody is.
+func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at time.Time) []record.Notice {
+	if st.Silenced {
+		return nil
+	}
 	all := make([]record.Notice, len(m.cfg.Channels))
 	for i, c := range m.cfg.Channels {
 		all[i] = record.Notice{
-			ID: m.cfg.NextID(at), Incident: st.ID, Channel: c.Name(), Kind: kind, Created: at, NextTry: at,
+			ID: m.cfg.NextID(at), Incident: st.ID, Channel: c.Name(), Kind: kind, Text: text, Created: at, NextTry: at,
 		}
 	}
 	return all
@@ -265,6 +405,7 @@ func (m *Manager) save(ctx context.Context) error {
 	var failed []saving
 	var errs []error
 	for _, s := range m.unsaved {
+		m.measure(ctx, s.story)
 		m.mu.Lock()
 		incident := s.story.snapshot()
 		m.mu.Unlock()

@@ -24,15 +24,20 @@ const (
 	servingEvent = "serving"
 )
 
-// subject is what one incident is about: a provider, or a key or model of it.
+// subject is what one incident is about: a provider, a key or model of it, or
+// another thing of its topic.
 type subject struct {
-	provider             llm.Provider
-	endpoint, key, model string
+	topic                      record.Topic
+	provider                   llm.Provider
+	endpoint, key, model, name string
 }
 
 func about(i *record.Incident) subject {
-	return subject{provider: i.Subject, endpoint: i.Endpoint, key: i.Key, model: i.Model}
+	return subject{topic: i.Topic, provider: i.Subject, endpoint: i.Endpoint, key: i.Key, model: i.Model, name: i.Name}
 }
+
+// whole is a provider as a whole.
+func whole(p llm.Provider) subject { return subject{topic: record.TopicProvider, provider: p} }
 
 // applyPart takes a signal about a key or model. Losing one is certain at the
 // first word of the provider's, so nothing is pending.
@@ -41,17 +46,17 @@ func (s *story) applyPart(g Signal) step {
 	case KeyLost, ModelMissing:
 		return s.lost(g)
 	case KeyBack:
-		return s.resolve(g.At, "The key works again.")
+		return s.wellAgain(g.At, "The key works again.")
 	case TargetServed:
 		if g.Asked.Before(s.lostAt) {
 			return nothing
 		}
 		if s.Key != "" {
-			return s.resolve(g.At, "The key works again.")
+			return s.wellAgain(g.At, "The key works again.")
 		}
-		return s.resolve(g.At, "The model answers.")
+		return s.wellAgain(g.At, "The model answers.")
 	case Removed:
-		return s.resolve(g.At, "It is no longer in the configuration.")
+		return s.resolve(record.Event{At: g.At, Text: "It is no longer in the configuration."})
 	}
 	return nothing
 }
@@ -60,9 +65,13 @@ func (s *story) applyPart(g Signal) step {
 // changes nothing, unless it is something else, such as of the key's next secret.
 func (s *story) lost(g Signal) step {
 	title := s.partTitle(g)
-	told := s.State == record.Ongoing
-	s.next, s.lostAt, s.restored = g.Next, g.At, false
-	if told && s.Title == title {
+	told, back := s.State.Lasts(), s.State == record.Recovering
+	s.next, s.lostAt = g.Next, g.At
+	s.returns(g.At)
+	switch {
+	case told && back && s.Title == title:
+		return changed
+	case told && s.Title == title:
 		return nothing
 	}
 	s.Title = title
@@ -75,7 +84,8 @@ func (s *story) lost(g Signal) step {
 	if told {
 		return changed
 	}
-	s.State, s.Opened = record.Ongoing, g.At
+	s.State, s.Opened, s.figures = record.Ongoing, g.At, true
+	s.onset(g.At)
 	return opened
 }
 

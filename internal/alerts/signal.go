@@ -1,11 +1,11 @@
 // Package alerts turns signals into incidents and incidents into messages.
-// A Manager keeps one incident for each provider in trouble, and for each of its
-// keys and models that is lost, in the store; a worker for each channel tells of
-// it, at least once and in order.
+// A Manager keeps one incident for each provider in trouble, for each of its
+// keys and models that is lost, and for each condition that others raise, in the
+// store; several providers in trouble for one cause have one together. A worker
+// for each channel tells of it, at least once and in order.
 package alerts
 
 import (
-	"sync"
 	"time"
 
 	"breakwater/internal/llm"
@@ -25,6 +25,7 @@ const (
 	TroubleFound       SignalKind = "trouble_found" // the detector's finding that led to no hold; repeated while it lasts
 	TroubleEnded       SignalKind = "trouble_ended" // such a finding was not repeated for CalmAfter
 	CallerFailed       SignalKind = "caller_failed" // a request that had tried the provider failed for its caller
+	Rerouted           SignalKind = "rerouted"      // another provider served a request that the provider should have served
 	TargetServed       SignalKind = "target_served" // a request or a probe went well
 	KeyLost            SignalKind = "key_lost"      // the provider refuses a key, or it is out of quota
 	KeyBack            SignalKind = "key_back"      // such a key works again
@@ -44,6 +45,7 @@ type Signal struct {
 	Slow     bool      // of HoldPlaced and TroubleFound: it answers, but slowly
 	Matters  bool      // of TroubleFound: it would have been a hold
 	Next     time.Time // when the target is tried again; zero where that is not known
+	Requests int64     // of CallerFailed and Rerouted: how many there were; 0 is one
 
 	// Key is the name of the one that it is about, at the endpoint of Target and
 	// for its Model, where there is one, alone. Of TargetServed it is the one that
@@ -66,7 +68,11 @@ type Signal struct {
 
 // part gives the key or model that the signal is about.
 func (s Signal) part() subject {
-	return subject{provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
+	of := subject{topic: record.TopicModel, provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model}
+	if s.Key != "" {
+		of.topic = record.TopicKey
+	}
+	return of
 }
 
 // subjects lists whose incidents the signal acts on.
@@ -77,71 +83,21 @@ func (s Signal) subjects() []subject {
 	case TargetServed:
 		used := s.part()
 		key, model := used, used
-		key.model, model.key = "", ""
-		return []subject{{provider: s.Provider}, used, key, model}
+		key.model, model.key, model.topic = "", "", record.TopicModel
+		return []subject{whole(s.Provider), used, key, model}
+	case Raised, Cleared:
+		if s.Topic == record.TopicProvider {
+			break // it joins the provider's own
+		}
+		return []subject{{
+			topic: s.Topic, provider: s.Provider, endpoint: s.Target.Endpoint, key: s.Key, model: s.Target.Model, name: s.Name,
+		}}
 	}
-	return []subject{{provider: s.Provider}}
+	return []subject{whole(s.Provider)}
 }
 
 // ofRequest says whether a request brought the signal, so that there may be
 // many.
 func (s Signal) ofRequest() bool {
-	return s.Kind == CallerFailed || s.Kind == TargetServed || s.Kind == ModelMissing
-}
-
-// maxQueued bounds the signals that wait while the store is slow. Transitions
-// are rare, and requests' signals are merged, so that this is minutes of a storm.
-const maxQueued = 1024
-
-// queue holds the signals that were not yet taken. Where requests say the
-// same of a provider again and again, one of them is kept.
-type queue struct {
-	mu      sync.Mutex
-	waiting []Signal
-	dropped uint64
-	ready   chan struct{} // holds a token while something waits
-}
-
-func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
-
-func (q *queue) put(s Signal) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := len(q.waiting) - 1; i >= 0 && s.ofRequest(); i-- {
-		w := q.waiting[i]
-		if w.Provider != s.Provider {
-			continue
-		}
-		same := w.Target == s.Target && w.Key == s.Key
-		if same && w.Kind == s.Kind {
-			return
-		}
-		if same || !w.ofRequest() {
-			break
-		}
-	}
-	if len(q.waiting) >= maxQueued {
-		q.dropped++
-		return
-	}
-	q.waiting = append(q.waiting, s)
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
-}
-
-// take gives all that waits.
-func (q *queue) take() []Signal {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	all := q.waiting
-	q.waiting = nil
-	return all
-}
-
-func (q *queue) drops() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.dropped
+	return s.Kind == CallerFailed || s.Kind == Rerouted || s.Kind == TargetServed || s.Kind == ModelMissing
 }

@@ -156,7 +156,7 @@ func TestNoErrorShowsASecret(t *testing.T) {
 func TestAWholeIncidentReachesSlackThroughItsTroubles(t *testing.T) {
 	fake := fakeSlack(t)
 	path := filepath.Join(t.TempDir(), "test.db")
-	cfg := Config{Channels: []Channel{bot(t, SlackConfig{APIURL: fake.APIURL()})}, Retry: time.Millisecond, Poll: 10 * time.Millisecond}
+	cfg := Config{Channels: []Channel{bot(t, SlackConfig{APIURL: fake.APIURL()})}, Retry: time.Millisecond, Poll: 10 * time.Millisecond, WellFor: time.Millisecond}
 	h := move(t, path, cfg)
 	fake.Fail(2)
 	now := func(k SignalKind) Signal {

@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,14 +74,23 @@ func TestAnIncidentEndsWithItsLastTrouble(t *testing.T) {
 		signal(BreakerOpened, gemini, 0), signal(BreakerProbeFailed, gemini, 1), signal(BreakerOpened, other, 2),
 		signal(HoldPlaced, gemini, 3), signal(BreakerClosed, gemini, 4), signal(HoldEnded, gemini, 5), signal(BreakerClosed, other, 6),
 	)
-	if fmt.Sprint(did) != fmt.Sprint([]step{changed, opened, changed, changed, changed, changed, resolved}) {
+	if fmt.Sprint(did) != fmt.Sprint([]step{changed, opened, changed, changed, changed, changed, changed}) {
 		t.Errorf("steps %v", did)
+	}
+	if s.State != record.Recovering || !s.Ended.IsZero() {
+		t.Errorf("%s, ended %s; want that it recovers", s.State, s.Ended)
+	}
+	if did := s.look(noon.Add(DefaultWellFor), DefaultWellFor); did != nothing {
+		t.Errorf("%v before it was well for long", did)
+	}
+	if did := s.look(noon.Add(DefaultWellFor+time.Second), DefaultWellFor); did != resolved || s.Ended.IsZero() {
+		t.Errorf("%v when it was", did)
 	}
 	var kinds []string
 	for _, e := range s.Timeline {
 		kinds = append(kinds, e.Kind)
 	}
-	if got := strings.Join(kinds, " "); got != "breaker breaker opened breaker anomaly recovered recovered recovered resolved" {
+	if got := strings.Join(kinds, " "); got != "breaker breaker opened breaker anomaly recovered recovered recovered recovering resolved" {
 		t.Errorf("timeline %s", got)
 	}
 }
@@ -91,16 +101,20 @@ func TestARestoredIncidentFollowsTheNextSignal(t *testing.T) {
 		by    SignalKind
 		want  step
 	}{
-		{record.Ongoing, TargetServed, resolved},
-		{record.Ongoing, BreakerClosed, resolved},
+		{record.Ongoing, TargetServed, changed},
+		{record.Ongoing, BreakerClosed, changed},
+		{record.Mitigated, TargetServed, changed},
 		{record.Ongoing, BreakerOpened, changed},
 		{record.Pending, TargetServed, dropped},
 		{record.Pending, BreakerProbeFailed, opened},
 		{record.Pending, HoldPlaced, opened},
 	} {
-		s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: c.state, Began: noon})
+		s := restore(record.Incident{ID: 1, Topic: record.TopicProvider, Subject: llm.Gemini, State: c.state, Began: noon})
 		if did := s.apply(signal(c.by, gemini, time.Hour)); did != c.want {
 			t.Errorf("%s after %s: %v, want %v", c.by, c.state, did, c.want)
+		}
+		if well := c.by == TargetServed || c.by == BreakerClosed; well && c.want == changed && s.State != record.Recovering {
+			t.Errorf("%s after %s: %s, want that it recovers", c.by, c.state, s.State)
 		}
 		if c.want == changed || c.want == opened {
 			if did := s.apply(signal(TargetServed, gemini, time.Hour)); did != nothing {
@@ -111,10 +125,10 @@ func TestARestoredIncidentFollowsTheNextSignal(t *testing.T) {
 }
 
 func TestAFindingAloneDoesNotLeaveARestoredIncidentForEver(t *testing.T) {
-	s := restore(record.Incident{ID: 1, Subject: llm.Gemini, State: record.Ongoing, Began: noon})
+	s := restore(record.Incident{ID: 1, Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Ongoing, Began: noon})
 	did := play(s, signal(TroubleFound, gemini, 1), signal(TargetServed, gemini, 2))
-	if did[1] != resolved {
-		t.Errorf("steps %v", did)
+	if did[1] != changed || s.State != record.Recovering {
+		t.Errorf("steps %v to %s", did, s.State)
 	}
 }
 
@@ -143,36 +157,61 @@ func TestTheTimelineHoldsNoSecret(t *testing.T) {
 	}
 }
 
+// edges are the ways from one state to the next.
+var edges = map[record.IncidentState][]record.IncidentState{
+	record.Pending:    {record.Ongoing, record.Dropped},
+	record.Ongoing:    {record.Mitigated, record.Recovering, record.Resolved},
+	record.Mitigated:  {record.Ongoing, record.Recovering, record.Resolved},
+	record.Recovering: {record.Ongoing, record.Resolved},
+}
+
 func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
-	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, CallerFailed, TargetServed}
+	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, TroubleEnded, CallerFailed,
+		Rerouted, TargetServed, Raised, Cleared}
 	rapid.Check(t, func(t *rapid.T) {
-		s, told := begin(1, subject{provider: llm.Gemini}, noon), 0
-		for i := range rapid.IntRange(1, 60).Draw(t, "signals") {
-			target := llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}
-			before := s.State
-			switch did := s.apply(signal(rapid.SampledFrom(kinds).Draw(t, "kind"), target, time.Duration(i))); did {
-			case opened:
-				told++
-				if before != record.Pending || s.State != record.Ongoing || s.Opened.IsZero() {
-					t.Fatalf("opened from %s into %s", before, s.State)
-				}
-			case resolved:
-				if before != record.Ongoing && told == 0 || s.State != record.Resolved || s.Ended.IsZero() {
-					t.Fatalf("resolved from %s into %s", before, s.State)
-				}
-				return
-			case dropped:
-				if told != 0 || s.State != record.Dropped {
-					t.Fatalf("dropped after %d messages", told)
-				}
-				return
-			default:
-				if s.State != before {
-					t.Fatalf("state %s became %s unannounced", before, s.State)
-				}
+		s, at, said := begin(1, whole(llm.Gemini), noon), noon, 0
+		for range rapid.IntRange(1, 60).Draw(t, "signals") {
+			at = at.Add(time.Duration(rapid.IntRange(0, 120).Draw(t, "seconds")) * time.Second)
+			g := signal(rapid.SampledFrom(kinds).Draw(t, "kind"), llm.Target{Provider: llm.Gemini, Model: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")}, at.Sub(noon))
+			g.Matters, g.Requests = rapid.Bool().Draw(t, "matters"), rapid.Int64Range(0, 9).Draw(t, "requests")
+			if len(s.Timeline) == 0 && !begins(g) {
+				continue
 			}
-			if told > 1 {
-				t.Fatal("opened twice")
+			if rapid.Bool().Draw(t, "time") {
+				g.Kind = ""
+			}
+			before, severity, lines := s.State, s.Severity, len(s.Timeline)
+			var did step
+			if g.Kind == "" {
+				did = s.look(at, DefaultWellFor)
+			} else {
+				did = s.apply(g)
+			}
+			if s.State != before && !slices.Contains(edges[before], s.State) {
+				t.Fatalf("from %s to %s", before, s.State)
+			}
+			if severity == record.Critical && s.Severity != severity {
+				t.Fatalf("the worst severity was forgotten: %s", s.Severity)
+			}
+			if said += len(s.news); said > maxChanged {
+				t.Fatalf("%d changes told", said)
+			}
+			s.news = nil
+			over := s.State == record.Resolved || s.State == record.Dropped
+			switch {
+			case did == opened && (before != record.Pending || s.State != record.Ongoing || s.Opened.IsZero()),
+				did == resolved && s.State != record.Resolved, did == dropped && s.State != record.Dropped,
+				did == nothing && (s.State != before || len(s.Timeline) != lines),
+				over != (did == resolved || did == dropped), over == s.Ended.IsZero(),
+				s.State == record.Mitigated && (s.Mitigated.IsZero() || !s.troubled()),
+				s.State == record.Recovering && s.troubled():
+				t.Fatalf("%s did %v: from %s to %s, ended %s, trouble %v", g.Kind, did, before, s.State, s.Ended, s.troubled())
+			}
+			if !slices.IsSortedFunc(s.Timeline, func(a, b record.Event) int { return a.At.Compare(b.At) }) {
+				t.Fatalf("the timeline is out of order: %v", s.Timeline)
+			}
+			if over {
+				return
 			}
 		}
 	})

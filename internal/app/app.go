@@ -51,6 +51,9 @@ type Options struct {
 	ProbeInterval time.Duration // default monitor.DefaultProbeInterval
 	// Anomaly changes the detector's settings after the configuration set them.
 	Anomaly func(*anomaly.WatcherConfig)
+	// WellFor is how long all must be well until an incident is over; default
+	// alerts.DefaultWellFor.
+	WellFor time.Duration
 	// Reload asks for the keys to be read again, as SIGHUP does; nil for never.
 	Reload <-chan os.Signal
 	// SimulatedUntil is where history that a demo seeded ends.
@@ -90,7 +93,7 @@ type App struct {
 // New opens the store, listens, and builds the rest. It must be run, or closed.
 func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
 	a := &App{
-		cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(), impacts: newImpacts(usable(cfg)),
+		cfg: cfg, opts: opts, log: opts.Log, changes: newChanges(),
 		gate: traffic.NewGate(cfg.Gate), tokens: tokens.NewEstimator(tokens.DefaultModels),
 	}
 	if a.log == nil {
@@ -100,6 +103,7 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (*App, error) {
 	if a.store, err = store.Open(ctx, store.Options{Path: cfg.DB, Queue: cfg.StoreQueue, Durability: store.Durability(cfg.Durability)}); err != nil {
 		return nil, err
 	}
+	a.impacts = newImpacts(usable(cfg), a.store.Traces)
 	a.tellReplay(a.store.Stats().Replay)
 	if a.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), a.store.Close())
@@ -130,6 +134,7 @@ func (a *App) build(ctx context.Context) error {
 	a.detect()
 	a.alerts = alerts.NewManager(alerts.Config{
 		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
+		Providers: usable(a.cfg), WellFor: a.opts.WellFor,
 		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
 	})
 	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor, Spare: a.gate.Spare}

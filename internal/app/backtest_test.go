@@ -65,7 +65,7 @@ func morning(t *testing.T, path string, day time.Time) {
 		{Subject: llm.OpenAI, Title: "OpenAI is failing", Began: day.Add(8*time.Hour + 30*time.Minute), Ended: day.Add(8*time.Hour + 35*time.Minute)},
 		{Subject: llm.Gemini, Title: "Gemini is failing", Began: day.Add(9*time.Hour + 10*time.Second), Ended: day.Add(9*time.Hour + 21*time.Minute)},
 	} {
-		in.ID, in.State, in.Opened = ids.Next(in.Began), record.Resolved, in.Began
+		in.ID, in.Topic, in.State, in.Opened = ids.Next(in.Began), record.TopicProvider, record.Resolved, in.Began
 		if err := s.SaveIncident(ctx, &in, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -65,6 +65,7 @@ func Demo(ctx context.Context, o DemoOptions) error {
 	now := time.Now().UTC()
 	d.app, err = New(ctx, cfg, Options{
 		Version: o.Version, Log: o.Log, ProbeInterval: 2 * time.Second, SimulatedUntil: now, Seed: seedHistory(cfg, now),
+		WellFor: demoWellFor,
 		Anomaly: func(w *anomaly.WatcherConfig) { w.MaxHold, w.NoCanary = 20*time.Second, time.Minute },
 	})
 	if err != nil {

@@ -145,7 +145,7 @@ func (h *history) incidents(ctx context.Context, st *store.Store) error {
 		began := h.now.Add(-past.ago)
 		ended := began.Add(past.lasted)
 		in := record.Incident{
-			ID: ids.Next(began), Subject: past.subject, State: record.Ongoing, Title: past.title,
+			ID: ids.Next(began), Topic: record.TopicProvider, Severity: record.Warning, Subject: past.subject, State: record.Ongoing, Title: past.title,
 			Began: began, Opened: began.Add(time.Minute),
 			Timeline: []record.Event{
 				{At: began, Kind: "breaker", Text: "Breaker opened after 3 failures in a row, last: server (HTTP 503)."},

@@ -9,12 +9,15 @@ import (
 
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
-	"breakwater/internal/record"
 	"breakwater/internal/sim"
 )
 
 // patience is how long the story waits for something that it brought about.
 const patience = 60 * time.Second
+
+// demoWellFor is how long all must be well until an incident is over: a demo has
+// less time than a night on call.
+const demoWellFor = 3 * time.Second
 
 // story plays an outage and a slowdown, and waits each time until all is well.
 func (d *demo) story(ctx context.Context) error {
@@ -41,7 +44,7 @@ func (d *demo) story(ctx context.Context) error {
 func (d *demo) outage(ctx context.Context) error {
 	d.say("STORY  Gemini goes down: its simulator is killed.")
 	d.sims[llm.Gemini].Kill()
-	if err := d.until(ctx, "an incident of Gemini to open", d.incident(llm.Gemini, record.Ongoing)); err != nil {
+	if err := d.until(ctx, "an incident of Gemini to open", d.incident(llm.Gemini)); err != nil {
 		return err
 	}
 	if !wait(ctx, 5*time.Second) {
@@ -58,7 +61,7 @@ func (d *demo) outage(ctx context.Context) error {
 func (d *demo) slowdown(ctx context.Context) error {
 	d.say("STORY  OpenAI turns slow: six times its usual latency, and no error.")
 	d.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.Slow, Factor: 6})
-	if err := d.until(ctx, "an incident of OpenAI to open", d.incident(llm.OpenAI, record.Ongoing)); err != nil {
+	if err := d.until(ctx, "an incident of OpenAI to open", d.incident(llm.OpenAI)); err != nil {
 		return err
 	}
 	if !wait(ctx, 5*time.Second) {
@@ -69,11 +72,11 @@ func (d *demo) slowdown(ctx context.Context) error {
 	return d.until(ctx, "the incident of OpenAI to resolve", d.over(llm.OpenAI))
 }
 
-// incident says whether a provider has a live incident in a state.
-func (d *demo) incident(p llm.Provider, state record.IncidentState) func() bool {
+// incident says whether a provider has an incident that people hear of.
+func (d *demo) incident(p llm.Provider) func() bool {
 	return func() bool {
 		for _, in := range d.app.alerts.Open() {
-			if in.Subject == p && in.State == state {
+			if in.Subject == p && in.State.Lasts() {
 				return true
 			}
 		}

@@ -43,10 +43,16 @@ func (a *App) traced(t *record.Trace) {
 			a.alerts.Signal(s)
 		}
 	}
-	if t.Outcome == record.Failed {
-		for _, p := range missed(t) {
-			a.alerts.Signal(alerts.Signal{At: t.Ended(), Provider: p, Kind: alerts.CallerFailed, Text: "a request failed for its caller"})
+	for _, p := range missed(t) {
+		s := alerts.Signal{At: t.Ended(), Provider: p, Kind: alerts.Rerouted}
+		switch t.Outcome {
+		case record.Failed:
+			s.Kind, s.Text = alerts.CallerFailed, "a request failed for its caller"
+		case record.Served:
+		default:
+			continue
 		}
+		a.alerts.Signal(s)
 	}
 	a.changed(web.PartNow, web.PartProviders)
 	if t.Cost > 0 {

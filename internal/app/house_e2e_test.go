@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,20 +261,21 @@ func TestThePlainCallOverHTTP(t *testing.T) {
 	}
 }
 
-func TestATotalOutageIsToldAtOnce(t *testing.T) {
+func TestATotalOutageIsToldAtOnceAndAsOneIncident(t *testing.T) {
 	h := startHouse(t, houseOptions{env: map[string]string{"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "300"}})
 	for _, s := range h.sims {
 		s.Set(sim.Fault{Kind: sim.Errors, Status: 503})
 	}
 	client := h.client()
-	h.eventually(t, "Slack is told of all four", func() bool {
+	h.eventually(t, "Slack is told that no provider is left", func() bool {
 		client.Chat.Completions.New(t.Context(), question("auto"))
-		told := map[string]bool{}
-		for _, m := range h.slack.Messages() {
-			told[strings.Fields(m.Text)[0]] = strings.Contains(m.Text, "has been failing")
-		}
-		return told["Gemini"] && told["Claude"] && told["OpenAI"] && told["Ollama"]
+		return slices.ContainsFunc(h.slack.Messages(), func(m sim.SlackMessage) bool { return strings.HasPrefix(m.Text, "Every provider has been failing") })
 	})
+	for _, in := range h.alerts.Open() {
+		if in.Topic != record.TopicEverything || in.Severity != record.Critical || len(in.Parts()) != 4 {
+			t.Errorf("incident %+v, want one critical one of all four", in)
+		}
+	}
 	if page := get(t, h.URL()+"/"); !strings.Contains(page, "Requests are failing") {
 		t.Error("the page does not say that requests are failing")
 	}

@@ -137,6 +137,9 @@ func startHouse(t *testing.T, o houseOptions) *testHouse {
 	if o.app.ProbeInterval == 0 {
 		o.app.ProbeInterval = time.Hour // one look at the start
 	}
+	if o.app.WellFor == 0 {
+		o.app.WellFor = time.Millisecond // real time passes here
+	}
 	if h.App, err = New(t.Context(), cfg, o.app); err != nil {
 		t.Fatal(err)
 	}

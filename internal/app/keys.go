@@ -125,7 +125,7 @@ func (a *App) watchLost(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			for _, in := range a.alerts.Open() {
-				if !in.Whole() && !a.stillConfigured(in) {
+				if (in.Topic == record.TopicKey || in.Topic == record.TopicModel) && !a.stillConfigured(in) {
 					a.alerts.Signal(alerts.Signal{
 						At: now, Provider: in.Subject, Kind: alerts.Removed, Key: in.Key,
 						Target: llm.Target{Provider: in.Subject, Endpoint: in.Endpoint, Model: in.Model},

@@ -35,7 +35,7 @@ func desk(t *testing.T, ctx context.Context, path string, chain ...llm.Provider)
 	for _, p := range chain {
 		cfg.Providers = append(cfg.Providers, config.Provider{Name: p, Enabled: true, DefaultModel: "default-of-" + string(p), Endpoints: []config.Endpoint{{}}})
 	}
-	a := &App{cfg: cfg, store: s, ids: record.NewIDs(1, 0), flow: &flow{}, changes: newChanges(), impacts: newImpacts(chain), status: &status{}}
+	a := &App{cfg: cfg, store: s, ids: record.NewIDs(1, 0), flow: &flow{}, changes: newChanges(), impacts: newImpacts(chain, nil), status: &status{}}
 	a.monitor = monitor.New(monitor.Config{Store: s, Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	a.monitor.Listen(a.heard)
 	a.alerts = alerts.NewManager(alerts.Config{Store: s, NextID: a.ids.Next, Log: slog.New(slog.DiscardHandler)})
@@ -159,7 +159,7 @@ type noBreakers struct{}
 func (noBreakers) Breakers() []router.BreakerState { return nil }
 
 func TestWhatHappensWithoutAKeyCountsForItsProviderOnlyWhereItIsInUse(t *testing.T) {
-	im := newImpacts([]llm.Provider{llm.OpenAI, llm.Claude})
+	im := newImpacts([]llm.Provider{llm.OpenAI, llm.Claude}, nil)
 	at := time.Now()
 	trace := &record.Trace{
 		Accepted: at, Outcome: record.Served, Served: llm.Target{Provider: llm.Claude},

@@ -154,7 +154,7 @@ func (a *App) endForeign(ctx context.Context) error {
 	}
 	now := time.Now().UTC()
 	for _, in := range incidents {
-		if slices.Contains(usable(a.cfg), in.Subject) {
+		if in.Subject == "" || slices.Contains(usable(a.cfg), in.Subject) {
 			continue
 		}
 		was := in.State

@@ -100,7 +100,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 		return st, fmt.Errorf("read the incidents: %w", err)
 	}
 	for _, in := range incidents {
-		if in.State == record.Ongoing || in.State == record.Resolved && now.Sub(in.Began) < pageIncidents {
+		if in.State.Lasts() || in.State == record.Resolved && now.Sub(in.Began) < pageIncidents {
 			st.Incidents = append(st.Incidents, in)
 		}
 	}
@@ -141,7 +141,7 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 		}
 	}
 	for _, in := range incidents {
-		if in.State != record.Ongoing && in.State != record.Resolved || !in.Whole() {
+		if !in.State.Told() || !in.Whole() {
 			continue
 		}
 		end := in.Ended
@@ -291,7 +291,7 @@ func (s *status) state(row web.Provider, recent monitor.Minute, incidents []reco
 		return web.Degraded
 	}
 	for _, in := range incidents {
-		if in.Subject == row.Name && in.State == record.Ongoing && in.Whole() {
+		if in.Subject == row.Name && in.State.Lasts() && in.Whole() {
 			return web.Degraded
 		}
 	}

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/llm"
@@ -91,7 +93,86 @@ type Incident struct {
 
 // Whole says whether the incident is about a provider as a whole: only such a
 // one is downtime of the provider's.
-func (i *Incident) Whole() bool { return i.Key == "" && i.Model == "" }
+func (i *Incident) Whole() bool { return i.Topic == TopicProvider }
+
+// The kinds of event that tell whose trouble several providers' incident is.
+const (
+	// EventJoined: a provider's trouble is part of it from then on. The text
+	// begins with the provider's title.
+	EventJoined = "joined"
+	// EventSingle: the others are well, and it goes on as one provider's.
+	EventSingle = "single"
+)
+
+// Parts gives the providers whose trouble the incident is, or was: that of its
+// subject, or of those that joined several providers' incident.
+func (i *Incident) Parts() []llm.Provider {
+	if i.Topic == TopicProvider {
+		return []llm.Provider{i.Subject}
+	}
+	var all []llm.Provider
+	for _, p := range llm.Providers() {
+		if !i.joined(p).IsZero() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// joined gives when a provider became part of several providers' incident; zero
+// where it did not.
+func (i *Incident) joined(p llm.Provider) time.Time {
+	for _, e := range i.Timeline {
+		if e.Kind == EventJoined && strings.HasPrefix(e.Text, p.Title()+" ") {
+			return e.At
+		}
+	}
+	return time.Time{}
+}
+
+// Downtime gives how long the incident was trouble of a provider between two
+// instants, the second of which is now at the latest, without the maintenance
+// windows among the silences.
+func (i *Incident) Downtime(p llm.Provider, from, to time.Time, silences []Silence) time.Duration {
+	began, ended := i.Began, i.Ended
+	if !i.Whole() || i.Subject != p {
+		began = i.joined(p)
+		for _, e := range i.Timeline {
+			if e.Kind == EventSingle {
+				ended = e.At
+			}
+		}
+	}
+	if !i.State.Told() || began.IsZero() {
+		return 0
+	}
+	if began.After(from) {
+		from = began
+	}
+	if !ended.IsZero() && ended.Before(to) {
+		to = ended
+	}
+	var down time.Duration
+	for _, q := range planned(p, from, to, silences) {
+		down += max(q.From.Sub(from), 0)
+		if q.end().After(from) {
+			from = q.end()
+		}
+	}
+	return down + max(to.Sub(from), 0)
+}
+
+// planned gives the maintenance windows of a provider within a time, in order.
+func planned(p llm.Provider, from, to time.Time, silences []Silence) []Silence {
+	var all []Silence
+	for _, q := range silences {
+		if q.Maintenance && (q.Provider == "" || q.Provider == p) && q.From.Before(to) && q.end().After(from) {
+			all = append(all, q)
+		}
+	}
+	slices.SortFunc(all, func(a, b Silence) int { return a.From.Compare(b.From) })
+	return all
+}
 
 // Impact is what an incident meant for callers so far.
 type Impact struct {
@@ -104,8 +185,12 @@ type Impact struct {
 
 // Event is one line of an incident's timeline.
 type Event struct {
-	At   time.Time
-	Kind string // "breaker", "anomaly", "opened", "recovered", "update", "resolved" …
+	At time.Time
+	// Kind is what it tells of: of the trouble "breaker", "anomaly", "key", "model",
+	// "serving", "condition", "recovered"; of the incident "opened", "mitigated",
+	// "failing", "recovering", "flapping", "reopened", "figures", "silence", "part",
+	// EventJoined, EventSingle, "resolved"; of people "acknowledged", "update".
+	Kind string
 	Text string // in plain words
 	By   string // who wrote it; "" for what Breakwater noted itself
 }
@@ -152,9 +237,17 @@ type Silence struct {
 	EndedBy     string
 }
 
+// end gives when it ends, or was ended.
+func (s *Silence) end() time.Time {
+	if !s.Ended.IsZero() && s.Ended.Before(s.Until) {
+		return s.Ended
+	}
+	return s.Until
+}
+
 // Covers says whether the silence holds for an incident at an instant.
 func (s *Silence) Covers(i *Incident, at time.Time) bool {
-	if at.Before(s.From) || !at.Before(s.Until) || !s.Ended.IsZero() && !at.Before(s.Ended) {
+	if at.Before(s.From) || !at.Before(s.end()) {
 		return false
 	}
 	return (s.Provider == "" || s.Provider == i.Subject) && (s.Topic == "" || s.Topic == i.Topic)

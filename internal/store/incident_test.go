@@ -21,7 +21,7 @@ func mustSave(t *testing.T, s *store.Store, in *record.Incident, notices ...reco
 
 func pending(id record.ID, subject llm.Provider) record.Incident {
 	return record.Incident{
-		ID: id, Subject: subject, State: record.Pending, Title: subject.Title() + " is failing", Began: noon,
+		ID: id, Topic: record.TopicProvider, Severity: record.Critical, Subject: subject, State: record.Pending, Title: subject.Title() + " is failing", Began: noon,
 		Timeline: []record.Event{{At: noon, Kind: "breaker", Text: "the breaker opened"}},
 	}
 }
@@ -66,6 +66,79 @@ func TestAnIncidentLivesThroughItsStates(t *testing.T) {
 	check("resolved", got, err, in)
 	got, err = s.Incidents(t.Context(), in.Ended.Add(time.Second), 0)
 	check("over by then", got, err)
+}
+
+func TestAnIncidentKeepsAllThatIsKnownOfIt(t *testing.T) {
+	s := mustRun(t)
+	in := record.Incident{
+		ID: 1, Topic: record.TopicBudget, Severity: record.Info, Subject: llm.Claude, Endpoint: "eu", Key: "main", Model: "m", Name: "team",
+		State: record.Recovering, Title: "The budget team is spent fast", Began: noon, Opened: noon.Add(time.Second), Mitigated: noon.Add(2 * time.Second),
+		Reopened: 2, Acknowledged: noon.Add(3 * time.Second), AcknowledgedBy: "ana", Silenced: true,
+		Impact:   record.Impact{ServedBy: llm.Gemini, Rerouted: 12, Failed: 3, Added: 1500 * time.Millisecond, Extra: 42},
+		WriteUp:  "## What happened\n\nMuch.",
+		Timeline: []record.Event{{At: noon, Kind: "update", Text: "I look at it.", By: "ana"}},
+	}
+	notice := record.Notice{ID: 9, Incident: 1, Channel: "ops", Kind: record.NoticeChanged, Text: "ana: I look at it.", Created: noon, NextTry: noon}
+	mustSave(t, s, &in, notice)
+	got, err := s.Incident(t.Context(), 1)
+	if err != nil || !reflect.DeepEqual(got, in) {
+		t.Errorf("got  %+v (%v)\nwant %+v", got, err, in)
+	}
+	notices, err := s.Notices(t.Context(), 1)
+	if err != nil || !reflect.DeepEqual(notices, []record.Notice{notice}) {
+		t.Errorf("notices %+v (%v), want %+v", notices, err, notice)
+	}
+}
+
+func TestIncidentsOfDifferentThingsLastBesideEachOther(t *testing.T) {
+	s := mustRun(t)
+	first := record.Incident{Topic: record.TopicUsage, Severity: record.Info, Subject: llm.Gemini, State: record.Mitigated, Began: noon, Opened: noon}
+	others := make([]record.Incident, 6)
+	for i := range others {
+		others[i] = first
+		others[i].ID = record.ID(10 + i)
+	}
+	others[0].Topic, others[1].Subject, others[2].Endpoint, others[3].Key, others[4].Model, others[5].Name = record.TopicBudget, llm.Claude, "eu", "k", "m", "n"
+	for i := range others {
+		mustSave(t, s, &others[i])
+	}
+	first.ID = 1
+	mustSave(t, s, &first)
+	for i, state := range []record.IncidentState{record.Pending, record.Ongoing, record.Mitigated, record.Recovering} {
+		again := first
+		again.ID, again.Number, again.State = record.ID(20+i), 0, state
+		if err := s.SaveIncident(t.Context(), &again, nil); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("another one that is %s: %v, want ErrConflict", state, err)
+		}
+	}
+}
+
+func TestSilencesAreGivenWhileTheyMatter(t *testing.T) {
+	s := mustRun(t)
+	window := record.Silence{
+		ID: 1, Maintenance: true, Provider: llm.Gemini, Topic: record.TopicProvider, Reason: "new region", By: "ana",
+		From: noon, Until: noon.Add(time.Hour),
+	}
+	ended := record.Silence{ID: 2, Reason: "a test", By: "ben", From: noon, Until: noon.Add(2 * time.Hour)}
+	for _, q := range []record.Silence{window, ended} {
+		if err := s.SaveSilence(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended.Ended, ended.EndedBy = noon.Add(time.Minute), "ana"
+	if err := s.SaveSilence(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	for since, want := range map[time.Time][]record.Silence{
+		noon: {ended, window}, noon.Add(time.Minute): {window}, noon.Add(time.Hour): nil,
+	} {
+		if got, err := s.Silences(t.Context(), since); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("since %s: got %+v (%v), want %+v", since, got, err, want)
+		}
+	}
+	if last, err := s.LastID(t.Context()); err != nil || last != 2 {
+		t.Errorf("the last ID is %d (%v), want that of the last silence", last, err)
+	}
 }
 
 func TestIncidentNumbersCountWhatOpened(t *testing.T) {

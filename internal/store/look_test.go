@@ -112,7 +112,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"a rollup of nothing":           {`INSERT INTO key_rollups VALUES (86400, 0, 1, 0, 1, 0, 0, 0, 0)`, "rollups"},
 		"an attempt without its trace":  {`DELETE FROM traces WHERE id = (SELECT min(trace) FROM attempts)`, "attempts without their trace"},
 		"a word that is not there":      {`DELETE FROM targets`, "with a word that is not there"},
-		"a notice without its incident": {`INSERT INTO notices VALUES (1, 77, '', '', 0, 0, 0, 0, '', '')`, "incidents"},
+		"a notice without its incident": {`INSERT INTO notices VALUES (1, 77, '', '', 0, 0, 0, 0, '', '', '')`, "incidents"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")

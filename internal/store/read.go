@@ -87,7 +87,8 @@ func (s *Store) LastID(ctx context.Context) (record.ID, error) {
 	ids, err := query(ctx, s.readers, func(rows *sql.Rows, id *record.ID) error { return rows.Scan(id) },
 		`SELECT max(coalesce((SELECT max(id) FROM traces), 0), coalesce((SELECT max(id) FROM transitions), 0),
 			coalesce((SELECT max(id) FROM holds), 0), coalesce((SELECT max(id) FROM incidents), 0),
-			coalesce((SELECT max(id) FROM notices), 0), coalesce((SELECT max(id) FROM key_changes), 0))`)
+			coalesce((SELECT max(id) FROM notices), 0), coalesce((SELECT max(id) FROM key_changes), 0),
+			coalesce((SELECT max(id) FROM silences), 0))`)
 	if err != nil {
 		return 0, err
 	}

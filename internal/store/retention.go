@@ -65,7 +65,7 @@ type Retention struct {
 	Hours     time.Duration
 	Days      time.Duration
 	Changes   time.Duration // transitions, holds, changes of keys
-	Incidents time.Duration // since they ended, with their notices
+	Incidents time.Duration // since they ended, with their notices; silences as well
 	// Bytes bounds what the rows take. Beyond it the oldest traces go, and when
 	// there are none the oldest minutes, then hours, down to the least.
 	Bytes int64
@@ -184,7 +184,8 @@ func (s *Store) retain(ctx context.Context, keep Retention, now time.Time) error
 			oldRows(cutHolds, id, due(keep.Changes).UnixMicro()))
 	}
 	if keep.Incidents > 0 {
-		parts = append(parts, oldRows(cutIncidents, due(keep.Incidents).UnixMicro()))
+		ended := due(keep.Incidents).UnixMicro()
+		parts = append(parts, oldRows(cutIncidents, ended), oldRows(cutSilences, ended))
 	}
 	if keep.Bytes > 0 {
 		parts = append(parts, tooMuch(keep.Bytes, now))
@@ -259,7 +260,8 @@ const (
 	cutHolds       = `DELETE FROM holds WHERE id IN (SELECT id FROM holds WHERE id < ? AND expires < ? ORDER BY id LIMIT ?)`
 	// The incident with the highest number stays, since the next one counts on from it.
 	cutIncidents = `DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE ended < ?
-		AND state NOT IN ('pending', 'open') AND number IS NOT (SELECT max(number) FROM incidents) ORDER BY id LIMIT ?)`
+		AND state NOT IN ` + lasting + ` AND number IS NOT (SELECT max(number) FROM incidents) ORDER BY id LIMIT ?)`
+	cutSilences = `DELETE FROM silences WHERE id IN (SELECT id FROM silences WHERE until < ? ORDER BY id LIMIT ?)`
 
 	pages = `SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size`
 )

@@ -203,8 +203,13 @@ func TestRetentionOfChangesAndIncidentsKeepsWhatStillMatters(t *testing.T) {
 	// A hold that stands for a year is kept, however old.
 	s.RecordHold(record.Hold{ID: record.At(noon) + 5, Target: gemini, Placed: noon, Expires: noon.AddDate(1, 0, 0)})
 	mustFlush(t, s)
+	for i, until := range []time.Time{noon.Add(time.Hour), later} {
+		if err := s.SaveSilence(t.Context(), record.Silence{ID: record.ID(i + 1), Reason: "a test", From: noon, Until: until}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	retain(t, s, store.Retention{Changes: 24 * time.Hour, Incidents: 24 * time.Hour}, later)
-	for table, want := range map[string]int64{"transitions": 1, "key_changes": 1, "holds": 2, "incidents": 3} {
+	for table, want := range map[string]int64{"transitions": 1, "key_changes": 1, "holds": 2, "incidents": 3, "silences": 1} {
 		if got := count(t, path, `SELECT count(*) FROM `+table); got != want {
 			t.Errorf("%d rows of %s are kept, want %d", got, table, want)
 		}

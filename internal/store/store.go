@@ -1,6 +1,6 @@
 // Package store keeps the record in SQLite and nothing else: traces,
-// transitions, holds, changes of keys, incidents, notices, and rollups of the
-// traces. Rows come in through a bounded queue and a journal on disk, neither of
+// transitions, holds, changes of keys, incidents, notices, silences, and
+// rollups of the traces. Rows come in through a bounded queue and a journal on disk, neither of
 // which makes a caller wait for the database; one writer commits them in
 // batches, and readers have a handle of their own.
 //
@@ -25,7 +25,7 @@ import (
 // path or the id that it is about.
 var (
 	ErrNotFound    = errors.New("not in the record")
-	ErrConflict    = errors.New("another incident of the same is pending or open")
+	ErrConflict    = errors.New("another incident of the same is not over")
 	ErrClosed      = errors.New("the store no longer writes")
 	ErrLost        = errors.New("the database could not be written in time: rows are lost")
 	ErrLeft        = errors.New("the database could not be written in time: rows wait in the journal for the next start")

@@ -69,10 +69,34 @@ func TestEveryEarlierSchemaIsBroughtUpToDateAndIsSound(t *testing.T) {
 					t.Errorf("a trace is not whole: %+v", trace)
 				}
 			}
-			if incidents, err := s.OpenIncidents(t.Context()); err != nil || len(incidents) != 1 || len(incidents[0].Timeline) != 1 {
-				t.Errorf("open incidents %+v (%v), want one", incidents, err)
+			incidents, err := s.OpenIncidents(t.Context())
+			if err != nil || len(incidents) != 1 || len(incidents[0].Timeline) != 1 {
+				t.Fatalf("open incidents %+v (%v), want one", incidents, err)
+			}
+			if in := incidents[0]; in.Whole() != (in.Key == "") || in.Severity != record.Warning {
+				t.Errorf("the open incident is about %q and %q, of its key %q", in.Topic, in.Severity, in.Key)
 			}
 		})
+	}
+}
+
+// testdata/schema5.sql holds a resolved incident of a provider and one of a
+// model as well.
+func TestIncidentsOfBeforeTopicsGetTheirs(t *testing.T) {
+	s := mustOpen(t, store.Options{Path: mustRestore(t, "schema5.sql")})
+	run(t, s)
+	for number, topic := range map[int64]record.Topic{1: record.TopicKey, 2: record.TopicProvider, 3: record.TopicModel} {
+		in, err := s.Incident(t.Context(), number)
+		if err != nil || in.Topic != topic || in.Severity != record.Warning || in.Number != number {
+			t.Errorf("incident %d is %+v (%v), want one of a %s", number, in, err, topic)
+		}
+	}
+	if _, err := s.Incident(t.Context(), 4); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("incident 4: %v, want ErrNotFound", err)
+	}
+	notices, err := s.Notices(t.Context(), 8)
+	if err != nil || len(notices) != 1 || notices[0].Kind != record.NoticeOpened || notices[0].Text != "" {
+		t.Errorf("notices %+v (%v), want the one of before", notices, err)
 	}
 }
 
@@ -155,7 +179,7 @@ func TestADatabaseOfBeforeKeysIsReadAndGoesOn(t *testing.T) {
 	}
 
 	// A key's incident stands beside the provider's own, and a new trace beside the old ones.
-	beside := record.Incident{ID: 20, Subject: llm.Gemini, Key: "main ····x7Qf", State: record.Ongoing, Title: "a key", Began: noon}
+	beside := record.Incident{ID: 20, Topic: record.TopicKey, Severity: record.Warning, Subject: llm.Gemini, Key: "main ····x7Qf", State: record.Ongoing, Title: "a key", Began: noon}
 	if err := s.SaveIncident(t.Context(), &beside, nil); err != nil || beside.Number != 2 {
 		t.Errorf("an incident of a key: number %d, %v; want 2", beside.Number, err)
 	}

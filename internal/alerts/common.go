@@ -1,0 +1,212 @@
+package alerts
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/record"
+)
+
+// Together is how close the beginnings of several providers' troubles must be
+// to have one cause, most likely near Breakwater: as the detector has it.
+const Together = time.Minute
+
+// The subjects of the title of several providers' incident.
+const (
+	severalTitle = "More than one provider"
+	everyTitle   = "Every provider"
+)
+
+// everything is the subject of several providers' incident.
+var everything = subject{topic: record.TopicEverything}
+
+// place says which incident a signal about a provider as a whole acts on: its
+// own, or that of several providers, which it joins where it is new in trouble.
+func (m *Manager) place(of subject, s Signal) subject {
+	e := m.stories[everything]
+	if of.topic != record.TopicProvider || e == nil {
+		return of
+	}
+	if !e.parts[of.provider] {
+		if m.stories[of] != nil || !begins(s) {
+			return of
+		}
+		e.join(of.provider, s.At, "is in trouble too.")
+	}
+	return everything
+}
+
+// gather makes one incident of the troubles of several providers, when they
+// began together, or no provider is left. It says whether the story was taken
+// into it.
+func (m *Manager) gather(st *story, did step, at time.Time) bool {
+	if st.Topic != record.TopicProvider || !st.troubled() || did == nothing {
+		return false
+	}
+	var near, all []*story
+	for of, o := range m.stories {
+		if of.topic != record.TopicProvider || !o.troubled() || len(o.unknown) > 0 {
+			continue
+		}
+		all = append(all, o)
+		if o != st && !o.Silenced && o.Began.Sub(st.Began).Abs() <= Together {
+			near = append(near, o)
+		}
+	}
+	e := m.stories[everything]
+	why := fmt.Sprintf("Confirmed: several providers got into trouble within %s, for one cause most likely.", lasted(Together))
+	switch {
+	case m.noneLeft(all, e):
+		near, why = all, "No provider is left that is well."
+	case len(near) == 0 || !st.State.Lasts() || m.covered(&st.Incident, nil, at):
+		return false
+	default:
+		near = append(near, st)
+	}
+	m.takeIn(e, near, st, did, why, at)
+	return true
+}
+
+// noneLeft says whether every provider that is in use is in trouble.
+func (m *Manager) noneLeft(alone []*story, e *story) bool {
+	in := map[llm.Provider]bool{}
+	if e != nil {
+		in = e.inTrouble()
+	}
+	for _, s := range alone {
+		in[s.Subject] = true
+	}
+	return len(m.cfg.Providers) > 1 && !slices.ContainsFunc(m.cfg.Providers, func(p llm.Provider) bool { return !in[p] })
+}
+
+// takeIn ends the stories of single providers and goes on with that of several.
+// st is the one that a signal just acted on, and did what it did.
+func (m *Manager) takeIn(e *story, parts []*story, st *story, did step, why string, at time.Time) {
+	slices.SortFunc(parts, func(a, b *story) int {
+		return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Subject, b.Subject))
+	})
+	fresh := e == nil
+	if fresh {
+		e = begin(m.cfg.NextID(at), everything, at)
+		m.stories[everything] = e
+	}
+	for _, o := range parts {
+		told := o.State.Lasts() && (o != st || did != opened)
+		e.takes(o)
+		delete(m.stories, whole(o.Subject))
+		switch {
+		case told:
+			o.add(record.Event{At: at, Kind: partEvent, Text: "It goes on as part of one incident with other providers."})
+			o.resolve(record.Event{At: at, Text: "It is part of a larger incident now."})
+			m.ended[whole(o.Subject)] = o
+			m.toSave(o, m.notices(o, record.NoticeResolved, "", at))
+		case o.kept:
+			o.State, o.Ended, o.Opened = record.Dropped, at, time.Time{}
+			m.toSave(o, nil)
+		}
+	}
+	if !fresh {
+		m.worsen(e, at)
+		m.settle(everything, e, changed, at)
+		return
+	}
+	e.title()
+	did = e.opens(at, why)
+	m.worsen(e, at)
+	m.settle(everything, e, did, at)
+}
+
+// takes takes over what speaks against a provider's end.
+func (s *story) takes(o *story) {
+	for t := range o.open {
+		s.open[t] = true
+	}
+	for t := range o.held {
+		s.held[t] = true
+	}
+	for t := range o.found {
+		s.found[t] = true
+	}
+	for c := range o.raised {
+		s.raised[c] = true
+	}
+	s.failing = s.failing || o.failing
+	s.foundAt = o.foundAt
+	s.callers.now.failed += o.callers.now.failed
+	s.callers.now.rerouted += o.callers.now.rerouted
+	if s.callers.minute.Before(o.callers.minute) {
+		s.callers.minute = o.callers.minute
+	}
+	if o.Began.Before(s.Began) && s.State == record.Pending && s.Began.Sub(o.Began) <= 2*Together {
+		s.Began = o.Began
+	}
+	why := "is in trouble too."
+	for _, e := range o.Timeline {
+		if e.Kind == "breaker" || e.Kind == "anomaly" || e.Kind == conditionEvent {
+			why = "is in trouble: " + e.Text
+		}
+	}
+	s.join(o.Subject, o.Began, why)
+}
+
+// join makes a provider part of several providers' incident.
+func (s *story) join(p llm.Provider, at time.Time, why string) {
+	if s.parts[p] {
+		return
+	}
+	s.parts[p] = true
+	s.add(record.Event{At: at, Kind: record.EventJoined, Text: p.Title() + " " + why})
+}
+
+// worsen makes an incident critical when no provider is left to serve.
+func (m *Manager) worsen(s *story, at time.Time) {
+	if s.Topic == record.TopicEverything && !s.every && m.noneLeft(nil, s) {
+		s.every = true
+		s.title()
+	}
+	if !s.ofProviders() || !s.State.Lasts() || s.Severity == record.Critical || len(m.cfg.Providers) == 0 {
+		return
+	}
+	broken := map[llm.Provider]bool{}
+	for t := range s.open {
+		broken[t.Provider] = true
+	}
+	for _, p := range m.cfg.Providers {
+		if !broken[p] {
+			return
+		}
+	}
+	s.Severity = record.Critical
+	s.tells(failingEvent, "No other provider is left that works.", at)
+}
+
+// single goes on as one provider's incident when only that one is still in
+// trouble, and the others were well for a while.
+func (m *Manager) single(e *story, now time.Time) {
+	left := e.inTrouble()
+	if len(left) != 1 || !e.State.Lasts() || e.State == record.Recovering {
+		e.alone = time.Time{}
+		return
+	}
+	if e.alone.IsZero() {
+		e.alone = now
+	}
+	if now.Sub(e.alone) < e.wellFor(m.cfg.WellFor, now) {
+		return
+	}
+	for p := range left {
+		if m.stories[whole(p)] != nil {
+			return
+		}
+		e.Topic, e.Subject, e.every = record.TopicProvider, p, false
+		e.title()
+		e.tells(record.EventSingle, "The others are well again: it goes on as "+p.Title()+"'s.", now)
+		delete(m.stories, everything)
+		delete(m.ended, whole(p))
+		m.stories[whole(p)] = e
+		m.settle(whole(p), e, changed, now)
+	}
+}
