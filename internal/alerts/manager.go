@@ -41,6 +41,7 @@ const saveRetry = time.Second
 type Config struct {
 	Store     *store.Store
 	Channels  []Channel
+	Routes    map[string]Route // by name of the channel; one without is told all but info, at once
 	NextID    func(time.Time) record.ID
 	PublicURL string // where people reach the page; "" where they cannot
 	// Impact tells what an incident meant for callers; nil where nothing does.
@@ -67,6 +68,8 @@ type Manager struct {
 	stories map[subject]*story
 
 	unsaved []saving // Run's alone
+
+	tests tests
 }
 
 // saving is an incident with what is to be told of it, on the way to the store.
@@ -135,8 +138,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Unlock()
 	var g errgroup.Group
 	for i, c := range m.cfg.Channels {
-		g.Go(func() error { m.tell(ctx, c, m.wake[i]); return nil })
+		g.Go(func() error { m.newWorker(c, m.wake[i]).run(ctx); return nil })
 	}
+	g.Go(func() error { m.leaveBehind(ctx); return nil })
 	g.Go(func() error { return m.listen(ctx) })
 	return g.Wait()
 }
@@ -249,13 +253,7 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 }
 
 func (m *Manager) notices(st *story, kind record.NoticeKind, at time.Time) []record.Notice {
-	all := make([]record.Notice, len(m.cfg.Channels))
-	for i, c := range m.cfg.Channels {
-		all[i] = record.Notice{
-			ID: m.cfg.NextID(at), Incident: st.ID, Channel: c.Name(), Kind: kind, Created: at, NextTry: at,
-		}
-	}
-	return all
+	return m.route(&st.Incident, kind, "", at)
 }
 
 // save writes what changed, oldest first, incident and notices together. What
