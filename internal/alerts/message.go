@@ -60,7 +60,7 @@ func (m Message) foot() string {
 func (m Message) headline() string {
 	switch m.Kind {
 	case record.NoticeResolved:
-		return "Resolved: " + strings.Replace(m.Incident.Title, " is ", " was ", 1)
+		return "Resolved: " + verb(m.Incident.Title, "was", "were")
 	case record.NoticeReopened:
 		return "Back again: " + m.Incident.Title
 	case record.NoticeReminder:
@@ -142,9 +142,9 @@ func (m Message) callers() string {
 	none := m.Impact == nil || m.Impact.Failed == 0 && m.Impact.Rerouted == 0
 	switch topic := m.topic(); {
 	case !noticed(topic) && over:
-		return "They were served as before."
+		return "Callers were served as before."
 	case !noticed(topic):
-		return "They are served as before."
+		return "Callers are served as before."
 	case !over && (topic == record.TopicKey || topic == record.TopicModel):
 		return m.partCallers()
 	case !over && topic != record.TopicProvider && none:
@@ -187,26 +187,41 @@ func impactWords(i record.Impact) string {
 
 // summary is the message in one sentence, for notifications.
 func (m Message) summary() string {
-	since := fmt.Sprintf("%s since %s.", strings.Replace(m.Incident.Title, " is ", " has been ", 1), clock(m.Incident.Began))
+	since := verb(m.Incident.Title, "has been", "have been") + " since " + clock(m.Incident.Began) + "."
 	switch m.Kind {
 	case record.NoticeTest:
 		return m.headline() + ". Nothing is to be done."
 	case record.NoticeResolved:
-		return fmt.Sprintf("%s for %s. %s", m.headline(), lasted(m.Incident.Ended.Sub(m.Incident.Began)), m.callers())
+		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
+		if verb(m.Incident.Title, "", "") == m.Incident.Title {
+			return fmt.Sprintf("%s. It lasted %s. %s", m.headline(), took, m.callers())
+		}
+		return fmt.Sprintf("%s for %s. %s", m.headline(), took, m.callers())
 	case record.NoticeReopened:
 		return m.headline() + ". " + m.callers()
 	case record.NoticeReminder:
 		return "Still: " + since + " Nobody has taken it on. " + m.callers()
 	case record.NoticeChanged:
-		return m.change()
+		return m.Incident.Title + ". " + m.change()
 	}
 	return since + " " + m.callers()
+}
+
+// verb puts another tense into a title; one without "is" and "are" stays.
+func verb(title, one, several string) string {
+	if before, after, ok := strings.Cut(title, " is "); ok {
+		return before + " " + one + " " + after
+	}
+	if before, after, ok := strings.Cut(title, " are "); ok {
+		return before + " " + several + " " + after
+	}
+	return title
 }
 
 // change says of NoticeChanged what changed.
 func (m Message) change() string {
 	if m.Text == "" {
-		return m.Incident.Title + ": " + string(m.Incident.State) + "."
+		return "It is " + string(m.Incident.State) + "."
 	}
 	return m.Text
 }

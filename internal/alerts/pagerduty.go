@@ -127,13 +127,16 @@ func (p *PagerDuty) event(m Message, action string) pagerDutyEvent {
 	if action != "trigger" {
 		return e
 	}
-	i := m.Incident
+	i, title := m.Incident, m
+	if m.Kind == record.NoticeChanged {
+		title.Kind = record.NoticeOpened // what changed is among the details
+	}
 	e.Client, e.ClientURL = "Breakwater", m.URL
 	if page := m.page(); page != "" {
 		e.Links = []pagerDutyLink{{Href: page, Text: "Open in Breakwater"}}
 	}
 	e.Payload = &pagerDutyPayload{
-		Summary: redact.Short(m.summary(), maxPagerDutySummary), Source: source(m), Severity: pagerDutySeverity(i.Severity),
+		Summary: redact.Short(title.summary(), maxPagerDutySummary), Source: source(m), Severity: pagerDutySeverity(i.Severity),
 		Timestamp: i.Began.UTC(), Component: component(i), Group: string(i.Subject), Class: string(m.topic()), Details: map[string]string{},
 	}
 	if m.Kind == record.NoticeTest {

@@ -141,7 +141,9 @@ func TestNothingIsHeldForLongNorToldInQuietHours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		minute := rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(rapid.IntRange(0, 1439).Draw(t, "minute")) * time.Minute })
+		minute := rapid.Custom(func(t *rapid.T) time.Duration {
+			return time.Duration(rapid.IntRange(0, 1439).Draw(t, "minute")) * time.Minute
+		})
 		r := Route{Zone: zone, Quiet: Quiet{From: minute.Draw(t, "from"), To: minute.Draw(t, "to")}}
 		if rapid.Bool().Draw(t, "digest") {
 			d := minute.Draw(t, "at")

@@ -103,7 +103,11 @@ func (s *Slack) send(ctx context.Context, m Message) (string, error) {
 // follow the thread is shown in the channel too
 // (https://docs.slack.dev/reference/methods/chat.postMessage, 2026-11).
 func (s *Slack) reply(ctx context.Context, channel, ts string, m Message) error {
-	options := []slack.MsgOption{slack.MsgOptionTS(ts), slack.MsgOptionText(escapeShort(m.summary()), false), slack.MsgOptionDisableLinkUnfurl()}
+	text := m.summary()
+	if m.Kind == record.NoticeChanged {
+		text = m.change() // the thread says of what
+	}
+	options := []slack.MsgOption{slack.MsgOptionTS(ts), slack.MsgOptionText(escapeShort(text), false), slack.MsgOptionDisableLinkUnfurl()}
 	if m.Kind == record.NoticeReopened || m.Kind == record.NoticeReminder {
 		options = append(options, slack.MsgOptionBroadcast())
 	}

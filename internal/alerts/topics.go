@@ -32,7 +32,7 @@ func unmeasured(t record.Topic) string {
 	case record.TopicThrottling:
 		return "Requests wait for their turn or go to the next provider of the chain; those that find no room fail."
 	case record.TopicErrorBudget:
-		return "More of their requests fail than the objective allows."
+		return "More requests fail than the objective allows."
 	}
 	return "Requests go to the next provider of the chain; those that find none fail."
 }

@@ -244,7 +244,7 @@ func wholeExample(t testing.TB) setting {
 			"/run/secrets/claude-mirror": "from\n", "/run/secrets/nightly": "night", "/run/secrets/management-webhook": "https://hooks.example/T1\n",
 			"/run/secrets/smtp-password": "mailpass\n", "/run/secrets/alert-webhook": "whsec_c2VjcmV0\n",
 		},
-		run:  map[string]string{"vault kv get -field=key secret/openai": "from-vault\n"},
+		run: map[string]string{"vault kv get -field=key secret/openai": "from-vault\n"},
 	}
 }
 
