@@ -124,22 +124,21 @@ func (c *Mail) send(ctx context.Context, l letter) error {
 			return &RefusedError{c.clean(err)}
 		}
 	}
-	var conn net.Conn
+	// The library does not look at ctx once it is connected, and leaves a
+	// connection open that fails before it is of use.
+	over, end := context.WithCancel(ctx)
+	defer end()
 	client, err := mail.NewClient(c.cfg.Host, c.options(func(ctx context.Context, network, address string) (net.Conn, error) {
-		var err error
-		conn, err = c.dial(ctx, network, address)
+		conn, err := c.dial(ctx, network, address)
+		if err == nil {
+			context.AfterFunc(over, func() { conn.Close() })
+		}
 		return conn, err
 	})...)
 	if err != nil {
 		return &RefusedError{c.clean(err)}
 	}
 	session, err := client.DialToSMTPClientWithContext(ctx)
-	if conn != nil {
-		// The library leaves a connection open that fails before it is of use,
-		// and does not look at ctx once it stands.
-		defer conn.Close()
-		defer context.AfterFunc(ctx, func() { conn.Close() })()
-	}
 	if err != nil {
 		return c.explain(err)
 	}
