@@ -115,7 +115,8 @@ func (m Message) since() string {
 // wrote, and not what is wrong.
 func quietKinds() []string {
 	return []string{
-		"opened", "mitigated", "recovering", "recovered", "resolved", "reopened", "update", "acknowledged", "silenced", "flapping", servingEvent,
+		"opened", "mitigated", "failing", "recovering", "recovered", "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
+		"figures", "part", "single", servingEvent,
 	}
 }
 
@@ -158,7 +159,7 @@ func (m Message) callers() string {
 	case none:
 		return "No request was affected."
 	}
-	return impactWords(*m.Impact)
+	return meant(*m.Impact)
 }
 
 // impactWords gives the figures as a sentence.
@@ -169,9 +170,6 @@ func impactWords(i record.Impact) string {
 		if by := i.ServedBy; by != "" {
 			fmt.Fprintf(&b, ", most by %s", by.Title())
 		}
-		if i.Added >= time.Millisecond {
-			fmt.Fprintf(&b, ", %s later on average", brief(i.Added))
-		}
 		b.WriteString("; ")
 	}
 	if n := i.Failed; n > 0 {
@@ -179,10 +177,19 @@ func impactWords(i record.Impact) string {
 	} else {
 		b.WriteString("none failed.")
 	}
-	if i.Extra > 0 {
-		fmt.Fprintf(&b, " Calls that did not serve cost %s.", dollars(i.Extra))
-	}
 	return b.String()
+}
+
+// meant gives all figures: what callers noticed, and what it cost.
+func meant(i record.Impact) string {
+	text := impactWords(i)
+	if i.Rerouted > 0 && i.Added >= time.Millisecond {
+		text += fmt.Sprintf(" Those served elsewhere took %s longer on average.", milliseconds(i.Added))
+	}
+	if i.Extra > 0 {
+		text += fmt.Sprintf(" Calls that did not serve cost %s.", dollars(i.Extra))
+	}
+	return text
 }
 
 // summary is the message in one sentence, for notifications.
@@ -313,8 +320,8 @@ func times(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// brief writes a short duration.
-func brief(d time.Duration) string {
+// milliseconds writes a short duration.
+func milliseconds(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}

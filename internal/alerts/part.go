@@ -106,7 +106,7 @@ func (m Message) partCallers() string {
 		}
 	}
 	if m.Impact != nil && m.Impact.Rerouted+m.Impact.Failed > 0 {
-		text += " So far: " + impactWords(*m.Impact)
+		text += " So far: " + meant(*m.Impact)
 	}
 	return text
 }

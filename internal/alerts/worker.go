@@ -264,6 +264,9 @@ func (w *worker) note(ctx context.Context, tells []record.Notice, receipt func(r
 		if rest := w.noted(n, receipt(*n), err); rest > 0 {
 			w.rest = time.Now().Add(rest)
 		}
+		if err != nil {
+			n.NextTry = tells[0].NextTry // what was told together is tried again together
+		}
 		w.keep(ctx, *n)
 	}
 	if err != nil {
