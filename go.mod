@@ -19,6 +19,7 @@ require (
 	github.com/spf13/pflag v1.0.9 // its flags, read by the configuration
 	github.com/tidwall/gjson v1.20.1 // reading JSON on the path of a request without decoding all of it
 	github.com/tidwall/sjson v1.2.7 // changing one field of a body that passes through
+	github.com/wneessen/go-mail v0.8.1 // e-mail of incidents: MIME, STARTTLS, authentication
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
 	go.yaml.in/yaml/v3 v3.0.6 // the configuration file, with line numbers for its faults
 	golang.org/x/net v0.61.0 // tests: reading HTML

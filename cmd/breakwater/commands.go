@@ -45,7 +45,7 @@ func root(hurry context.Context) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
 	})
-	cmd.AddCommand(serve, demoCommand(), checkCommand(), storeCommand(), backtestCommand(), versionCommand())
+	cmd.AddCommand(serve, demoCommand(), checkCommand(), storeCommand(), alertsCommand(), backtestCommand(), versionCommand())
 	return cmd
 }
 

@@ -261,24 +261,3 @@ func written(text string, most int) (string, error) {
 	}
 	return text, nil
 }
-
-// ChannelState is how a channel stands.
-type ChannelState struct {
-	Name     string
-	Kind     string // "slack", "mail", "webhook" or "pagerduty"
-	Where    string // the address without its secret: "#ops", "ops@example.com", a host
-	Sends    string // in words, which severities and when: "critical and warning, quiet 22:00 to 07:00 Europe/Berlin"
-	Waiting  int    // messages that are to be sent
-	LastSent time.Time
-	Error    string // of the last try, "" where it went well
-}
-
-// Channels tells how all channels stand, in the order of the configuration.
-func (m *Manager) Channels(ctx context.Context) ([]ChannelState, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Test sends a message that says it is a test to one channel, the way every
-// message goes, and waits for what came of it. It gives store.ErrNotFound for a
-// name that is not configured.
-func (m *Manager) Test(ctx context.Context, channel string) error { return errors.ErrUnsupported }

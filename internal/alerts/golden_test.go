@@ -86,7 +86,7 @@ func TestSlackMessages(t *testing.T) {
 	}}
 	for name, m := range map[string]Message{
 		"opened": {
-			Kind: record.NoticeOpened, Incident: geminiDown(), Next: noon.Add(2 * time.Minute), URL: "https://breakwater.example/?a=1&b=2",
+			Kind: record.NoticeOpened, Incident: geminiDown(), Next: noon.Add(2 * time.Minute), URL: "https://breakwater.example",
 			Impact: &record.Impact{ServedBy: llm.Claude, Rerouted: 1204},
 		},
 		"opened-callers-fail": {Kind: record.NoticeOpened, Incident: geminiDown(), Impact: &record.Impact{Failed: 1}},

@@ -305,8 +305,11 @@ func (h *house) raise(k SignalKind, severity record.Severity, words string) {
 	synctest.Wait()
 }
 
+// toldAll has the channel a hear of everything.
+func toldAll() map[string]Route { return map[string]Route{"a": {Severities: record.Severities()}} }
+
 func TestAConditionOpensAtOnceAndEndsWhenItIsCleared(t *testing.T) {
-	live(t, Config{}, func(t *testing.T, h *house, l *listener) {
+	live(t, Config{Routes: toldAll()}, func(t *testing.T, h *house, l *listener) {
 		h.raise(Raised, record.Info, "12 % in an hour")
 		h.pass(2 * time.Minute)
 		for i := range 50 {
@@ -331,7 +334,7 @@ func TestAConditionOpensAtOnceAndEndsWhenItIsCleared(t *testing.T) {
 }
 
 func TestAConditionThatComesAndGoesIsNotToldEachTime(t *testing.T) {
-	live(t, Config{}, func(t *testing.T, h *house, l *listener) {
+	live(t, Config{Routes: toldAll()}, func(t *testing.T, h *house, l *listener) {
 		for range 20 {
 			h.raise(Raised, record.Info, "fast")
 			h.pass(10 * time.Second)
@@ -347,12 +350,12 @@ func TestAConditionThatIsNotRaisedAfterARestartEndsByItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	synctest.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
-		h := move(t, path, Config{Channels: []Channel{l}})
+		h := move(t, path, Config{Channels: []Channel{l}, Routes: toldAll()})
 		h.raise(Raised, record.Info, "12 %")
 		h.Signal(Signal{At: time.Now(), Kind: Raised, Topic: record.TopicUsage, Name: "ana", Title: "ana uses more", Text: "much"})
 		h.pass(0)
 		h.stop()
-		h = move(t, path, Config{Channels: []Channel{l}})
+		h = move(t, path, Config{Channels: []Channel{l}, Routes: toldAll()})
 		defer h.stop()
 		h.pass(time.Minute)
 		h.raise(Raised, record.Info, "13 %")

@@ -42,6 +42,7 @@ const saveRetry = time.Second
 type Config struct {
 	Store     *store.Store
 	Channels  []Channel
+	Routes    map[string]Route // by name of the channel; one without is told all but info, at once
 	NextID    func(time.Time) record.ID
 	PublicURL string // where people reach the page; "" where they cannot
 	// Providers are those in use: when all of them are in trouble at once, it is
@@ -79,6 +80,8 @@ type Manager struct {
 
 	unsaved  []saving  // Run's alone
 	measured time.Time // when all figures were last looked at; Run's alone
+
+	tests tests
 }
 
 // saving is an incident with what is to be told of it, on the way to the store.
@@ -145,8 +148,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	var g errgroup.Group
 	for i, c := range m.cfg.Channels {
-		g.Go(func() error { m.tell(ctx, c, m.wake[i]); return nil })
+		g.Go(func() error { m.newWorker(c, m.wake[i]).run(ctx); return nil })
 	}
+	g.Go(func() error { m.leaveBehind(ctx); return nil })
 	g.Go(func() error { return m.listen(ctx) })
 	return g.Wait()
 }
@@ -384,18 +388,12 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 	m.unsaved = append(m.unsaved, saving{story: st, notices: notices})
 }
 
-// notices makes what each channel is told. Of a silenced incident nobody is.
+// notices makes what channels are told. Of a silenced incident nobody is.
 func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at time.Time) []record.Notice {
 	if st.Silenced {
 		return nil
 	}
-	all := make([]record.Notice, len(m.cfg.Channels))
-	for i, c := range m.cfg.Channels {
-		all[i] = record.Notice{
-			ID: m.cfg.NextID(at), Incident: st.ID, Channel: c.Name(), Kind: kind, Text: text, Created: at, NextTry: at,
-		}
-	}
-	return all
+	return m.route(&st.Incident, kind, text, at)
 }
 
 // save writes what changed, oldest first, incident and notices together. What

@@ -2,10 +2,10 @@ package alerts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
@@ -20,7 +20,9 @@ const maxCauses = 3
 
 // Message is one notice, ready to be put into a channel's form.
 type Message struct {
+	ID       record.ID // of the notice: the same however often it is tried
 	Kind     record.NoticeKind
+	Text     string // of NoticeChanged: what changed, in plain words
 	Incident record.Incident
 	Receipt  string         // what the channel gave back for the opening; "" where it gave nothing
 	Impact   *record.Impact // nil where it is not known
@@ -31,10 +33,38 @@ type Message struct {
 // line is one labelled sentence of a message.
 type line struct{ label, text string }
 
+// page is the address of the incident's own page; "" where there is none.
+func (m Message) page() string {
+	switch {
+	case m.URL == "":
+		return ""
+	case m.Incident.Number == 0:
+		return m.URL + "/alerts" // of a test
+	}
+	return fmt.Sprintf("%s/incidents/%d", strings.TrimSuffix(m.URL, "/"), m.Incident.Number)
+}
+
+// foot says how bad it is and which incident it is.
+func (m Message) foot() string {
+	if m.Kind == record.NoticeTest {
+		return "Test"
+	}
+	foot := fmt.Sprintf("Incident %d", m.Incident.Number)
+	if s := string(m.Incident.Severity); s != "" {
+		foot = strings.ToUpper(s[:1]) + s[1:] + " · " + foot
+	}
+	return foot
+}
+
 // headline says what is the matter, in a few words.
 func (m Message) headline() string {
-	if m.Kind == record.NoticeResolved {
-		return "Resolved: " + strings.Replace(m.Incident.Title, " is ", " was ", 1)
+	switch m.Kind {
+	case record.NoticeResolved:
+		return "Resolved: " + verb(m.Incident.Title, "was", "were")
+	case record.NoticeReopened:
+		return "Back again: " + m.Incident.Title
+	case record.NoticeReminder:
+		return "Still: " + m.Incident.Title
 	}
 	return m.Incident.Title
 }
@@ -42,23 +72,51 @@ func (m Message) headline() string {
 // lines says the rest, in plain words for somebody who was just woken.
 func (m Message) lines() []line {
 	i := m.Incident
-	if !i.Whole() {
-		return m.partLines()
-	}
-	if m.Kind == record.NoticeResolved {
+	switch m.Kind {
+	case record.NoticeTest:
+		return []line{
+			{"What", "Somebody asked Breakwater at " + clock(i.Began) + " to show that its messages arrive here. They do."},
+			{"To do", "Nothing. No provider is in trouble on account of this."},
+		}
+	case record.NoticeResolved:
 		return []line{
 			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
 			{"What it was", strings.Join(m.causes(), "\n")},
 			{"Callers", m.callers()},
-			{"To do", "Nothing. " + i.Subject.Title() + " gets its traffic again."},
+			{"To do", m.afterwards()},
 		}
 	}
-	return []line{
+	all := []line{
 		{"What", strings.Join(m.causes(), "\n")},
-		{"Since", clock(i.Began)},
+		{"Since", m.since()},
 		{"Callers", m.callers()},
 		{"Breakwater", m.doing()},
-		{"To do", advice(i.Subject)},
+		{"To do", m.advice()},
+	}
+	if !i.Acknowledged.IsZero() {
+		by := "somebody"
+		if i.AcknowledgedBy != "" {
+			by = i.AcknowledgedBy
+		}
+		all = append(all, line{"Taken on", fmt.Sprintf("By %s at %s.", by, clock(i.Acknowledged))})
+	}
+	return all
+}
+
+func (m Message) since() string {
+	text := clock(m.Incident.Began)
+	if n := m.Incident.Reopened; n > 0 {
+		text += fmt.Sprintf(", with %s within half an hour of its end", times(n, "return"))
+	}
+	return text
+}
+
+// quietKinds are the events that say where the incident stands or what people
+// wrote, and not what is wrong.
+func quietKinds() []string {
+	return []string{
+		"opened", "mitigated", "failing", "recovering", "recovered", "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
+		"figures", "part", "single", servingEvent,
 	}
 }
 
@@ -66,32 +124,42 @@ func (m Message) lines() []line {
 func (m Message) causes() []string {
 	var all []string
 	for _, e := range m.Incident.Timeline {
-		switch e.Kind {
-		case "breaker", "anomaly", keyEvent, modelEvent:
+		if e.By == "" && !slices.Contains(quietKinds(), e.Kind) {
 			all = append(all, e.Text)
 		}
 	}
 	if n := len(all); n > maxCauses {
 		all = append(all[:1:1], all[n-maxCauses+1:]...)
 	}
+	if len(all) == 0 {
+		return []string{m.Incident.Title + "."}
+	}
 	return all
 }
 
+// callers says what callers notice of it.
 func (m Message) callers() string {
 	over := m.Kind == record.NoticeResolved
-	switch {
-	case !over && !m.Incident.Whole():
+	none := m.Impact == nil || m.Impact.Failed == 0 && m.Impact.Rerouted == 0
+	switch topic := m.topic(); {
+	case !noticed(topic) && over:
+		return "Callers were served as before."
+	case !noticed(topic):
+		return "Callers are served as before."
+	case !over && (topic == record.TopicKey || topic == record.TopicModel):
 		return m.partCallers()
+	case !over && topic != record.TopicProvider && none:
+		return unmeasured(topic)
 	case m.Impact == nil && over:
 		return "No figures of what they noticed."
 	case m.Impact == nil:
-		return "Requests go to the next provider of the chain; those that find none fail."
-	case m.Impact.Failed == 0 && m.Impact.Rerouted == 0 && strings.HasSuffix(m.Incident.Title, slowTitle):
+		return unmeasured(topic)
+	case none && strings.HasSuffix(m.Incident.Title, slowTitle):
 		return "Its answers took longer than usual; no request failed."
-	case m.Impact.Failed == 0 && m.Impact.Rerouted == 0:
+	case none:
 		return "No request was affected."
 	}
-	return impactWords(*m.Impact)
+	return meant(*m.Impact)
 }
 
 // impactWords gives the figures as a sentence.
@@ -112,36 +180,109 @@ func impactWords(i record.Impact) string {
 	return b.String()
 }
 
-func (m Message) doing() string {
-	text := "Sends its traffic to the next provider of the chain and tries " + m.Incident.Subject.Title() + " again"
-	if m.Next.IsZero() {
-		return text + " from time to time."
+// meant gives all figures: what callers noticed, and what it cost.
+func meant(i record.Impact) string {
+	text := impactWords(i)
+	if i.Rerouted > 0 && i.Added >= time.Millisecond {
+		text += fmt.Sprintf(" Those served elsewhere took %s longer on average.", milliseconds(i.Added))
 	}
-	return text + " at " + m.Next.UTC().Format("15:04:05 UTC") + "."
+	if i.Extra > 0 {
+		text += fmt.Sprintf(" Calls that did not serve cost %s.", dollars(i.Extra))
+	}
+	return text
 }
 
 // summary is the message in one sentence, for notifications.
 func (m Message) summary() string {
-	if m.Kind == record.NoticeResolved {
-		return fmt.Sprintf("%s for %s. %s", m.headline(), lasted(m.Incident.Ended.Sub(m.Incident.Began)), m.callers())
+	since := verb(m.Incident.Title, "has been", "have been") + " since " + clock(m.Incident.Began) + "."
+	switch m.Kind {
+	case record.NoticeTest:
+		return m.headline() + ". Nothing is to be done."
+	case record.NoticeResolved:
+		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
+		if verb(m.Incident.Title, "", "") == m.Incident.Title {
+			return fmt.Sprintf("%s. It lasted %s. %s", m.headline(), took, m.callers())
+		}
+		return fmt.Sprintf("%s for %s. %s", m.headline(), took, m.callers())
+	case record.NoticeReopened:
+		return m.headline() + ". " + m.callers()
+	case record.NoticeReminder:
+		return "Still: " + since + " Nobody has taken it on. " + m.callers()
+	case record.NoticeChanged:
+		return m.Incident.Title + ". " + m.change()
 	}
-	return fmt.Sprintf("%s since %s. %s", strings.Replace(m.headline(), " is ", " has been ", 1), clock(m.Incident.Began), m.callers())
+	return since + " " + m.callers()
 }
 
-// advice says what a person can look at.
-func advice(p llm.Provider) string {
-	const wait = "Nothing, if it recovers by itself. Otherwise look at "
-	switch p {
-	case llm.Gemini:
-		return wait + "status.cloud.google.com and at the project's quota."
-	case llm.Claude:
-		return wait + "status.claude.com and at the organisation's limits."
-	case llm.OpenAI:
-		return wait + "status.openai.com and at the project's limits."
-	case llm.Local:
-		return "Look at the Ollama server: does it run (ollama ps), is its memory full, is the model there (ollama list)?"
+// verb puts another tense into a title; one without "is" and "are" stays.
+func verb(title, one, several string) string {
+	if before, after, ok := strings.Cut(title, " is "); ok {
+		return before + " " + one + " " + after
 	}
-	return wait + "its status page."
+	if before, after, ok := strings.Cut(title, " are "); ok {
+		return before + " " + several + " " + after
+	}
+	return title
+}
+
+// change says of NoticeChanged what changed.
+func (m Message) change() string {
+	if m.Text == "" {
+		return "It is " + string(m.Incident.State) + "."
+	}
+	return m.Text
+}
+
+// plain is the whole message as lines of text.
+func (m Message) plain() string {
+	var b strings.Builder
+	for _, l := range m.lines() {
+		fmt.Fprintf(&b, "%s\n  %s\n\n", l.label, strings.ReplaceAll(l.text, "\n", "\n  "))
+	}
+	b.WriteString(m.foot() + "\n")
+	if page := m.page(); page != "" {
+		b.WriteString(page + "\n")
+	}
+	return b.String()
+}
+
+// Digest is several incidents told in one message: what was held back in quiet
+// hours or collected for the day, or what came faster than the channel may be told.
+type Digest struct {
+	ID    record.ID // of its first notice
+	Of    []Message // one for each incident, as it stands now
+	Storm bool      // it came too fast
+	URL   string    // of the page; "" where there is none
+}
+
+// headline says how many there are.
+func (d Digest) headline() string {
+	open := 0
+	for _, m := range d.Of {
+		if m.Kind != record.NoticeResolved {
+			open++
+		}
+	}
+	still := fmt.Sprintf("%d of them not over", open)
+	if open == 0 {
+		still = "all of them over"
+	}
+	if d.Storm {
+		return fmt.Sprintf("%d incidents at once, %s", len(d.Of), still)
+	}
+	return fmt.Sprintf("Held back until now: %d incidents, %s", len(d.Of), still)
+}
+
+// plain is the digest as lines of text.
+func (d Digest) plain() string {
+	var b strings.Builder
+	for _, m := range d.Of {
+		fmt.Fprintf(&b, "* %s (%s)\n", m.summary(), m.foot())
+		if page := m.page(); page != "" {
+			fmt.Fprintf(&b, "  %s\n", page)
+		}
+	}
+	return b.String()
 }
 
 // clock writes an instant for people: in UTC, with its date.
@@ -169,4 +310,28 @@ func requests(n int64) string {
 		return "1 request"
 	}
 	return digits + " requests"
+}
+
+// times writes a count of something: "2 returns".
+func times(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// milliseconds writes a short duration.
+func milliseconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// dollars writes an amount for people.
+func dollars(n record.NanoUSD) string {
+	if n < 1e7 {
+		return "less than $0.01"
+	}
+	return fmt.Sprintf("$%.2f", n.Dollars())
 }

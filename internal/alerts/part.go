@@ -1,7 +1,6 @@
 package alerts
 
 import (
-	"fmt"
 	"strings"
 
 	"breakwater/internal/llm"
@@ -107,26 +106,6 @@ func (s *story) partTitle(g Signal) string {
 	return s.Subject.Title() + "'s key " + record.KeyLabel(s.Key, g.Last4) + at + model + end
 }
 
-// partLines says what there is to say of a key or model.
-func (m Message) partLines() []line {
-	i := m.Incident
-	if m.Kind == record.NoticeResolved {
-		return []line{
-			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
-			{"What it was", strings.Join(m.causes(), "\n")},
-			{"Callers", m.callers()},
-			{"To do", "Nothing. " + i.Timeline[len(i.Timeline)-1].Text},
-		}
-	}
-	return []line{
-		{"What", strings.Join(m.causes(), "\n")},
-		{"Since", clock(i.Began)},
-		{"Callers", m.callers()},
-		{"Breakwater", m.doingWithout()},
-		{"To do", partAdvice(i)},
-	}
-}
-
 // partCallers says who serves instead, and what callers noticed where that is
 // known.
 func (m Message) partCallers() string {
@@ -137,7 +116,7 @@ func (m Message) partCallers() string {
 		}
 	}
 	if m.Impact != nil && m.Impact.Rerouted+m.Impact.Failed > 0 {
-		text += " So far: " + impactWords(*m.Impact)
+		text += " So far: " + meant(*m.Impact)
 	}
 	return text
 }

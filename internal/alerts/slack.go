@@ -34,8 +34,8 @@ type SlackConfig struct {
 }
 
 // Slack tells a Slack channel: one message for an incident, which is updated
-// when it is over, with a short reply in its thread. Through a webhook it
-// posts two messages.
+// in place at every change, with a short reply in its thread. Through a webhook
+// each change is a message of its own.
 type Slack struct {
 	cfg SlackConfig
 	api *slack.Client
@@ -56,6 +56,17 @@ func NewSlack(cfg SlackConfig) *Slack {
 // Name is the channel's name in the configuration.
 func (s *Slack) Name() string { return s.cfg.Name }
 
+// Kind is "slack".
+func (s *Slack) Kind() string { return "slack" }
+
+// Where is the channel as it is configured; a webhook has its own built in.
+func (s *Slack) Where() string {
+	if s.cfg.WebhookURL != "" {
+		return "incoming webhook"
+	}
+	return s.cfg.Channel
+}
+
 // Send posts the message, or updates the one that the receipt names. The
 // receipt is "channel id/ts"; that of a webhook is "webhook".
 func (s *Slack) Send(ctx context.Context, m Message) (string, error) {
@@ -68,28 +79,76 @@ func (s *Slack) Send(ctx context.Context, m Message) (string, error) {
 
 func (s *Slack) send(ctx context.Context, m Message) (string, error) {
 	if s.cfg.WebhookURL != "" {
-		return "webhook", slack.PostWebhookCustomHTTPContext(ctx, s.cfg.WebhookURL, s.cfg.Client,
-			&slack.WebhookMessage{Text: escape(m.summary()), Blocks: &slack.Blocks{BlockSet: blocks(m)}})
+		return "webhook", s.hook(ctx, m.summary(), blocks(m))
 	}
-	content := slack.MsgOptionCompose(
-		slack.MsgOptionText(escape(m.summary()), false),
-		slack.MsgOptionBlocks(blocks(m)...),
-		slack.MsgOptionDisableLinkUnfurl(),
-	)
 	channel, ts, known := strings.Cut(m.Receipt, "/")
-	if m.Kind == record.NoticeResolved && known {
-		_, _, _, err := s.api.UpdateMessageContext(ctx, channel, ts, content)
+	if known && m.Kind != record.NoticeOpened {
+		now := m
+		if m.Kind == record.NoticeChanged || m.Kind == record.NoticeReminder {
+			now.Kind = record.NoticeOpened // what the message says of the incident is no change
+		}
+		_, _, _, err := s.api.UpdateMessageContext(ctx, channel, ts, content(now.summary(), blocks(now)))
 		if err == nil {
-			_, _, err = s.api.PostMessageContext(ctx, channel, slack.MsgOptionTS(ts),
-				slack.MsgOptionText(escape(m.summary()), false), slack.MsgOptionDisableLinkUnfurl())
-			return m.Receipt, err
+			return m.Receipt, s.reply(ctx, channel, ts, m)
 		}
 		if !gone(err) {
 			return "", err
 		}
 	}
-	channel, ts, err := s.api.PostMessageContext(ctx, s.cfg.Channel, content)
+	channel, ts, err := s.api.PostMessageContext(ctx, s.cfg.Channel, content(m.summary(), blocks(m)))
 	return channel + "/" + ts, err
+}
+
+// reply says in the thread what changed. What somebody should see who does not
+// follow the thread is shown in the channel too
+// (https://docs.slack.dev/reference/methods/chat.postMessage, 2026-11).
+func (s *Slack) reply(ctx context.Context, channel, ts string, m Message) error {
+	text := m.summary()
+	if m.Kind == record.NoticeChanged {
+		text = m.change() // the thread says of what
+	}
+	options := []slack.MsgOption{slack.MsgOptionTS(ts), slack.MsgOptionText(escapeShort(text), false), slack.MsgOptionDisableLinkUnfurl()}
+	if m.Kind == record.NoticeReopened || m.Kind == record.NoticeReminder {
+		options = append(options, slack.MsgOptionBroadcast())
+	}
+	_, _, err := s.api.PostMessageContext(ctx, channel, options...)
+	return err
+}
+
+// SendDigest brings the messages of the incidents up to date, which notifies
+// nobody, and posts one that sums them up.
+func (s *Slack) SendDigest(ctx context.Context, d Digest) error {
+	if s.cfg.WebhookURL != "" {
+		return s.wrap(s.hook(ctx, d.headline(), digestBlocks(d)))
+	}
+	for _, m := range d.Of {
+		channel, ts, known := strings.Cut(m.Receipt, "/")
+		if !known {
+			continue
+		}
+		_, _, _, err := s.api.UpdateMessageContext(ctx, channel, ts, content(m.summary(), blocks(m)))
+		if err != nil && !gone(err) {
+			return s.explain(err)
+		}
+	}
+	_, _, err := s.api.PostMessageContext(ctx, s.cfg.Channel, content(d.headline(), digestBlocks(d)))
+	return s.wrap(err)
+}
+
+func (s *Slack) hook(ctx context.Context, text string, all []slack.Block) error {
+	return slack.PostWebhookCustomHTTPContext(ctx, s.cfg.WebhookURL, s.cfg.Client,
+		&slack.WebhookMessage{Text: escapeShort(text), Blocks: &slack.Blocks{BlockSet: all}})
+}
+
+func content(text string, all []slack.Block) slack.MsgOption {
+	return slack.MsgOptionCompose(slack.MsgOptionText(escapeShort(text), false), slack.MsgOptionBlocks(all...), slack.MsgOptionDisableLinkUnfurl())
+}
+
+func (s *Slack) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.explain(err)
 }
 
 // gone says that the message to update is no longer there, or may no longer
@@ -106,7 +165,26 @@ func (s *Slack) explain(err error) error {
 	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
 		return &RetryError{After: limited.RetryAfter, Err: errors.New(text)}
 	}
+	if refuses(err) {
+		return &RefusedError{errors.New(text)}
+	}
 	return errors.New(text)
+}
+
+// refuses says that Slack will not take messages until a person changes the
+// configuration or the channel
+// (https://docs.slack.dev/reference/methods/chat.postMessage#errors and
+// https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors, 2026-11).
+func refuses(err error) bool {
+	codes := []string{
+		"account_inactive", "channel_not_found", "invalid_auth", "is_archived", "missing_scope", "no_permission", "not_authed",
+		"not_in_channel", "restricted_action", "token_expired", "token_revoked",
+	}
+	if r, ok := errors.AsType[slack.SlackErrorResponse](err); ok {
+		return slices.Contains(codes, r.Err)
+	}
+	status, ok := errors.AsType[slack.StatusCodeError](err)
+	return ok && slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone}, status.Code)
 }
 
 // plain leaves out the address that net/http puts into its errors: a
@@ -125,11 +203,36 @@ func blocks(m Message) []slack.Block {
 	for _, l := range m.lines() {
 		all = append(all, slack.NewSectionBlock(mrkdwn("*"+l.label+"*\n"+escapeLines(l.text)), nil, nil))
 	}
-	foot := fmt.Sprintf("Incident %d", m.Incident.Number)
-	if m.URL != "" {
-		foot += " · " + link(m.URL, "Open Breakwater")
+	return append(all, foot(m))
+}
+
+// foot is the last line, with a link to the incident's page.
+func foot(m Message) slack.Block {
+	text := escape(m.foot())
+	if page := m.page(); page != "" {
+		text += " · " + link(page, "Open in Breakwater")
 	}
-	return append(all, slack.NewContextBlock("", mrkdwn(foot)))
+	return slack.NewContextBlock("", mrkdwn(text))
+}
+
+// maxInDigest is how many incidents a digest names: Slack takes 50 blocks.
+const maxInDigest = 40
+
+// digestBlocks lays several incidents out, a line for each.
+func digestBlocks(d Digest) []slack.Block {
+	all := []slack.Block{slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, redact.Short(d.headline(), maxHeader), false, false))}
+	for n, m := range d.Of {
+		if n == maxInDigest {
+			all = append(all, slack.NewContextBlock("", mrkdwn(fmt.Sprintf("and %d more", len(d.Of)-n))))
+			break
+		}
+		number := escape(m.foot())
+		if page := m.page(); page != "" {
+			number = link(page, number)
+		}
+		all = append(all, slack.NewSectionBlock(mrkdwn(escapeLines(m.summary())+"\n"+number), nil, nil))
+	}
+	return all
 }
 
 // mrkdwn makes a text in which Slack turns nothing into links or mentions by
@@ -150,6 +253,12 @@ func escapeLines(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// maxShort keeps a text without blocks within chat.update's 4,000 characters.
+const maxShort = 1200
+
+// escapeShort escapes what is shown in notifications and threads.
+func escapeShort(text string) string { return escape(redact.Short(text, maxShort)) }
 
 // escape makes text say what it says and nothing else in Slack: its three
 // control characters are escaped

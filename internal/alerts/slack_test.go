@@ -188,3 +188,81 @@ func TestAWholeIncidentReachesSlackThroughItsTroubles(t *testing.T) {
 		t.Errorf("%d requests after the restart, want 3", n)
 	}
 }
+
+func TestEachChangeUpdatesTheMessageAndIsAReply(t *testing.T) {
+	fake := fakeSlack(t)
+	s := bot(t, SlackConfig{APIURL: fake.APIURL()})
+	receipt, err := s.Send(t.Context(), openedMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := openedMessage
+	m.Receipt = receipt
+	for n, tt := range []struct {
+		kind        record.NoticeKind
+		text        string
+		state       record.IncidentState
+		shown, said string
+	}{
+		{record.NoticeChanged, "Callers are served by <Claude>.", record.Mitigated, "Gemini has been failing", "Callers are served by &lt;Claude&gt;."},
+		{record.NoticeReminder, "", record.Mitigated, "Gemini has been failing", "Still: Gemini has been failing"},
+		{record.NoticeResolved, "", record.Resolved, "Resolved: Gemini was failing", "Resolved: Gemini was failing"},
+		{record.NoticeReopened, "", record.Ongoing, "Back again: Gemini is failing", "Back again: Gemini is failing"},
+	} {
+		m.Kind, m.Text, m.Incident.State = tt.kind, tt.text, tt.state
+		m.Incident.Ended = noon.Add(time.Hour)
+		if got, err := s.Send(t.Context(), m); err != nil || got != receipt {
+			t.Fatalf("%s: %s %v", tt.kind, got, err)
+		}
+		got := fake.Messages()
+		if len(got) != n+2 || got[n+1].ThreadTS != got[0].TS {
+			t.Fatalf("%s: %+v", tt.kind, got)
+		}
+		if !strings.HasPrefix(got[0].Text, tt.shown) || !strings.HasPrefix(got[n+1].Text, tt.said) {
+			t.Errorf("%s: shows %q, says %q", tt.kind, got[0].Text, got[n+1].Text)
+		}
+	}
+}
+
+func TestSlackShowsADigestAndBringsMessagesUpToDate(t *testing.T) {
+	fake := fakeSlack(t)
+	s := bot(t, SlackConfig{APIURL: fake.APIURL()})
+	receipt, err := s.Send(t.Context(), openedMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := resolvedMessage
+	over.Receipt = receipt
+	d := Digest{Of: []Message{over}, URL: "https://breakwater.example", Storm: true}
+	for range maxInDigest + 20 {
+		d.Of = append(d.Of, Message{Kind: record.NoticeOpened, Incident: hostile(), URL: d.URL})
+	}
+	if err := s.SendDigest(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	got := fake.Messages()
+	if len(got) != 2 || !got[0].Edited || got[1].ThreadTS != "" || got[1].Text != "61 incidents at once, 60 of them not over" {
+		t.Errorf("%+v", got)
+	}
+	if err := bot(t, SlackConfig{WebhookURL: fake.WebhookURL()}).SendDigest(t.Context(), d); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSlackSaysWhenOnlyAPersonCanHelp(t *testing.T) {
+	fake := fakeSlack(t)
+	for name, tt := range map[string]struct {
+		cfg     SlackConfig
+		refused bool
+	}{
+		"wrong token":          {SlackConfig{APIURL: fake.APIURL(), Token: "xoxc-1", Channel: "ops"}, true},
+		"unknown channel":      {SlackConfig{APIURL: fake.APIURL(), Token: token, Channel: "nowhere"}, true},
+		"webhook that is gone": {SlackConfig{WebhookURL: fake.URL() + "/services/T1/B1/gone"}, true},
+		"nobody there":         {SlackConfig{APIURL: "http://127.0.0.1:1/api/", Token: token, Channel: "ops"}, false},
+	} {
+		_, err := bot(t, tt.cfg).Send(t.Context(), openedMessage)
+		if _, refused := errors.AsType[*RefusedError](err); err == nil || refused != tt.refused {
+			t.Errorf("%s: refused %v: %v", name, refused, err)
+		}
+	}
+}

@@ -132,8 +132,12 @@ func (a *App) build(ctx context.Context) error {
 		return fmt.Errorf("routing: %w", err)
 	}
 	a.detect()
+	told, routes, err := channels(a.cfg, a.log)
+	if err != nil {
+		return err
+	}
 	a.alerts = alerts.NewManager(alerts.Config{
-		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
+		Store: a.store, Channels: told, Routes: routes, NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
 		Providers: usable(a.cfg), WellFor: a.opts.WellFor,
 		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
 	})

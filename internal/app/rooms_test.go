@@ -48,6 +48,7 @@ func TestLibrariesStayInTheirRooms(t *testing.T) {
 		"github.com/sony/gobreaker/v2":                   {"internal/router"},
 		"github.com/mattn/go-sqlite3":                    {"internal/store"},
 		"github.com/slack-go/slack":                      {"internal/alerts"},
+		"github.com/wneessen/go-mail":                    {"internal/alerts"},
 		"github.com/ollama/ollama/api":                   {"internal/provider"},
 		"database/sql":                                   {"internal/store"},
 		"github.com/spf13/cobra":                         {"cmd/breakwater"},

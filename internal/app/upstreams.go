@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"breakwater/internal/alerts"
 	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
@@ -171,16 +170,6 @@ func missing(cfg *config.Config) map[llm.Provider]string {
 		default:
 			all[p.Name] = strings.TrimPrefix(p.Endpoints[0].Missing, "set ")
 		}
-	}
-	return all
-}
-
-func channels(cfg *config.Config) []alerts.Channel {
-	var all []alerts.Channel
-	for _, c := range cfg.Channels {
-		all = append(all, alerts.NewSlack(alerts.SlackConfig{
-			Name: c.Name, Token: c.BotToken.Reveal(), Channel: c.Channel, WebhookURL: c.WebhookURL.Reveal(), APIURL: c.APIURL,
-		}))
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"breakwater/internal/alerts"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -204,14 +205,37 @@ type Budget struct {
 	Limit    record.NanoUSD
 }
 
-// Channel is a Slack channel that is told of incidents, either through
-// BotToken, Channel and APIURL, or through WebhookURL.
+// Channel is somewhere that is told of incidents.
 type Channel struct {
-	Name       string // unique
+	Name  string // unique
+	Type  string // "slack", "email", "webhook" or "pagerduty"
+	Route alerts.Route
+
+	// Of Slack, either BotToken and Channel, or WebhookURL.
 	BotToken   Secret
 	Channel    string // id, or name with #
-	APIURL     string // ends in a slash
 	WebhookURL Secret
+	APIURL     string // of Slack, where it ends in a slash, or of PagerDuty, where it does not
+
+	Mail Mail // of e-mail
+
+	// Of a webhook.
+	URL    Secret
+	Secret Secret // that signs; unset for none
+	Format alerts.Format
+
+	RoutingKey Secret // of PagerDuty
+}
+
+// Mail says through which server mail goes, and to whom.
+type Mail struct {
+	Host     string
+	Port     int
+	TLS      alerts.MailTLS
+	User     string // "" where the server wants none
+	Password Secret
+	From     string
+	To       []string
 }
 
 // Anomaly says how the detector acts.

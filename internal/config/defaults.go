@@ -143,4 +143,7 @@ const (
 
 	// DefaultSlackURL is Slack's Web API.
 	DefaultSlackURL = "https://slack.com/api/"
+	// DefaultRepeat and DefaultRate are those of the room that sends.
+	DefaultRepeat = "4h"
+	DefaultRate   = "10"
 )

@@ -238,10 +238,13 @@ func wholeExample(t testing.TB) setting {
 		file: example(t.(*testing.T), true),
 		env: map[string]string{
 			"CALLERS_KEY": "c", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
-			"SLACK_BOT_TOKEN": "xoxb-1", "CHAT_KEY": "chat",
+			"SLACK_BOT_TOKEN": "xoxb-1", "CHAT_KEY": "chat", "PAGERDUTY_ROUTING_KEY": "pd", "ALERT_WEBHOOK_URL": "https://hooks.example/x?token=t",
 		},
-		disk: map[string]string{"/run/secrets/claude-mirror": "from\n", "/run/secrets/nightly": "night", "/run/secrets/management-webhook": "https://hooks.example/T1\n"},
-		run:  map[string]string{"vault kv get -field=key secret/openai": "from-vault\n"},
+		disk: map[string]string{
+			"/run/secrets/claude-mirror": "from\n", "/run/secrets/nightly": "night", "/run/secrets/management-webhook": "https://hooks.example/T1\n",
+			"/run/secrets/smtp-password": "mailpass\n", "/run/secrets/alert-webhook": "whsec_c2VjcmV0\n",
+		},
+		run: map[string]string{"vault kv get -field=key secret/openai": "from-vault\n"},
 	}
 }
 
@@ -389,7 +392,7 @@ func TestFaults(t *testing.T) {
 		"budget twice":                {setting{file: "budgets: [{period: day, usd: 1}, {period: day, provider: all, usd: 2}]"}, "budgets[1]: another budget has this provider and period"},
 		"budget of nothing":           {setting{file: "budgets: [{period: day, usd: 0}]"}, "usd: must be more than zero"},
 		"budget too fine":             {setting{file: "budgets: [{period: day, usd: 0.0000000001}]"}, "usd: must have at most nine decimals"},
-		"channel of another type":     {setting{file: "alerts: {channels: [{type: mail, webhook_url: http://x}]}"}, "type: must be slack in this version"},
+		"channel of another type":     {setting{file: "alerts: {channels: [{type: mail, webhook_url: http://x}]}"}, "type: must be slack, email, webhook or pagerduty"},
 		"channel without target":      {setting{env: map[string]string{"SLACK_CHANNEL": "#a"}}, "alerts.channels[0]: needs bot_token and channel, or webhook_url"},
 		"token without channel":       {setting{env: map[string]string{"SLACK_BOT_TOKEN": "x"}}, "alerts.channels[0].channel: is needed with bot_token"},
 		"channel two ways":            {setting{env: map[string]string{"SLACK_BOT_TOKEN": "x", "SLACK_CHANNEL": "c", "SLACK_WEBHOOK_URL": "http://x"}}, "either bot_token and channel, or webhook_url"},

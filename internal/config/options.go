@@ -66,17 +66,14 @@ func Options() []Option {
 	}
 	options = append(options, routingOptions()...)
 	options = append(options, trafficOptions()...)
-	return append(options, []Option{
+	options = append(options, []Option{
 		{Path: "budgets[].name", Kind: Text, Help: "The budget's name on the page; by default the provider's."},
 		{Path: "budgets[].provider", Kind: Text, Choices: append(words(), "all"), Default: "all", Help: "Whose spending counts: a provider, or all."},
 		{Path: "budgets[].period", Kind: Text, Choices: []string{"day", "month"}, Help: "The span in UTC that the amount is for: day or month."},
 		{Path: "budgets[].usd", Kind: USD, Help: "The amount in US dollars."},
-		{Path: "alerts.channels[].name", Kind: Text, Help: "The channel's name; by default its type. Unique."},
-		{Path: "alerts.channels[].type", Kind: Text, Choices: []string{"slack"}, Default: "slack", Help: "What kind of channel it is: slack."},
-		{Path: "alerts.channels[].bot_token", Env: []string{"SLACK_BOT_TOKEN"}, Kind: Key, Help: "The token (xoxb-…) of a Slack app with the scope chat:write; needs channel."},
-		{Path: "alerts.channels[].channel", Env: []string{"SLACK_CHANNEL"}, Kind: Text, Help: "The Slack channel's id, or its name in quotes: \"#alerts\"."},
-		{Path: "alerts.channels[].webhook_url", Env: []string{"SLACK_WEBHOOK_URL"}, Kind: Key, Help: "A Slack incoming webhook, instead of bot_token and channel: messages cannot be updated then."},
-		{Path: "alerts.channels[].api_url", Env: []string{"SLACK_API_URL"}, Kind: URL, Default: DefaultSlackURL, Help: "Slack's Web API, for bot_token."},
+	}...)
+	options = append(options, alertOptions()...)
+	return append(options, []Option{
 		{Path: "responses.keep", Env: []string{"BREAKWATER_RESPONSES_KEEP"}, Kind: Duration, Zero: true, Default: DefaultResponsesKeep, Help: "How long answers of /v1/responses and what they answer are kept in memory after they were last used, so that previous_response_id works with every provider; 0 keeps nothing."},
 		{Path: "responses.keep_bytes", Kind: Size, Default: DefaultResponsesBytes, Help: "How much memory they may take; what was not used for the longest time goes first."},
 		{Path: "anomaly.enabled", Kind: Switch, Default: "true", Help: "Whether latency and errors are compared with their own past, and a target that is unlike itself is held."},

@@ -116,7 +116,9 @@ refused.
 ` + "`claude`, `openai`, `local`, `auto`" + `); ` + "`provider/model`" + `; a model that is configured or that a provider lists; a family of names
 (` + "`gpt-*`, `o*`, `claude-*`, `gemini-*`" + `).
 
-**Slack.** With ` + "`SLACK_BOT_TOKEN` and `SLACK_CHANNEL`" + `, or with ` + "`SLACK_WEBHOOK_URL`" + `, there is a channel without any file.
+**Channels.** With ` + "`SLACK_BOT_TOKEN` and `SLACK_CHANNEL`" + `, or with ` + "`SLACK_WEBHOOK_URL`" + `, there is a channel without any file.
+These variables set the first channel of the file where it is Slack's, and nothing where it is not. ` + "`breakwater alerts test`" + ` sends a
+message to each channel. See [channels](alerts.md#channels).
 
 **Budgets** are shown with what is spent; there is at most one for each provider and period. Costs are list prices; the
 price of a model that is not in the price table counts as unknown, not as zero.

@@ -205,6 +205,7 @@ const (
 	NoticeReopened NoticeKind = "reopened" // it came back soon after its end
 	NoticeReminder NoticeKind = "reminder" // it lasts and nobody took it on
 	NoticeResolved NoticeKind = "resolved"
+	NoticeTest     NoticeKind = "test" // somebody wants to see whether messages arrive
 )
 
 // Notice is one message about an incident to one channel.
