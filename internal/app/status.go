@@ -104,7 +104,10 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 			st.Incidents = append(st.Incidents, in)
 		}
 	}
-	days, err := s.days(ctx, now, incidents)
+	if st.Maintenances, err = s.maintenances(ctx, now); err != nil {
+		return st, err
+	}
+	days, err := s.days(ctx, now, incidents, st.Maintenances)
 	if err != nil {
 		return st, err
 	}
@@ -120,7 +123,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 }
 
 // days gives each provider's daily bars.
-func (s *status) days(ctx context.Context, now time.Time, incidents []record.Incident) (map[llm.Provider][]web.Day, error) {
+func (s *status) days(ctx context.Context, now time.Time, incidents []record.Incident, maintenances []record.Silence) (map[llm.Provider][]web.Day, error) {
 	today := now.Truncate(24 * time.Hour)
 	first := today.AddDate(0, 0, 1-pageDays)
 	rollups, err := s.store.Rollups(ctx, store.Day, first, today.AddDate(0, 0, 1))
@@ -150,7 +153,7 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 		}
 		bars := days[in.Subject]
 		for i := range bars {
-			bars[i].Incident += overlap(in.Began, end, bars[i].Date, bars[i].Date.AddDate(0, 0, 1))
+			bars[i].Incident += downtime(in.Began, end, bars[i].Date, web.Maintenances(maintenances, in.Subject))
 		}
 	}
 	return days, nil
