@@ -76,17 +76,17 @@ type refusal struct {
 
 // The refusals, by what a script reads.
 var (
-	refusedForm    = refusal{http.StatusBadRequest, "invalid_value"}
-	refusedKey     = refusal{http.StatusUnauthorized, "operator_key_required"}
-	refusedWrong   = refusal{http.StatusUnauthorized, "operator_key_wrong"}
-	refusedClosed  = refusal{http.StatusForbidden, "operator_key_unset"}
-	refusedForeign = refusal{http.StatusForbidden, "cross_site"}
-	refusedMissing = refusal{http.StatusNotFound, "not_found"}
-	refusedOver    = refusal{http.StatusConflict, "incident_over"}
-	refusedLarge   = refusal{http.StatusRequestEntityTooLarge, "body_too_large"}
-	refusedWait    = refusal{http.StatusTooManyRequests, "too_many_attempts"}
-	refusedTest    = refusal{http.StatusBadGateway, "channel_failed"}
-	refusedNow     = refusal{http.StatusServiceUnavailable, "not_possible_now"}
+	refusedForm    = refusal{status: http.StatusBadRequest, code: "invalid_value"}
+	refusedKey     = refusal{status: http.StatusUnauthorized, code: "operator_key_required"}
+	refusedWrong   = refusal{status: http.StatusUnauthorized, code: "operator_key_wrong"}
+	refusedClosed  = refusal{status: http.StatusForbidden, code: "operator_key_unset"}
+	refusedForeign = refusal{status: http.StatusForbidden, code: "cross_site"}
+	refusedMissing = refusal{status: http.StatusNotFound, code: "not_found"}
+	refusedOver    = refusal{status: http.StatusConflict, code: "incident_over"}
+	refusedLarge   = refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large"}
+	refusedWait    = refusal{status: http.StatusTooManyRequests, code: "too_many_attempts"}
+	refusedTest    = refusal{status: http.StatusBadGateway, code: "channel_failed"}
+	refusedNow     = refusal{status: http.StatusServiceUnavailable, code: "not_possible_now"}
 )
 
 // deed is one thing that a person may do.

@@ -143,6 +143,7 @@ func busyDesk() *fakeDesk {
 	open.Mitigated = open.Began.Add(68 * time.Second)
 	open.Acknowledged, open.AcknowledgedBy, open.Reopened = testNow.Add(-4*time.Minute), "Ada", 1
 	open.Impact = record.Impact{ServedBy: llm.Gemini, Rerouted: 1204, Added: 312 * time.Millisecond, Extra: 4_200_000_000}
+	open.Timeline[2].At = open.Began.Add(3 * time.Minute)
 	open.Timeline = append(open.Timeline,
 		record.Event{At: testNow.Add(-4 * time.Minute), Kind: "acknowledged", Text: "Ada took it on."},
 		record.Event{At: testNow.Add(-3 * time.Minute), Kind: "update", By: "Ada", Text: "Anthropic’s status page reports elevated errors for Sonnet.\nNothing to do on our side; I watch it."})
@@ -180,4 +181,18 @@ func busyDesk() *fakeDesk {
 			Dropped: 3,
 		},
 	}
+}
+
+// maintainedStatus is a status with a provider under maintenance, and days
+// with maintenance behind it.
+func maintainedStatus() Status {
+	s := well()
+	s.Maintenances = []record.Silence{
+		{ID: record.At(testNow.Add(-time.Hour)), Maintenance: true, Provider: llm.Local, Reason: "New driver for the GPU", By: "Grace", From: testNow.Add(-20 * time.Minute), Until: testNow.Add(40 * time.Minute)},
+		{ID: record.At(testNow.Add(-2 * time.Hour)), Maintenance: true, Provider: llm.Gemini, Reason: "Move to another region", By: "Ada", From: testNow.Add(20 * time.Hour), Until: testNow.Add(26 * time.Hour)},
+		{ID: 3, Maintenance: true, Provider: llm.Gemini, Reason: "Quota moved", By: "Ada", From: testNow.Add(-30 * 24 * time.Hour), Until: testNow.Add(-30*24*time.Hour + 3*time.Hour)},
+	}
+	local := &s.Providers[3]
+	local.State, local.Breaker = Down, Breaker{State: record.Open, NextProbe: testNow.Add(20 * time.Second), Reason: "3 failures in a row, last: network"}
+	return s
 }

@@ -164,10 +164,10 @@ func incidentHeadline(in record.Incident, now time.Time) string {
 	switch {
 	case in.State != record.Resolved:
 		b.WriteString(sentence(in.Title))
-	case past != in.Title:
+	case past != in.Title && ofCallers(in.Topic) && in.Topic != record.TopicErrorBudget:
 		fmt.Fprintf(&b, "%s for %s.", strings.TrimSuffix(past, "."), span(duration(in, now)))
 	default:
-		fmt.Fprintf(&b, "%s It lasted %s and is over.", sentence(in.Title), span(duration(in, now)))
+		fmt.Fprintf(&b, "%s It lasted %s and is over.", sentence(past), span(duration(in, now)))
 	}
 	if words := callersWords(in); words != "" {
 		b.WriteString(" " + words)
@@ -193,9 +193,9 @@ func callersWords(in record.Incident) string {
 	case i.Failed > 0:
 		return count(i.Failed, "request") + " failed for their callers."
 	case i.Rerouted > 0 && served != "" && over:
-		return "No caller failed: " + served + " took most of its traffic."
+		return "No caller failed: " + served + " took the traffic."
 	case i.Rerouted > 0 && served != "":
-		return "No caller failed so far: " + served + " takes most of its traffic."
+		return "No caller failed so far: the traffic is going to " + served + "."
 	case i.Rerouted > 0:
 		return "No caller failed: other targets served."
 	case ofCallers(in.Topic) && over:
@@ -263,9 +263,12 @@ func subjectWords(in record.Incident) string {
 	return text
 }
 
-// severityWord says a severity with what it asks for.
-func severityWord(s record.Severity) string {
-	switch s {
+// severityWord says an incident's severity with what it means.
+func severityWord(in record.Incident) string {
+	if in.State == record.Resolved {
+		return string(in.Severity) + " at its worst"
+	}
+	switch in.Severity {
 	case record.Critical:
 		return "critical: callers are failing"
 	case record.Warning:
@@ -273,7 +276,7 @@ func severityWord(s record.Severity) string {
 	case record.Info:
 		return "info: good to know"
 	}
-	return string(s)
+	return string(in.Severity)
 }
 
 // noticeWord says what a notice told.

@@ -158,7 +158,7 @@ func countIncidents(n int, more bool) string {
 	if more {
 		return "The newest " + thousands(int64(n)) + " of these incidents"
 	}
-	return upperFirst(spelled(n, true)) + " " + strings.TrimPrefix(count(int64(n), "incident"), thousands(int64(n))+" ")
+	return spelled(n, true) + " " + strings.TrimPrefix(count(int64(n), "incident"), thousands(int64(n))+" ")
 }
 
 // incidentDay is one day of the list.

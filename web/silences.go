@@ -250,14 +250,14 @@ func isAre(n int) string {
 // silenceWords says what is quiet now.
 func silenceWords(now []record.Silence, at time.Time) string {
 	if len(now) > 1 {
-		return upperFirst(spelled(len(now), true)) + " silences stand."
+		return spelled(len(now), true) + " silences stand."
 	}
 	s := now[0]
-	verb := " is silenced until "
+	verb := " is "
 	if s.Provider == "" {
-		verb = " are silenced until "
+		verb = " are "
 	}
-	return covers(s) + verb + when(s.Until, at) + " UTC."
+	return covers(s) + verb + silenceKind(s) + " until " + when(s.Until, at) + " UTC."
 }
 
 // consequence goes on from the headline.

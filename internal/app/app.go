@@ -191,7 +191,7 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	var err error
 	a.page, err = web.New(web.Options{
 		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: len(callers(a.cfg)) > 0, Log: a.log,
-		Desk: &desk{store: a.store, alerts: a.alerts, changed: a.changed}, OperatorKey: a.cfg.OperatorKey.Reveal(), PublicURL: a.cfg.PublicURL,
+		Desk: &incidentDesk{store: a.store, alerts: a.alerts, changed: a.changed}, OperatorKey: a.cfg.OperatorKey.Reveal(), PublicURL: a.cfg.PublicURL,
 	})
 	if err != nil {
 		return err

@@ -16,16 +16,16 @@ import (
 // pastSilences is how far back the page of alerts lists silences that are over.
 const pastSilences = 30 * 24 * time.Hour
 
-// desk is the page's Desk: it reads from the store, and what a person does
+// incidentDesk is the page's Desk: it reads from the store, and what a person does
 // goes through the incidents' manager.
-type desk struct {
+type incidentDesk struct {
 	store   *store.Store
 	alerts  *alerts.Manager
 	changed func(...web.Part)
 }
 
 // Incidents filters what the store gives. There are few: one a day is a lot.
-func (d *desk) Incidents(ctx context.Context, q web.IncidentQuery, limit int) ([]record.Incident, error) {
+func (d *incidentDesk) Incidents(ctx context.Context, q web.IncidentQuery, limit int) ([]record.Incident, error) {
 	all, err := d.store.Incidents(ctx, time.Time{}, mostIncidents)
 	if err != nil {
 		return nil, fmt.Errorf("read the incidents: %w", err)
@@ -40,7 +40,7 @@ func (d *desk) Incidents(ctx context.Context, q web.IncidentQuery, limit int) ([
 }
 
 // Incident gives one incident with the notices that went out about it.
-func (d *desk) Incident(ctx context.Context, number int64) (web.IncidentDetail, error) {
+func (d *incidentDesk) Incident(ctx context.Context, number int64) (web.IncidentDetail, error) {
 	in, err := d.store.Incident(ctx, number)
 	if err != nil {
 		return web.IncidentDetail{}, deskError(err)
@@ -53,7 +53,7 @@ func (d *desk) Incident(ctx context.Context, number int64) (web.IncidentDetail, 
 }
 
 // Alerts tells how channels and silences stand.
-func (d *desk) Alerts(ctx context.Context) (web.Alerts, error) {
+func (d *incidentDesk) Alerts(ctx context.Context) (web.Alerts, error) {
 	channels, err := d.alerts.Channels(ctx)
 	if err != nil {
 		return web.Alerts{}, fmt.Errorf("read the channels: %w", err)
@@ -69,24 +69,24 @@ func (d *desk) Alerts(ctx context.Context) (web.Alerts, error) {
 	return found, nil
 }
 
-func (d *desk) Acknowledge(ctx context.Context, number int64, by string) error {
+func (d *incidentDesk) Acknowledge(ctx context.Context, number int64, by string) error {
 	return deskError(d.alerts.Acknowledge(ctx, number, by))
 }
 
-func (d *desk) Comment(ctx context.Context, number int64, by, text string) error {
+func (d *incidentDesk) Comment(ctx context.Context, number int64, by, text string) error {
 	return deskError(d.alerts.Comment(ctx, number, by, text))
 }
 
-func (d *desk) ResolveByHand(ctx context.Context, number int64, by, text string) error {
+func (d *incidentDesk) ResolveByHand(ctx context.Context, number int64, by, text string) error {
 	return deskError(d.alerts.ResolveByHand(ctx, number, by, text))
 }
 
-func (d *desk) WriteUp(ctx context.Context, number int64, text string) error {
+func (d *incidentDesk) WriteUp(ctx context.Context, number int64, text string) error {
 	return deskError(d.alerts.WriteUp(ctx, number, text))
 }
 
 // Silence and EndSilence move the rows of providers too: maintenance is shown there.
-func (d *desk) Silence(ctx context.Context, s record.Silence) (record.Silence, error) {
+func (d *incidentDesk) Silence(ctx context.Context, s record.Silence) (record.Silence, error) {
 	placed, err := d.alerts.Silence(ctx, s)
 	if err == nil {
 		d.silenced()
@@ -94,7 +94,7 @@ func (d *desk) Silence(ctx context.Context, s record.Silence) (record.Silence, e
 	return placed, deskError(err)
 }
 
-func (d *desk) EndSilence(ctx context.Context, id record.ID, by string) error {
+func (d *incidentDesk) EndSilence(ctx context.Context, id record.ID, by string) error {
 	err := d.alerts.EndSilence(ctx, id, by)
 	if err == nil {
 		d.silenced()
@@ -102,9 +102,9 @@ func (d *desk) EndSilence(ctx context.Context, id record.ID, by string) error {
 	return deskError(err)
 }
 
-func (d *desk) silenced() { d.changed(web.PartIncidents, web.PartProviders, web.PartVerdict) }
+func (d *incidentDesk) silenced() { d.changed(web.PartIncidents, web.PartProviders, web.PartVerdict) }
 
-func (d *desk) Test(ctx context.Context, channel string) error {
+func (d *incidentDesk) Test(ctx context.Context, channel string) error {
 	return deskError(d.alerts.Test(ctx, channel))
 }
 
