@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 // Register adds the routes of all pages, and of what a person does there.
 func (s *Server) Register(r gin.IRoutes) {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		r.Handle(method, "/incidents", secure, s.incidentList)
+		r.Handle(method, "/incidents", secureForms, s.incidentList)
 		r.Handle(method, "/incidents/:number", secureForms, s.incident)
 		r.Handle(method, "/alerts", secureForms, s.alerts)
 		r.Handle(method, "/operator", secureForms, s.operator)
