@@ -83,6 +83,7 @@ var (
 	refusedForeign = refusal{status: http.StatusForbidden, code: "cross_site"}
 	refusedMissing = refusal{status: http.StatusNotFound, code: "not_found"}
 	refusedOver    = refusal{status: http.StatusConflict, code: "incident_over"}
+	refusedEnded   = refusal{status: http.StatusConflict, code: "silence_over"}
 	refusedLarge   = refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large"}
 	refusedWait    = refusal{status: http.StatusTooManyRequests, code: "too_many_attempts"}
 	refusedTest    = refusal{status: http.StatusBadGateway, code: "channel_failed"}
@@ -179,6 +180,9 @@ func (s *Server) explain(c *gin.Context, d deed, f *form, err error) refusal {
 	case errors.Is(err, ErrOver):
 		f.problem = "The incident is over, so there is nothing left to do about it but to write."
 		return refusedOver
+	case errors.Is(err, ErrSilenceOver):
+		f.problem = "That silence has ended already."
+		return refusedEnded
 	case errors.As(err, &said):
 		f.problem = sentence(said.Error())
 		return refusedTest
@@ -186,7 +190,7 @@ func (s *Server) explain(c *gin.Context, d deed, f *form, err error) refusal {
 	if context.Cause(c.Request.Context()) == nil {
 		s.options.Log.Error("an action could not be done", "action", d.form, "path", c.Request.URL.Path, "error", err)
 	}
-	f.problem = "That could not be done right now; the reason is in Breakwater’s log. Nothing was lost: send it again in a moment."
+	f.problem = "That could not be written down right now; the reason is in Breakwater’s log. Look at this page in another tab before you send it again."
 	return refusedNow
 }
 

@@ -29,7 +29,7 @@ type Desk interface {
 	WriteUp(ctx context.Context, number int64, text string) error
 	// Silence places a silence or a maintenance window, and gives it with its ID.
 	Silence(ctx context.Context, s record.Silence) (record.Silence, error)
-	// EndSilence ends one early; ErrNotFound where there is none.
+	// EndSilence ends one early. It gives ErrNotFound and ErrSilenceOver.
 	EndSilence(ctx context.Context, id record.ID, by string) error
 	// Test sends a test message to a channel and waits for what comes of it;
 	// ErrNotFound where there is no such channel. Any other error is what the
@@ -41,6 +41,8 @@ type Desk interface {
 var (
 	ErrNotFound = errors.New("there is none of that name or number")
 	ErrOver     = errors.New("the incident is over")
+	// ErrSilenceOver says that a silence has ended already.
+	ErrSilenceOver = errors.New("the silence is over")
 )
 
 // Limits of what people write, in characters: a name fits a line, a reason a
@@ -48,8 +50,8 @@ var (
 const (
 	MaxName    = 60
 	MaxReason  = 200
-	MaxUpdate  = 2000
-	MaxWriteUp = 20_000
+	MaxUpdate  = 1000
+	MaxWriteUp = 16_000
 )
 
 // DefaultSilence is how long a silence lasts unless told otherwise: long enough
@@ -79,7 +81,7 @@ type Alerts struct {
 // Channel is how a channel stands.
 type Channel struct {
 	Name     string
-	Kind     string // "slack", "mail", "webhook" or "pagerduty"
+	Kind     string // "slack", "email", "webhook" or "pagerduty"
 	Where    string // the address without its secret
 	Sends    string // in words, which severities and when; "" where it is sent nothing
 	Waiting  int    // messages that are to be sent

@@ -234,10 +234,10 @@ func TestWhatWasTypedIsKeptBesideWhatIsWrong(t *testing.T) {
 		wants  []string
 	}{
 		{"/incidents/42/update", url.Values{"text": {" \n "}, "by": {"Ada"}}, 400, []string{"The update is missing.", `value="Ada"`, `aria-describedby="update-problem"`}},
-		{"/incidents/42/update", url.Values{"text": {long}}, 400, []string{"2,001 characters; there is room for 2,000", long}},
+		{"/incidents/42/update", url.Values{"text": {long}}, 400, []string{"1,001 characters; there is room for 1,000", long}},
 		{"/incidents/39/resolve", url.Values{"text": {"all is well"}}, 409, []string{"The incident is over", "all is well"}},
 		{"/incidents/42/silence", url.Values{"until": {"2026-11-22T13:00"}}, 400, []string{"The reason is missing.", `value="2026-11-22T13:00"`}},
-		{"/incidents/42/writeup", url.Values{"text": {strings.Repeat("x", MaxWriteUp+1)}}, 400, []string{"there is room for 20,000"}},
+		{"/incidents/42/writeup", url.Values{"text": {strings.Repeat("x", MaxWriteUp+1)}}, 400, []string{"there is room for 16,000"}},
 		{"/silences", url.Values{"reason": {"Move"}, "until": {"soon"}}, 400, []string{"The end is not an instant. Write it as 2026-11-22T13:00, in UTC.", `value="Move"`}},
 		{"/silences", url.Values{"reason": {"Move"}, "from": {"2026-11-22T14:00"}, "until": {"2026-11-22T13:00"}}, 400, []string{"is not after the beginning"}},
 		{"/silences", url.Values{"reason": {"Move"}, "from": {"2026-11-21T14:00"}, "until": {"2026-11-22T11:00"}}, 400, []string{"The end is past: it is 12:00 UTC now."}},
@@ -474,7 +474,7 @@ func TestWindowsThatOverlapCountOnce(t *testing.T) {
 	at := func(h int) time.Time { return testNow.Add(time.Duration(h) * time.Hour) }
 	windows := []record.Silence{{From: at(5), Until: at(7)}, {From: at(0), Until: at(4)}, {From: at(1), Until: at(2)}, {From: at(3), Until: at(9), Ended: at(6)}}
 	for _, c := range []struct{ from, to, now, want int }{{-1, 20, 20, 7}, {1, 2, 20, 1}, {6, 8, 20, 1}, {0, 20, 3, 3}, {8, 20, 20, 0}} {
-		if got := Covered(windows, at(c.from), at(c.to), at(c.now)); got != time.Duration(c.want)*time.Hour {
+		if got := covered(windows, at(c.from), at(c.to), at(c.now)); got != time.Duration(c.want)*time.Hour {
 			t.Errorf("%d to %d by %d: %s, want %d h", c.from, c.to, c.now, got, c.want)
 		}
 	}

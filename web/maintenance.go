@@ -17,12 +17,12 @@ func maintained(s Status) Status {
 	s.Providers = slices.Clone(s.Providers)
 	for i := range s.Providers {
 		p := &s.Providers[i]
-		own := Maintenances(s.Maintenances, p.Name)
+		own := maintenancesOf(s.Maintenances, p.Name)
 		p.Maintenance = standingLongest(own, s.Now)
 		p.Days = slices.Clone(p.Days)
 		for n := range p.Days {
 			date := p.Days[n].Date
-			p.Days[n].Maintenance = Covered(own, date, date.AddDate(0, 0, 1), s.Now)
+			p.Days[n].Maintenance = covered(own, date, date.AddDate(0, 0, 1), s.Now)
 		}
 	}
 	return s
@@ -39,9 +39,9 @@ func standingLongest(all []record.Silence, now time.Time) *record.Silence {
 	return longest
 }
 
-// Covered gives how much of the time from one instant to another, and until
+// covered gives how much of the time from one instant to another, and until
 // now, the windows cover together; windows may overlap.
-func Covered(windows []record.Silence, from, to, now time.Time) time.Duration {
+func covered(windows []record.Silence, from, to, now time.Time) time.Duration {
 	if to.After(now) {
 		to = now
 	}
@@ -63,12 +63,11 @@ func Covered(windows []record.Silence, from, to, now time.Time) time.Duration {
 	return sum
 }
 
-// Maintenances gives the maintenance windows of a list that are about a
-// provider as a whole: one that is only about a topic excuses no downtime.
-func Maintenances(all []record.Silence, p llm.Provider) []record.Silence {
+// maintenancesOf gives those that are about a provider.
+func maintenancesOf(all []record.Silence, p llm.Provider) []record.Silence {
 	var own []record.Silence
 	for _, s := range all {
-		if s.Maintenance && s.Topic == "" && (s.Provider == "" || s.Provider == p) {
+		if s.Provider == "" || s.Provider == p {
 			own = append(own, s)
 		}
 	}

@@ -297,7 +297,7 @@ func channelKind(kind string) string {
 		return "Slack"
 	case "pagerduty":
 		return "PagerDuty"
-	case "mail":
+	case "email":
 		return "E-mail"
 	}
 	return upperFirst(kind)

@@ -49,7 +49,11 @@ func (d *incidentDesk) Incident(ctx context.Context, number int64) (web.Incident
 	if err != nil {
 		return web.IncidentDetail{}, fmt.Errorf("read the notices: %w", err)
 	}
-	return web.IncidentDetail{Incident: in, Notices: notices}, nil
+	detail := web.IncidentDetail{Incident: in, Notices: notices}
+	if in.WriteUp == "" {
+		detail.Draft = alerts.Draft(in, time.Now())
+	}
+	return detail, nil
 }
 
 // Alerts tells how channels and silences stand.
@@ -115,28 +119,18 @@ func deskError(err error) error {
 		return web.ErrNotFound
 	case errors.Is(err, alerts.ErrNotLasting):
 		return web.ErrOver
+	case errors.Is(err, alerts.ErrSilenceOver):
+		return web.ErrSilenceOver
 	}
 	return err
 }
 
-// maintenances gives the maintenance windows that the page shows: those of its
-// daily bars, and those to come.
+// maintenances gives the maintenance windows of whole providers that the page
+// shows: those of its daily bars, and those to come.
 func (s *status) maintenances(ctx context.Context, now time.Time) ([]record.Silence, error) {
 	all, err := s.store.Silences(ctx, now.AddDate(0, 0, -pageDays))
 	if err != nil {
 		return nil, fmt.Errorf("read the maintenance windows: %w", err)
 	}
-	return slices.DeleteFunc(all, func(s record.Silence) bool { return !s.Maintenance }), nil
-}
-
-// downtime gives how much of a day an incident took outside planned maintenance.
-func downtime(began, ended, day time.Time, planned []record.Silence) time.Duration {
-	from, to := began, ended
-	if from.Before(day) {
-		from = day
-	}
-	if next := day.AddDate(0, 0, 1); to.After(next) {
-		to = next
-	}
-	return max(overlap(began, ended, day, day.AddDate(0, 0, 1))-web.Covered(planned, from, to, to), 0)
+	return slices.DeleteFunc(all, func(s record.Silence) bool { return !s.Maintenance || s.Topic != "" }), nil
 }

@@ -17,21 +17,10 @@ func TestTheDeskSpeaksInThePagesWords(t *testing.T) {
 	other := errors.New("another")
 	for name, c := range map[string]struct{ err, want error }{
 		"unknown": {fmt.Errorf("incident 7: %w", store.ErrNotFound), web.ErrNotFound}, "over": {fmt.Errorf("incident 7: %w", alerts.ErrNotLasting), web.ErrOver},
-		"another": {other, other}, "none": {nil, nil},
+		"ended": {alerts.ErrSilenceOver, web.ErrSilenceOver}, "another": {other, other}, "none": {nil, nil},
 	} {
 		if got := deskError(c.err); got != c.want {
 			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-func TestPlannedMaintenanceIsNoDowntime(t *testing.T) {
-	day := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
-	at := func(h int) time.Time { return day.Add(time.Duration(h) * time.Hour) }
-	window := []record.Silence{{Maintenance: true, From: at(10), Until: at(12)}}
-	for _, c := range []struct{ began, ended, want int }{{9, 13, 2}, {10, 12, 0}, {11, 14, 2}, {13, 15, 2}, {-5, 30, 22}, {30, 40, 0}} {
-		if got := downtime(at(c.began), at(c.ended), day, window); got != time.Duration(c.want)*time.Hour {
-			t.Errorf("from %d to %d: %s, want %d h", c.began, c.ended, got, c.want)
 		}
 	}
 }

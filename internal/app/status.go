@@ -143,17 +143,16 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 			day.Failed += r.Failed
 		}
 	}
-	for _, in := range incidents {
-		if !in.State.Told() || !in.Whole() {
-			continue
-		}
-		end := in.Ended
-		if end.IsZero() {
-			end = now
-		}
-		bars := days[in.Subject]
-		for i := range bars {
-			bars[i].Incident += downtime(in.Began, end, bars[i].Date, web.Maintenances(maintenances, in.Subject))
+	for i := range incidents {
+		for _, p := range incidents[i].Parts() {
+			bars := days[p]
+			for n := range bars {
+				end := bars[n].Date.AddDate(0, 0, 1)
+				if now.Before(end) {
+					end = now
+				}
+				bars[n].Incident += incidents[i].Downtime(p, bars[n].Date, end, maintenances)
+			}
 		}
 	}
 	return days, nil
