@@ -40,6 +40,7 @@ func TestDeskScreenshots(t *testing.T) {
 		{"incident", "/incidents/42", busyDesk(), Options{}},
 		{"incident-over", "/incidents/39", busyDesk(), Options{OperatorKey: "k"}},
 		{"incident-key", "/incidents/43", busyDesk(), Options{PublicURL: "https://breakwater.example.com"}},
+		{"incident-new", "/incidents/43", busyDesk(), Options{}},
 		{"alerts", "/alerts", busyDesk(), Options{}},
 		{"alerts-none", "/alerts", &fakeDesk{}, Options{OperatorKey: "k"}},
 		{"operator", "/operator", &fakeDesk{}, Options{OperatorKey: "k"}},
