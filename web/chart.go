@@ -30,6 +30,8 @@ const (
 	dayGood severity = "ok"
 	dayWarn severity = "warn"
 	dayBad  severity = "bad"
+	// dayMaintenance is a day with planned maintenance and no trouble beside it.
+	dayMaintenance severity = "maintenance"
 )
 
 const (
@@ -41,13 +43,15 @@ const (
 	hourWidth   = 120
 )
 
-func (d Day) hasData() bool { return d.Served+d.Failed > 0 || d.Incident > 0 }
+func (d Day) hasData() bool { return d.Served+d.Failed > 0 || d.Incident > 0 || d.Maintenance > 0 }
 
 func (d Day) severity() severity {
 	up := share(d.Served, d.Failed)
 	switch {
 	case !d.hasData():
 		return dayNone
+	case d.Maintenance > 0 && d.Incident == 0:
+		return dayMaintenance // what failed is put down to it
 	case up.Known && up.Value < DayBad:
 		return dayBad
 	case up.Known && up.Value < DayGood || d.Incident > 0:
@@ -67,6 +71,9 @@ func (d Day) trouble() string {
 	}
 	if d.Incident > 0 {
 		parts = append(parts, "incident for "+span(max(d.Incident, time.Minute)))
+	}
+	if d.Maintenance > 0 {
+		parts = append(parts, "maintenance for "+span(max(d.Maintenance, time.Minute)))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -94,6 +101,7 @@ func quarter(days []Day, now time.Time) []Day {
 			out[i].Served += d.Served
 			out[i].Failed += d.Failed
 			out[i].Incident += d.Incident
+			out[i].Maintenance += d.Maintenance
 		}
 	}
 	return out
@@ -117,7 +125,7 @@ type bar struct {
 }
 
 func dayBars(days []Day) []bar {
-	heights := map[severity]int{dayNone: 14, dayGood: 14, dayWarn: 20, dayBad: 26}
+	heights := map[severity]int{dayNone: 14, dayMaintenance: 9, dayGood: 14, dayWarn: 20, dayBad: 26}
 	bars := make([]bar, len(days))
 	for i, d := range days {
 		s := d.severity()

@@ -269,10 +269,21 @@ var errTest = errors.New("database is locked: secret-detail")
 
 func newServer(t *testing.T, f *fake) (*Server, http.Handler) {
 	t.Helper()
-	s, err := New(Options{Source: f, Changes: f, Version: "0.1.0", Log: slog.New(slog.DiscardHandler)})
+	return newDesk(t, f, &fakeDesk{}, Options{})
+}
+
+// newDesk makes a server with a desk.
+func newDesk(t *testing.T, f *fake, desk *fakeDesk, o Options) (*Server, http.Handler) {
+	t.Helper()
+	o.Source, o.Changes, o.Desk, o.Version = f, f, desk, "0.1.0"
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.now = func() time.Time { return testNow }
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	s.Register(engine)

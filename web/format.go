@@ -157,6 +157,15 @@ func when(t, now time.Time) string {
 	return t.Format("2 Jan 15:04")
 }
 
+// stamp writes an instant to the second, with its date where that is not today's.
+func stamp(t, now time.Time) string {
+	t, now = t.UTC(), now.UTC()
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04:05")
+	}
+	return t.Format("2 Jan 15:04:05")
+}
+
 // machine writes an instant for a time element's datetime.
 func machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/gin-gonic/gin"
@@ -27,17 +28,25 @@ const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'
 type Options struct {
 	Source  Source
 	Changes Changes
+	Desk    Desk
 	Version string       // of Breakwater, for the foot of the page
 	NeedKey bool         // callers must present a key: the curl line for a first request then shows one
-	Log     *slog.Logger // where a Source's error goes; nil for slog.Default
+	Log     *slog.Logger // where a Source's error and a person's actions go; nil for slog.Default
+	// OperatorKey is what a person or a script that acts must present; without
+	// it only a browser on this machine may act.
+	OperatorKey string
+	PublicURL   string // where people reach Breakwater; "" where nobody said
 }
 
-// Server answers for the status page.
+// Server answers for the pages.
 type Server struct {
-	options Options
-	assets  assets
-	closed  chan struct{}
-	close   sync.Once
+	options   Options
+	assets    assets
+	operators *operators
+	tests     tests
+	now       func() time.Time
+	closed    chan struct{}
+	close     sync.Once
 }
 
 // New makes a Server. Its error says that a file inside the program is broken.
@@ -49,18 +58,43 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{options: o, assets: files, closed: make(chan struct{})}, nil
+	who, err := newOperators(o.OperatorKey, o.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{options: o, assets: files, operators: who, now: time.Now, closed: make(chan struct{})}, nil
 }
 
-// Register adds the page's routes: /, /providers, /events, /status.json and /static.
+// Register adds the routes of all pages, and of what a person does there.
 func (s *Server) Register(r gin.IRoutes) {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.Handle(method, "/incidents", secureForms, s.incidentList)
+		r.Handle(method, "/incidents/:number", secureForms, s.incident)
+		r.Handle(method, "/alerts", secureForms, s.alerts)
+		r.Handle(method, "/operator", secureForms, s.operator)
+		r.Handle(method, "/feed.xml", secure, s.feed)
+		r.Handle(method, "/badge/:name", secure, s.badge)
 		r.Handle(method, "/", secure, s.page)
 		r.Handle(method, "/providers/:name", secure, s.provider)
 		r.Handle(method, "/status.json", secure, s.summary)
 		r.Handle(method, "/static/*file", secure, s.asset)
 	}
 	r.GET("/events", secure, s.events)
+	s.registerActions(r)
+}
+
+// registerActions adds what a person does.
+func (s *Server) registerActions(r gin.IRoutes) {
+	r.POST("/incidents/:number/acknowledge", secureForms, s.onIncident("acknowledge", s.acknowledge))
+	r.POST("/incidents/:number/update", secureForms, s.onIncident("update", s.update))
+	r.POST("/incidents/:number/resolve", secureForms, s.onIncident("resolve", s.resolve))
+	r.POST("/incidents/:number/writeup", secureForms, s.onIncident("writeup", s.writeUp))
+	r.POST("/incidents/:number/silence", secureForms, s.onIncident("silence", s.silenceSubject))
+	r.POST("/alerts/test", secureForms, s.act(deed{form: "test", do: s.testChannel, show: s.showAlerts}))
+	r.POST("/silences", secureForms, s.act(deed{form: "silence", do: s.addSilence, show: s.showAlerts}))
+	r.POST("/silences/:id/end", secureForms, s.act(deed{form: "end", do: s.endSilence, show: s.showAlerts}))
+	r.POST("/operator", secureForms, s.signIn)
+	r.POST("/operator/leave", secureForms, s.signOut)
 }
 
 // Close ends all event streams, so that the HTTP server can stop. Call it
@@ -150,7 +184,7 @@ func (s *Server) summary(c *gin.Context) {
 func (s *Server) status(c *gin.Context) (Status, bool) {
 	status, err := s.options.Source.Status(c.Request.Context())
 	if err == nil {
-		return status, true
+		return maintained(status), true
 	}
 	s.unreadable(c, err)
 	return Status{}, false

@@ -65,9 +65,12 @@ type Status struct {
 
 	Numbers   Numbers
 	Providers []Provider        // in the order of the failover chain, those without a key too
-	Incidents []record.Incident // open ones and those that began in the last 14 days; pending and dropped ones are not shown
+	Incidents []record.Incident // those that are not over, and those that began in the last 14 days; pending and dropped ones are not shown
 	Budgets   []Budget          // in the order to show; those without a cap only show what is spent
 	Line      Line
+	// Maintenances are the maintenance windows of the last 90 days, those that
+	// stand, and those that are planned.
+	Maintenances []record.Silence
 
 	// Dropped counts the samples that could not be recorded since Started.
 	Dropped int64
@@ -116,7 +119,9 @@ type Provider struct {
 	State   State
 	Breaker Breaker
 	Hold    *record.Hold // nil where none stands
-	Keys    KeysOut      // zero where it needs none
+	// Maintenance is the window that stands; nil where none does.
+	Maintenance *record.Silence
+	Keys        KeysOut // zero where it needs none
 
 	Share         Figure[float64]       // of all served requests in the last 15 minutes, 0 to 1
 	P95, UsualP95 Figure[time.Duration] // of whole attempts, in the last 15 minutes
@@ -149,7 +154,8 @@ type Band struct{ Low, High time.Duration }
 type Day struct {
 	Date           time.Time     // its first instant
 	Served, Failed int64         // attempts; failed are those that count against the provider
-	Incident       time.Duration // how long an incident of it was open that day
+	Incident       time.Duration // how long an incident of it was open that day, without planned maintenance
+	Maintenance    time.Duration // how long it was under planned maintenance that day
 }
 
 // Period is how long a budget lasts.

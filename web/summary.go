@@ -1,9 +1,11 @@
 package web
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
+	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
@@ -13,9 +15,9 @@ type summary struct {
 	Page       summaryPage        `json:"page"`
 	Status     summaryStatus      `json:"status"`
 	Components []summaryComponent `json:"components"`
-	Incidents  []summaryIncident  `json:"incidents"` // open ones
-	// Breakwater plans no maintenance, so the list is always empty.
-	ScheduledMaintenances []struct{} `json:"scheduled_maintenances"`
+	Incidents  []summaryIncident  `json:"incidents"` // those that are not over
+	// Those that stand or are planned.
+	ScheduledMaintenances []summaryMaintenance `json:"scheduled_maintenances"`
 }
 
 type summaryPage struct {
@@ -61,6 +63,13 @@ type summaryIncident struct {
 	Components   []summaryComponent `json:"components"`
 }
 
+// summaryMaintenance is an incident that was planned.
+type summaryMaintenance struct {
+	summaryIncident
+	ScheduledFor   time.Time `json:"scheduled_for"`
+	ScheduledUntil time.Time `json:"scheduled_until"`
+}
+
 type summaryUpdate struct {
 	ID         string    `json:"id"`
 	Status     string    `json:"status"`
@@ -84,7 +93,7 @@ func summarise(s Status, base string) summary {
 		Status:                summaryStatus{Indicator: indicator, Description: strings.TrimSuffix(verdict.Headline, ".")},
 		Components:            []summaryComponent{},
 		Incidents:             []summaryIncident{},
-		ScheduledMaintenances: []struct{}{},
+		ScheduledMaintenances: []summaryMaintenance{},
 	}
 	for _, p := range s.Providers {
 		if p.State != Off {
@@ -93,7 +102,12 @@ func summarise(s Status, base string) summary {
 	}
 	for _, in := range s.Incidents {
 		if in.State.Lasts() {
-			out.Incidents = append(out.Incidents, openIncident(in, base, indicator, out.Components))
+			out.Incidents = append(out.Incidents, openIncident(in, base, out.Components))
+		}
+	}
+	for _, m := range s.Maintenances {
+		if standing(m, s.Now) || planned(m, s.Now) {
+			out.ScheduledMaintenances = append(out.ScheduledMaintenances, scheduled(m, s.Now, base, out.Components))
 		}
 	}
 	return out
@@ -109,6 +123,9 @@ func component(p Provider, position int, now time.Time) summaryComponent {
 // componentStatus says a provider's state in Statuspage's words. A provider of
 // which nothing is known yet counts as operational, since they have no word for it.
 func componentStatus(p Provider) string {
+	if p.Maintenance != nil {
+		return "under_maintenance"
+	}
 	switch p.State {
 	case Degraded:
 		return "degraded_performance"
@@ -123,33 +140,93 @@ func componentStatus(p Provider) string {
 	return "operational"
 }
 
-func openIncident(in record.Incident, base, impact string, components []summaryComponent) summaryIncident {
-	id := in.ID.String()
-	if impact == "none" {
-		impact = "minor"
+// incidentStatus says an incident's state in Statuspage's words: it is
+// identified once somebody took it on or callers are served elsewhere, and
+// monitored while traffic comes back.
+func incidentStatus(in record.Incident) string {
+	switch {
+	case in.State == record.Resolved:
+		return "resolved"
+	case in.State == record.Recovering:
+		return "monitoring"
+	case in.State == record.Mitigated || !in.Acknowledged.IsZero():
+		return "identified"
 	}
+	return "investigating"
+}
+
+// incidentImpact says a severity in Statuspage's words.
+func incidentImpact(s record.Severity) string {
+	switch s {
+	case record.Critical:
+		return "critical"
+	case record.Info:
+		return "none"
+	}
+	return "minor"
+}
+
+func openIncident(in record.Incident, base string, components []summaryComponent) summaryIncident {
+	id := in.ID.String()
 	began := in.Began.UTC()
 	out := summaryIncident{
-		ID: id, Name: in.Title, Status: "investigating", Impact: impact, Shortlink: base + "/" + anchor(in), PageID: summaryPageID,
+		ID: id, Name: in.Title, Status: incidentStatus(in), Impact: incidentImpact(in.Severity), Shortlink: base + incidentLink(in), PageID: summaryPageID,
 		StartedAt: began, CreatedAt: began, UpdatedAt: began,
-		Updates: []summaryUpdate{}, Components: []summaryComponent{},
-	}
-	for _, c := range components {
-		if c.ID == string(in.Subject) {
-			out.Components = append(out.Components, c)
-		}
+		Updates: []summaryUpdate{}, Components: concerned(components, in.Subject),
 	}
 	// Statuspage lists the latest update first.
 	for i := len(in.Timeline) - 1; i >= 0; i-- {
 		event := in.Timeline[i]
 		at := event.At.UTC()
 		out.Updates = append(out.Updates, summaryUpdate{
-			ID: id + "-" + thousands(int64(i+1)), Status: out.Status, Body: sentence(event.Text), IncidentID: id,
+			ID: id + "-" + strconv.Itoa(i+1), Status: out.Status, Body: updateText(event), IncidentID: id,
 			CreatedAt: at, UpdatedAt: at, DisplayAt: at,
 		})
 		if at.After(out.UpdatedAt) {
 			out.UpdatedAt = at
 		}
+		if event.Kind == string(record.Recovering) && in.State == record.Recovering && out.MonitoringAt == nil {
+			out.MonitoringAt = &at
+		}
 	}
+	return out
+}
+
+// updateText is an update as text alone, with who wrote it.
+func updateText(e record.Event) string {
+	if e.By != "" {
+		return e.Text + " (" + e.By + ")"
+	}
+	return sentence(e.Text)
+}
+
+// concerned gives the components that something is about: one, or all.
+func concerned(components []summaryComponent, p llm.Provider) []summaryComponent {
+	own := []summaryComponent{}
+	for _, c := range components {
+		if p == "" || c.ID == string(p) {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// scheduled gives a maintenance window as one of Statuspage's.
+func scheduled(m record.Silence, now time.Time, base string, components []summaryComponent) summaryMaintenance {
+	id, placed, status := m.ID.String(), m.ID.Time(), "scheduled"
+	text := "Maintenance is planned: "
+	if standing(m, now) {
+		text, status = "Maintenance is under way: ", "in_progress"
+	}
+	out := summaryMaintenance{
+		summaryIncident: summaryIncident{
+			ID: id, Name: "Maintenance of " + lowerFirst(covers(m)), Status: status, Impact: "maintenance", Shortlink: base + "/alerts#silences", PageID: summaryPageID,
+			StartedAt: m.From.UTC(), CreatedAt: placed, UpdatedAt: placed, Components: concerned(components, m.Provider),
+		},
+		ScheduledFor: m.From.UTC(), ScheduledUntil: m.Until.UTC(),
+	}
+	out.Updates = []summaryUpdate{{
+		ID: id + "-1", Status: status, Body: text + sentence(m.Reason), IncidentID: id, CreatedAt: placed, UpdatedAt: placed, DisplayAt: placed,
+	}}
 	return out
 }

@@ -110,6 +110,11 @@ func judgeProviders(s Status) Verdict {
 	if len(configured) > 1 && len(configured) < len(s.Providers) {
 		v.Headline = names(titles(configured)) + " are operational."
 	}
+	for _, p := range configured {
+		if m := p.Maintenance; m != nil {
+			v.Consequence += fmt.Sprintf(" %s is under maintenance until %s UTC.", p.Name.Title(), when(m.Until, s.Now))
+		}
+	}
 	return v
 }
 
@@ -165,12 +170,12 @@ func judgeTroubled(s Status, configured, well, troubled []Provider) Verdict {
 
 // trouble joins what is the matter with each provider into one sentence.
 func trouble(troubled []Provider) string {
-	words := map[State]string{Degraded: "degraded", Down: "down", Held: "held back"}
+	words := map[string]string{string(Degraded): "degraded", string(Down): "down", string(Held): "held back", maintenance: "under maintenance"}
 	var clauses []string
-	for _, state := range []State{Down, Held, Degraded} {
+	for _, state := range []string{string(Down), string(Held), string(Degraded), maintenance} {
 		var who []string
 		for _, p := range troubled {
-			if p.State == state {
+			if p.matter() == state {
 				who = append(who, p.Name.Title())
 			}
 		}
@@ -183,6 +188,18 @@ func trouble(troubled []Provider) string {
 		}
 	}
 	return names(clauses) + "."
+}
+
+// maintenance is what is the matter with a provider in trouble for which a
+// maintenance window stands.
+const maintenance = "maintenance"
+
+// matter says what is the matter with a provider in trouble.
+func (p Provider) matter() string {
+	if p.Maintenance != nil {
+		return maintenance
+	}
+	return string(p.State)
 }
 
 // divertsTraffic says whether requests pass the provider by.

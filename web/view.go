@@ -62,7 +62,7 @@ func (p page) pastIncidents() []record.Incident {
 
 // symbol names the icon of a state: its outline differs as well as its colour.
 func (p Provider) symbol() string {
-	if p.State == Held && p.Hold != nil && p.Hold.Source == record.ByOperator {
+	if p.Maintenance != nil || p.State == Held && p.Hold != nil && p.Hold.Source == record.ByOperator {
 		return "maintenance"
 	}
 	switch p.State {
@@ -78,6 +78,9 @@ func (p Provider) symbol() string {
 
 // word is the state as it is read.
 func (p Provider) word() string {
+	if p.Maintenance != nil && p.State != Off {
+		return "Maintenance"
+	}
 	switch p.State {
 	case Operational:
 		return "Operational"
@@ -94,7 +97,9 @@ func (p Provider) word() string {
 }
 
 // troubled says whether the row is marked.
-func (p Provider) troubled() bool { return p.State == Degraded || p.State == Down || p.State == Held }
+func (p Provider) troubled() bool {
+	return p.State == Degraded || p.State == Down || p.State == Held || p.Maintenance != nil && p.State != Off
+}
 
 // breakerNote says how the breaker is and what it waits for.
 func (p Provider) breakerNote(now time.Time) string {
@@ -126,6 +131,9 @@ func (p Provider) breakerNote(now time.Time) string {
 
 // reason is the sentence under a row in trouble: why it is there.
 func (p Provider) reason() string {
+	if m := p.Maintenance; m != nil {
+		return "Under maintenance until " + m.Until.UTC().Format("15:04 on 2 January") + " UTC: " + m.Reason
+	}
 	if p.Hold != nil && p.Hold.Reason != "" {
 		by := "Held by the detector"
 		if p.Hold.Source == record.ByOperator {
@@ -220,10 +228,17 @@ func incidentName(in record.Incident) string {
 }
 
 // inPast puts the title of an incident that is over into the past tense.
-func inPast(title string) string { return strings.Replace(title, " is ", " was ", 1) }
+func inPast(title string) string {
+	for _, verb := range [][2]string{{" is ", " was "}, {" are ", " were "}, {" cannot ", " could not "}} {
+		if strings.Contains(title, verb[0]) {
+			return strings.Replace(title, verb[0], verb[1], 1)
+		}
+	}
+	return title
+}
 
-// anchor is where on the page an incident is.
-func anchor(in record.Incident) string { return "#incident-" + in.ID.String() }
+// anchor is where on the status page an incident is.
+func anchor(in record.Incident) string { return "incident-" + in.ID.String() }
 
 func simulatedWord(in record.Incident, until time.Time) string {
 	if in.Began.Before(until) {

@@ -61,20 +61,38 @@ func (s *Server) caller(c *gin.Context) *caller {
 	return c.MustGet(callerKey).(*caller) // checkKey set it
 }
 
-// checkKey demands the key of a caller, in the form of any dialect: as a bearer
-// token, an x-api-key, an x-goog-api-key or ?key=; or, for a browser, as the
-// password of basic authentication under any name.
-func (s *Server) checkKey(c *gin.Context) {
-	if len(s.callers) == 0 {
-		return
-	}
+// presented gives the key that a request brings, in the form of any dialect: as a
+// bearer token, an x-api-key, an x-goog-api-key or ?key=; or, for a browser, as
+// the password of basic authentication under any name.
+func presented(c *gin.Context) string {
 	key := cmp.Or(c.GetHeader("X-Api-Key"), c.GetHeader("X-Goog-Api-Key"), c.Query("key"))
 	if scheme, token, ok := strings.Cut(c.GetHeader("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		key = token
 	} else if _, password, ok := c.Request.BasicAuth(); ok {
 		key = password
 	}
-	got := sha256.Sum256([]byte(key))
+	return key
+}
+
+// checkPageKey demands the key of a caller, or the operator's: who may act on
+// the pages may see them.
+func (s *Server) checkPageKey(c *gin.Context) {
+	if len(s.callers) == 0 || s.Operator == "" {
+		s.checkKey(c)
+		return
+	}
+	got, want := sha256.Sum256([]byte(presented(c))), sha256.Sum256([]byte(s.Operator))
+	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		s.checkKey(c)
+	}
+}
+
+// checkKey demands the key of a caller.
+func (s *Server) checkKey(c *gin.Context) {
+	if len(s.callers) == 0 {
+		return
+	}
+	got := sha256.Sum256([]byte(presented(c)))
 	var who *caller
 	for _, known := range s.callers { // all of them, so that the time tells nothing
 		if subtle.ConstantTimeCompare(got[:], known.digest[:]) == 1 {

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/tidwall/gjson"
 
 	"breakwater/internal/llm"
@@ -34,6 +36,34 @@ func TestEveryCallerIsKnownByItsKey(t *testing.T) {
 	for _, key := range []string{"", "on", "oneone", "four"} {
 		if status, _, _ := d.send(t, "POST", "/v1/chat/completions", chatBody, "Authorization", "Bearer "+key); status != 401 {
 			t.Errorf("%q: HTTP %d", key, status)
+		}
+	}
+}
+
+func TestTheOperatorsKeyOpensThePagesAlone(t *testing.T) {
+	for name, o := range map[string]struct {
+		operator string
+		want     map[string]int // by key
+	}{
+		"with a key": {"ops", map[string]int{"ops": 200, "one": 200, "": 401, "opsx": 401}},
+		"without":    {"", map[string]int{"ops": 401, "one": 200, "": 401}},
+	} {
+		engine, pages := New(Options{Callers: []Caller{{Name: "default", Key: "one"}}, Operator: o.operator, Metrics: http.NotFoundHandler()}).Engine()
+		pages.GET("/page", func(c *gin.Context) { c.String(http.StatusOK, "shown") })
+		ask := func(path, key string) int {
+			r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil)
+			r.Header.Set("Authorization", "Bearer "+key)
+			w := httptest.NewRecorder()
+			engine.ServeHTTP(w, r)
+			return w.Code
+		}
+		for key, want := range o.want {
+			if got := ask("/page", key); got != want {
+				t.Errorf("%s: %q opens the page with %d", name, key, got)
+			}
+		}
+		if got := ask("/v1/models", "ops"); got != http.StatusUnauthorized {
+			t.Errorf("%s: the operator's key opens a door: %d", name, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,8 +119,8 @@ func codes(files []*ast.File) map[string]bool {
 
 func TestThePageOfTheAPINamesEveryCode(t *testing.T) {
 	text := page(t, "http-api.md")
-	all := codes(append(sources(t, "."), sources(t, "../router")...))
-	for _, must := range []string{"foreign_host", "method_not_allowed", "all_breakers_open", "body_too_slow", "stream_cut"} {
+	all := codes(slices.Concat(sources(t, "."), sources(t, "../router"), sources(t, "../../web")))
+	for _, must := range []string{"foreign_host", "method_not_allowed", "all_breakers_open", "body_too_slow", "stream_cut", "incident_over"} {
 		if !all[must] {
 			t.Errorf("%s was not found in the sources: this test no longer sees how codes are written", must)
 		}

@@ -49,6 +49,7 @@ type Router = router.HybridRouter
 type Options struct {
 	Router    *Router
 	Callers   []Caller      // who may call; everybody where there are none
+	Operator  string        // the key of who acts on the pages: it opens them too; "" for none
 	Gate      *traffic.Gate // bounds what is under way; nil for no bound
 	Replay    replay.Limits // of answers to requests with an Idempotency-Key; nothing is kept for no time
 	BodyLimit int64         // bytes; default DefaultBodyLimit
@@ -85,7 +86,8 @@ func New(o Options) *Server {
 func (s *Server) Close() { s.runs.Close() }
 
 // Engine makes the gin engine that carries the API, behind its guard. Further
-// pages that the key protects are registered with the returned group.
+// pages are registered with the returned group: a caller's key opens them, and
+// the operator's.
 func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
 	gin.SetMode(gin.ReleaseMode) // the other modes print every route
 	engine := gin.New()
@@ -108,7 +110,7 @@ func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
 	guarded.GET("/v1/health", s.health)
 	guarded.GET("/v1/local", s.local)
 	guarded.GET("/metrics", gin.WrapH(s.Metrics))
-	return engine, guarded
+	return engine, engine.Group("/", s.checkPageKey)
 }
 
 // recover turns a panic into a 500 and a log entry, so that one request's

@@ -195,12 +195,13 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	var err error
 	a.page, err = web.New(web.Options{
 		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: len(callers(a.cfg)) > 0, Log: a.log,
+		Desk: &incidentDesk{store: a.store, alerts: a.alerts, changed: a.changed}, OperatorKey: a.cfg.OperatorKey.Reveal(), PublicURL: a.cfg.PublicURL,
 	})
 	if err != nil {
 		return err
 	}
 	a.api = api.New(api.Options{
-		Router: a.router, Callers: callers(a.cfg), Gate: a.gate, BodyLimit: a.cfg.BodyBytes, Hop: hop,
+		Router: a.router, Callers: callers(a.cfg), Operator: a.cfg.OperatorKey.Reveal(), Gate: a.gate, BodyLimit: a.cfg.BodyBytes, Hop: hop,
 		Replay: replay.Limits{Keep: a.cfg.Idempotency.For, Bytes: a.cfg.Idempotency.Bytes},
 		Hosts:  hosts(a.cfg), Keep: api.Keep(a.cfg.Responses), Stored: stored(a.upstreams),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),

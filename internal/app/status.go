@@ -104,7 +104,10 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 			st.Incidents = append(st.Incidents, in)
 		}
 	}
-	days, err := s.days(ctx, now, incidents)
+	if st.Maintenances, err = s.maintenances(ctx, now); err != nil {
+		return st, err
+	}
+	days, err := s.days(ctx, now, incidents, st.Maintenances)
 	if err != nil {
 		return st, err
 	}
@@ -120,7 +123,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 }
 
 // days gives each provider's daily bars.
-func (s *status) days(ctx context.Context, now time.Time, incidents []record.Incident) (map[llm.Provider][]web.Day, error) {
+func (s *status) days(ctx context.Context, now time.Time, incidents []record.Incident, maintenances []record.Silence) (map[llm.Provider][]web.Day, error) {
 	today := now.Truncate(24 * time.Hour)
 	first := today.AddDate(0, 0, 1-pageDays)
 	rollups, err := s.store.Rollups(ctx, store.Day, first, today.AddDate(0, 0, 1))
@@ -140,17 +143,16 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 			day.Failed += r.Failed
 		}
 	}
-	for _, in := range incidents {
-		if !in.State.Told() || !in.Whole() {
-			continue
-		}
-		end := in.Ended
-		if end.IsZero() {
-			end = now
-		}
-		bars := days[in.Subject]
-		for i := range bars {
-			bars[i].Incident += overlap(in.Began, end, bars[i].Date, bars[i].Date.AddDate(0, 0, 1))
+	for i := range incidents {
+		for _, p := range incidents[i].Parts() {
+			bars := days[p]
+			for n := range bars {
+				end := bars[n].Date.AddDate(0, 0, 1)
+				if now.Before(end) {
+					end = now
+				}
+				bars[n].Incident += incidents[i].Downtime(p, bars[n].Date, end, maintenances)
+			}
 		}
 	}
 	return days, nil

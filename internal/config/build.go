@@ -17,12 +17,13 @@ const most = 10_000_000
 // build makes the Config of the values and notes every fault.
 func build(v *values) *Config {
 	c := &Config{
-		File:     v.get(configPath).text,
-		DB:       v.text("db"),
-		Instance: v.count("instance", 0, record.MaxInstance),
-		APIKey:   v.key("api_key"),
-		Insecure: v.on("insecure"),
-		Log:      Log{JSON: v.text("log.format") == "json"},
+		File:        v.get(configPath).text,
+		DB:          v.text("db"),
+		Instance:    v.count("instance", 0, record.MaxInstance),
+		APIKey:      v.key("api_key"),
+		OperatorKey: v.key("operator_key"),
+		Insecure:    v.on("insecure"),
+		Log:         Log{JSON: v.text("log.format") == "json"},
 		Breaker: Breaker{
 			FailureThreshold: v.count("breaker.failure_threshold", 1, 1000),
 			RecoveryTimeout:  v.duration("breaker.recovery_timeout"),

@@ -22,12 +22,13 @@ type Config struct {
 	Listen string // host:port; the host may be empty, the port 0
 	// PublicURL is where people reach Breakwater, without a slash at the end;
 	// "" where it is not set, which means http:// and the address listened on.
-	PublicURL string
-	DB        string // path of the SQLite file
-	Instance  int    // 0 to record.MaxInstance
-	APIKey    Secret // what callers must present; unset where none is demanded
-	Callers   []Caller
-	Insecure  bool // the operator allows callers without a key beyond loopback
+	PublicURL   string
+	DB          string // path of the SQLite file
+	Instance    int    // 0 to record.MaxInstance
+	APIKey      Secret // what callers must present; unset where none is demanded
+	OperatorKey Secret // what a person who acts on the pages must present; unset where only this machine may
+	Callers     []Caller
+	Insecure    bool // the operator allows callers without a key beyond loopback
 
 	// AllowedHosts and AllowedOrigins are in lower case; those of PublicURL
 	// are among them.

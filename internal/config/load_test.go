@@ -237,7 +237,7 @@ func wholeExample(t testing.TB) setting {
 	return setting{
 		file: example(t.(*testing.T), true),
 		env: map[string]string{
-			"CALLERS_KEY": "c", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
+			"CALLERS_KEY": "c", "OPERATORS_KEY": "o", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
 			"SLACK_BOT_TOKEN": "xoxb-1", "CHAT_KEY": "chat", "PAGERDUTY_ROUTING_KEY": "pd", "ALERT_WEBHOOK_URL": "https://hooks.example/x?token=t",
 		},
 		disk: map[string]string{
