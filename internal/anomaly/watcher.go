@@ -144,6 +144,13 @@ func NewWatcher(cfg WatcherConfig, holder Holder, nextID func(time.Time) record.
 // Scores gives the measures of all targets, for the page.
 func (w *Watcher) Scores() []Score { return w.detector.Scores() }
 
+// Save gives what the detector knows, for Load after a restart. Holds are not
+// among it: they do not outlive one.
+func (w *Watcher) Save() []byte { return w.detector.Save() }
+
+// Load takes up what Save gave; ErrState means that nothing is known.
+func (w *Watcher) Load(state []byte) error { return w.detector.Load(state) }
+
 // Run looks at expiry until ctx ends, whether or not there is traffic.
 func (w *Watcher) Run(ctx context.Context) error {
 	tick := time.NewTicker(w.cfg.Tick)

@@ -117,7 +117,7 @@ type Trace struct {
 	Queued    time.Duration // waited for its turn because every candidate was limited
 	// Prompt is the same for requests that ask the same, within this process; 0
 	// where it is not known. It is for the detector alone, and not stored.
-	Prompt uint64
+	Prompt uint64 `store:"-"`
 }
 
 // Ended gives the instant at which the request ended.
@@ -164,7 +164,7 @@ type Hold struct {
 	Reason string // in words, with the figures
 	// Share is the percentage of the target's requests that go there all the same
 	// while its traffic comes back; 0 while only canaries do. It is not stored.
-	Share   int
+	Share   int `store:"-"`
 	Placed  time.Time
 	Expires time.Time
 	Ended   time.Time // zero while it stands

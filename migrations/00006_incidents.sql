@@ -1,0 +1,5 @@
+-- The place of the incidents' migration.
+
+-- +goose Up
+
+SELECT 1;
