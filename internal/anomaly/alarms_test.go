@@ -22,7 +22,6 @@ func TestFalseAlarmsOfManyDays(t *testing.T) {
 	}{{0.003, 0}, {0.01, 0}, {0.02, 2}, {0.02, 3}} {
 		for _, rate := range []float64{1, 5, 20, 60, 600} {
 			t.Run(fmt.Sprintf("%g%% in bursts of %g, %g a minute", 100*background.errors, max(1, background.burst), rate), func(t *testing.T) {
-				t.Parallel()
 				const learning = 7 * 24 * time.Hour // before, a background in bursts is not known
 				told, placed, early := map[Signal]int{}, 0, 0
 				w, holder, events := watch(WatcherConfig{}, 4)
