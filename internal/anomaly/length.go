@@ -13,7 +13,7 @@ const (
 	lengthSlack  = 0.5
 	lengthFloor  = 0.3           // of the spread: answers of one length are rare
 	lengthMost   = 3.0           // standard deviations that one answer says at most
-	lengthMemory = 0.005         // weight of an answer: 200 of them
+	lengthMemory = 0.002         // weight of an answer: 500 of them, lest the mean itself wanders
 	lengthSettle = 6 * time.Hour // after which a new length is the usual
 	lengthMatter = math.Ln2      // mean excess that is worth a word: twice as long
 	overshoot    = 1.1659        // of a CUSUM's threshold, Siegmund's correction

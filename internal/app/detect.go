@@ -61,7 +61,7 @@ func (a *App) detection() []func(context.Context) error {
 		workers = append(workers, a.burn.Run)
 	}
 	if a.watcher != nil {
-		workers = append(workers, a.watcher.Run, a.keepState)
+		workers = append(workers, a.watcher.Run)
 	}
 	return workers
 }
@@ -110,6 +110,9 @@ func (a *App) resume(ctx context.Context, now time.Time) error {
 
 // keepState writes down what the detector knows, every few minutes and at the end.
 func (a *App) keepState(ctx context.Context) error {
+	if a.watcher == nil {
+		return nil
+	}
 	tick := time.NewTicker(StateEvery)
 	defer tick.Stop()
 	failing := false

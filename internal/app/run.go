@@ -49,6 +49,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 	err := a.prepare(starting)
 	if err == nil {
 		start(a.alerts.Run)
+		start(a.keepState) // ends after the monitor, which hands on the last requests
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
 		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost, a.retain}
 		outer = append(outer, a.detection()...)
