@@ -278,19 +278,47 @@ func TestMemoryIsBoundedWhateverModelsAreNamed(t *testing.T) {
 	}
 }
 
+// What a request costs that tells everything: its speed, tokens, cost and prompt.
 func BenchmarkObserve(b *testing.B) {
-	d := NewDetector(Config{})
+	w, _, _ := watch(WatcherConfig{}, 3)
 	g := newTraffic(1, gemini, 600)
+	g.tokens = true
 	samples := make([]Sample, 1<<14)
 	for i := range samples {
 		samples[i] = g.next()
+		samples[i].Prompt = uint64(i + 1)
 	}
 	span := samples[len(samples)-1].At.Sub(start)
 	i := 0
 	for b.Loop() {
 		s := samples[i%len(samples)]
 		s.At = s.At.Add(time.Duration(i/len(samples)) * span)
-		d.Observe(s)
+		w.Observe(s)
 		i++
 	}
+}
+
+// What the end of a span costs with as many callers as are remembered; it comes
+// once in five minutes.
+func BenchmarkSpanEnd(b *testing.B) {
+	d := NewDetector(Config{})
+	at := start
+	for i := range DefaultMaxUses {
+		d.Observe(Sample{Target: openai, At: at, Took: time.Second, Caller: fmt.Sprint(i), Asked: "auto", Tokens: 1000, Cost: 1000})
+	}
+	for b.Loop() {
+		at = at.Add(UsageSpan)
+		d.Tick(at)
+	}
+}
+
+func BenchmarkSave(b *testing.B) {
+	d := NewDetector(Config{})
+	g := newTraffic(1, gemini, 600)
+	g.tokens = true
+	g.feed(d, 10_000)
+	for b.Loop() {
+		d.Save()
+	}
+	b.ReportMetric(float64(len(d.Save())), "bytes")
 }
