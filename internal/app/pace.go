@@ -57,7 +57,7 @@ func (p *budgetPace) look(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("read what was spent: %w", err)
 		}
 		used := spending{b.period: spent}.of(b.provider, b.period)
-		s := alerts.Signal{At: now, Provider: b.provider, Topic: record.TopicBudget, Name: b.name}
+		s := alerts.Signal{At: now, Topic: record.TopicBudget, Name: b.name}
 		if b.judge(&s, used, from, to) {
 			p.conditions.raise(s, 0, "")
 		} else {

@@ -199,7 +199,7 @@ func (a *App) endForeign(ctx context.Context) error {
 	}
 	now := time.Now().UTC()
 	for _, in := range incidents {
-		if slices.Contains(usable(a.cfg), in.Subject) {
+		if in.Subject == "" || slices.Contains(usable(a.cfg), in.Subject) { // or it is no provider's
 			continue
 		}
 		was := in.State
