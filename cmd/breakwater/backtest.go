@@ -34,10 +34,11 @@ const (
 	stopPause = 100 * time.Millisecond
 )
 
-const aboutBacktest = `Replay the recorded requests through the anomaly detector, with the settings of the
-configuration, and print what it would have found, when, and what its holds would have
-kept away, beside the incidents that were. The detector begins knowing nothing. The
-database must not be in use: stop Breakwater, or take a copy (docs/operations.md).
+const aboutBacktest = `Replay the recorded requests through the anomaly detector and the breakers, with the
+settings of the configuration, and print what they would have found, when, and what
+keeping traffic away would have cost and saved, beside the incidents that were. They
+begin knowing nothing. The database is only read, also while Breakwater runs. With
+--json it is one JSON document.
 
 With --csv, score a series of numbers instead, as if its rows came one by one: no row's
 score depends on a later row. The file has a header and the columns timestamp and value;
@@ -58,27 +59,32 @@ const defaultLast = 7 * 24 * time.Hour
 func backtestCommand() *cobra.Command {
 	var path string
 	var last time.Duration
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "backtest",
 		Short: "Replay the record, or a CSV file, through anomaly detection",
 		Long:  aboutBacktest,
-		Example: "  BREAKWATER_ANOMALY_MIN_SAMPLES=30 breakwater backtest --db copy.db --last 720h\n" +
+		Example: "  BREAKWATER_ANOMALY_MIN_SAMPLES=30 breakwater backtest --last 720h\n" +
 			"  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("csv") {
+				if asJSON {
+					return exitError{exitConfig, errors.New("breakwater: --csv writes CSV, not JSON; see breakwater backtest --help")}
+				}
 				return backtestCSV(cmd, path)
 			}
-			return backtestRecord(cmd, last)
+			return backtestRecord(cmd, last, asJSON)
 		},
 	}
 	config.AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&path, "csv", "", "score this `FILE` instead of the record; - reads standard input")
 	cmd.Flags().DurationVar(&last, "last", defaultLast, "how much of the record is replayed, up to now")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON; not with --csv")
 	return cmd
 }
 
-func backtestRecord(cmd *cobra.Command, last time.Duration) error {
+func backtestRecord(cmd *cobra.Command, last time.Duration, asJSON bool) error {
 	if last <= 0 {
 		return exitError{exitConfig, errors.New("breakwater: --last must be more than 0; see breakwater backtest --help")}
 	}
@@ -87,7 +93,7 @@ func backtestRecord(cmd *cobra.Command, last time.Duration) error {
 		return err
 	}
 	now := time.Now()
-	o := app.BacktestOptions{From: now.Add(-last), To: now, Out: cmd.OutOrStdout()}
+	o := app.BacktestOptions{From: now.Add(-last), To: now, Out: cmd.OutOrStdout(), JSON: asJSON}
 	if isTerminal(os.Stderr) {
 		o.Progress = func(at time.Time) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "\r%d %%", 100*at.Sub(o.From)/last)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 )
 
 // Defaults of Config.
@@ -45,9 +46,26 @@ type Signal string
 
 // The signals.
 const (
-	Latency Signal = "latency"
-	Errors  Signal = "errors"
+	Latency    Signal = "latency"     // answers take longer than usual
+	SlowShare  Signal = "slow_share"  // more of the answers than usual are slow
+	Errors     Signal = "errors"      // more requests fail than usual
+	Throttling Signal = "throttling"  // more requests are rate-limited than usual
+	TokenBloat Signal = "token_bloat" // a caller's answers from a model are longer than usual
+	Usage      Signal = "usage"       // a caller uses more tokens than usual
+	Cost       Signal = "cost"        // a caller costs more than usual
 )
+
+// Signals lists all signals.
+func Signals() []Signal {
+	return []Signal{Latency, SlowShare, Errors, Throttling, TokenBloat, Usage, Cost}
+}
+
+// Holds says whether findings of the signal may place a hold. Nothing would get
+// better elsewhere of the others.
+func (s Signal) Holds() bool { return s == Latency || s == SlowShare || s == Errors }
+
+// OfSpeed says whether the signal is about how fast a target answers.
+func (s Signal) OfSpeed() bool { return s == Latency || s == SlowShare }
 
 // Sample is one attempt, as the detector sees it.
 type Sample struct {
@@ -61,31 +79,43 @@ type Sample struct {
 	Stream       bool             // the answer came in pieces, so TTFT is the model's own
 	Caller       string           // name of the caller's key; "" where none is demanded
 	Canary       bool             // sent to a held target to see whether it is well again
+	Asked        string           // the model as the caller wrote it; "" for the target's own
+	Tokens       int64            // of prompt and answer, whoever counted them
+	Cost         record.NanoUSD   // of the attempt
+	// Prompt is a hash of what was asked; 0 where it is not known. Failures that
+	// all have the same one are not the target's.
+	Prompt uint64
 }
 
-// Finding is one trouble of one target.
+// Finding is one trouble of one target, or one caller's unusual use.
 type Finding struct {
-	Target     llm.Target
+	Target     llm.Target // zero for Usage and Cost
+	Caller     string     // of TokenBloat, Usage and Cost
+	Model      string     // of Usage and Cost: as the caller asked for it
 	At         time.Time
 	Signal     Signal
 	Z          float64 // distance from the usual in the target's own standard deviations
-	Now, Usual float64 // seconds for latency, share of requests for errors
+	Now, Usual float64 // in the unit of the measure's Score
 	Text       string  // in plain words, with the figures
 	Failover   bool    // it matters enough to send traffic elsewhere
 	Again      bool    // the same trouble was found before and lasts
 }
 
-// Score is how far one measure of a target is from its usual, for the page.
-// Z is what is shown; Evidence reaching Threshold is what decides.
+// Score is how far one measure is from its usual, for the page. Z is what is
+// shown; Evidence reaching Threshold is what decides.
 type Score struct {
-	Target     llm.Target
+	Target     llm.Target // zero for Usage and Cost
+	Caller     string     // of TokenBloat, Usage and Cost
+	Model      string     // of Usage and Cost: as the caller asked for it
 	Signal     Signal
-	Measure    string // "time to first token", "time per output token", "time for an answer", "errors"
+	Measure    string // in words: "time to first token"
+	Label      string // in a metric: "ttft"
+	Unit       string // "seconds", "share" (of requests), "tokens" or "USD"
 	Z          float64
-	Now, Usual float64 // seconds for latency, share of requests for errors
+	Now, Usual float64 // in Unit
 	Evidence   float64
 	Threshold  float64
-	Samples    int // requests that the usual was learned from
+	Samples    int // requests that the usual was learned from; spans of five minutes for Usage and Cost
 }
 
 // Config sets a Detector; a zero field means its default.
@@ -113,49 +143,73 @@ type Detector struct {
 	cfg    Config
 	mu     sync.Mutex
 	series map[llm.Target]*series
+	usage  usage
 }
 
 // NewDetector makes a Detector that knows nothing yet.
 func NewDetector(cfg Config) *Detector {
-	return &Detector{cfg: cfg.withDefaults(), series: map[llm.Target]*series{}}
+	return &Detector{cfg: cfg.withDefaults(), series: map[llm.Target]*series{}, usage: newUsage()}
 }
 
 // series is what is known of one target.
 type series struct {
-	first   time.Time
-	last    time.Time
+	first   instant
+	last    instant
 	arrived float64 // requests a minute, before the correction for a young series
 	levels  [measures]level
 	errors  chain
+	slow    chain
+	limited chain
 }
 
 // Observe takes one sample and gives what it completes the evidence for:
 // nearly always nothing.
 func (d *Detector) Observe(s Sample) []Finding {
-	if s.Class != "" && !s.Class.CountsAgainstTarget() {
-		return nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return append(d.observe(s, 1), d.usage.observe(&d.cfg, s)...)
+}
+
+// observeAt is Observe where findings about the target need only a share of the
+// usual evidence.
+func (d *Detector) observeAt(s Sample, share float64) []Finding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append(d.observe(s, share), d.usage.observe(&d.cfg, s)...)
+}
+
+// count takes a sample that says nothing of its target, only of its caller.
+func (d *Detector) count(s Sample) []Finding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.usage.observe(&d.cfg, s)
+}
+
+// Tick ends the spans in which use is counted, whether or not there is traffic.
+func (d *Detector) Tick(now time.Time) []Finding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.usage.roll(&d.cfg, instantOf(now))
+}
+
+// observe lets the tests of the sample's target see it.
+func (d *Detector) observe(s Sample, share float64) []Finding {
+	limited := s.Class == llm.RateLimit
+	if s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
+		return nil
+	}
 	sr := d.find(s)
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: s.At, caller: s.Caller, threshold: sr.arrive(s.At, len(d.series), d.cfg.Forget)}
-	var found []Finding
-	if f, ok := sr.errors.observe(s.Class != "", in); ok {
-		found = append(found, f)
+	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s)}
+	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
+	found := taken(nil, &sr.limited, limited, 0, in)
+	if !limited {
+		found = taken(found, &sr.errors, s.Class != "", 0, in)
 	}
 	if s.Class == "" {
-		for m := range sr.levels {
-			x, size, ok := measure(m).of(s)
-			if !ok {
-				continue
-			}
-			if f, ok := sr.levels[m].observe(measure(m), x, size, in); ok {
-				found = append(found, f)
-			}
-		}
+		found = sr.timed(found, s, in)
 	}
 	for i := range found {
 		found[i].Target, found[i].At = s.Target, s.At
@@ -163,12 +217,53 @@ func (d *Detector) Observe(s Sample) []Finding {
 	return found
 }
 
+// taken lets a chain see one outcome and adds what it found.
+func taken(found []Finding, c *chain, bad bool, excess float64, in input) []Finding {
+	if f, ok := c.observe(bad, excess, in); ok {
+		return append(found, f)
+	}
+	return found
+}
+
+// timed lets the tests of speed see an answer and adds what they found.
+func (sr *series) timed(found []Finding, s Sample, in input) []Finding {
+	var x, size [measures]float64
+	var has [measures]bool
+	slow, known, excess := false, false, 0.0
+	for m := range measures {
+		if x[m], size[m], has[m] = m.of(s); has[m] && int(sr.levels[m].n) >= in.cfg.MinSamples {
+			e, beyond := sr.levels[m].slow(m, x[m])
+			if beyond {
+				excess = max(excess, e)
+			}
+			slow, known = slow || beyond, true
+		}
+	}
+	if known {
+		found = taken(found, &sr.slow, slow, excess, in)
+	}
+	in.frozen = sr.slow.most() > freezeAt*in.threshold
+	for m := range measures {
+		if !has[m] {
+			continue
+		}
+		if f, ok := sr.levels[m].observe(m, x[m], size[m], in); ok {
+			found = append(found, f)
+		}
+		if sr.levels[m].n == 0 { // it is learned anew, and with it what counts as slow
+			sr.slow = newChain(slowing, s.At)
+		}
+	}
+	return found
+}
+
 // input is what the tests of one sample have in common.
 type input struct {
 	cfg       *Config
-	at        time.Time
-	caller    string
+	at        instant
+	from      origin
 	threshold float64
+	frozen    bool // part of the answers is slow: no speed is learned
 }
 
 // find gives the sample's series. A series begins with an answer, so that
@@ -177,24 +272,25 @@ func (d *Detector) find(s Sample) *series {
 	if sr := d.series[s.Target]; sr != nil {
 		return sr
 	}
-	if s.Class != "" || len(d.series) >= d.cfg.MaxSeries && !d.evict(s.At) {
+	if s.Class != "" || len(d.series) >= d.cfg.MaxSeries && !d.evict(instantOf(s.At)) {
 		return nil
 	}
-	sr := &series{first: s.At, last: s.At, errors: newChain(s.At)}
+	at := instantOf(s.At)
+	sr := &series{first: at, last: at, errors: newChain(failing, s.At), slow: newChain(slowing, s.At), limited: newChain(throttling, s.At)}
 	d.series[s.Target] = sr
 	return sr
 }
 
 // evict forgets the target that was silent for longest, if that is a while.
-func (d *Detector) evict(now time.Time) bool {
+func (d *Detector) evict(now instant) bool {
 	var oldest llm.Target
 	last := now
 	for t, sr := range d.series {
-		if sr.last.Before(last) {
+		if sr.last < last {
 			oldest, last = t, sr.last
 		}
 	}
-	if now.Sub(last) < d.cfg.Forget {
+	if now.since(last) < d.cfg.Forget {
 		return false
 	}
 	delete(d.series, oldest)
@@ -204,27 +300,31 @@ func (d *Detector) evict(now time.Time) bool {
 // arrive counts an arrival and gives the evidence that a finding needs at
 // this rate of traffic, so that false alarms come once in 30 days over all
 // targets, however many requests there are.
-func (sr *series) arrive(at time.Time, targets int, forget time.Duration) float64 {
-	gap := max(0, at.Sub(sr.last))
+func (sr *series) arrive(at instant, targets int, forget time.Duration) float64 {
+	gap := max(0, at.since(sr.last))
 	if gap > forget {
 		sr.clear(at)
 	}
-	if at.After(sr.last) {
-		sr.last = at
-	}
+	sr.last = max(sr.last, at)
 	sr.arrived = sr.arrived*math.Exp(-gap.Minutes()/rateMemory) + 1/rateMemory
 	return sr.threshold(targets)
 }
 
+// rate is how many requests a minute came lately.
+func (sr *series) rate() float64 {
+	age := max(1, sr.last.since(sr.first).Minutes()) // a young series has not seen its memory's worth
+	return sr.arrived / (1 - math.Exp(-age/rateMemory))
+}
+
 func (sr *series) threshold(targets int) float64 {
-	age := max(1, sr.last.Sub(sr.first).Minutes()) // a young series has not seen its memory's worth
-	rate := sr.arrived / (1 - math.Exp(-age/rateMemory))
-	return math.Log(max(1, rate) * minutesIn30Days * float64(targets))
+	return math.Log(max(1, sr.rate()) * minutesIn30Days * float64(targets))
 }
 
 // clear forgets the evidence, not what is usual.
-func (sr *series) clear(at time.Time) {
-	sr.errors.clear(at)
+func (sr *series) clear(at instant) {
+	for _, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
+		c.clear(at)
+	}
 	for m := range sr.levels {
 		sr.levels[m].clear()
 	}
@@ -236,8 +336,19 @@ func (d *Detector) Clear(t llm.Target, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if sr := d.series[t]; sr != nil {
-		sr.clear(at)
+		sr.clear(instantOf(at))
 	}
+}
+
+// rate gives how many requests a minute a target had lately, 0 where it is not
+// known.
+func (d *Detector) rate(t llm.Target) float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sr := d.series[t]; sr != nil {
+		return sr.rate()
+	}
+	return 0
 }
 
 // Relearn forgets the usual latency of a target, which has been unusual for
@@ -247,44 +358,58 @@ func (d *Detector) Relearn(t llm.Target) {
 	defer d.mu.Unlock()
 	if sr := d.series[t]; sr != nil {
 		sr.levels = [measures]level{}
+		sr.slow = newChain(slowing, time.Unix(0, int64(sr.last)))
 	}
 }
 
-// slowness says by how much an answer is slower than usual, as a logarithm
-// and by its worst measure; false where nothing is known to compare it with.
-func (d *Detector) slowness(s Sample) (float64, bool) {
+// speed is how an answer compares with the usual.
+type speed struct {
+	slower float64 // a logarithm, by the worst measure
+	slow   bool    // so far that it counts as slow by itself
+}
+
+// speed compares an answer with the usual; false where nothing is known to
+// compare it with.
+func (d *Detector) speed(s Sample) (speed, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sr := d.series[s.Target]
 	if sr == nil || s.Class != "" {
-		return 0, false
+		return speed{}, false
 	}
-	worst, known := math.Inf(-1), false
-	for m := range sr.levels {
+	worst, known := speed{slower: math.Inf(-1)}, false
+	for m := range measures {
 		l := &sr.levels[m]
-		if x, _, ok := measure(m).of(s); ok && l.n >= d.cfg.MinSamples {
-			worst, known = max(worst, min(x-l.mean, maxExcess)), true
+		if x, _, ok := m.of(s); ok && int(l.n) >= d.cfg.MinSamples {
+			e, beyond := l.slow(m, x)
+			worst.slower, worst.slow, known = max(worst.slower, e), worst.slow || beyond, true
 		}
 	}
 	return worst, known
 }
 
-// Scores gives the measures of all targets, in the order of their names.
+// Scores gives the measures of all targets, in the order of their names, and
+// then those of callers.
 func (d *Detector) Scores() []Score {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []Score
 	for t, sr := range d.series {
 		h := sr.threshold(len(d.series))
-		all = append(all, sr.errors.score(t, h))
-		for m := range sr.levels {
-			if l := &sr.levels[m]; l.n >= d.cfg.MinSamples {
-				all = append(all, l.score(t, measure(m), h))
+		all = append(all, sr.errors.score(t, h), sr.limited.score(t, h))
+		if sr.slow.healthy > 0 {
+			all = append(all, sr.slow.score(t, h))
+		}
+		for m := range measures {
+			if l := &sr.levels[m]; int(l.n) >= d.cfg.MinSamples {
+				all = append(all, l.score(t, m, h))
 			}
 		}
 	}
+	all = append(all, d.usage.scores(&d.cfg)...)
 	slices.SortFunc(all, func(a, b Score) int {
-		return cmp.Or(cmp.Compare(a.Target.String(), b.Target.String()), cmp.Compare(a.Measure, b.Measure))
+		return cmp.Or(cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Target.String(), b.Target.String()),
+			cmp.Compare(a.Model, b.Model), cmp.Compare(a.Measure, b.Measure))
 	})
 	return all
 }
@@ -294,17 +419,17 @@ func (d *Detector) Scores() []Score {
 type alarm struct {
 	found    bool
 	failover bool
-	since    time.Time
-	told     time.Time
+	since    instant
+	told     instant
 }
 
 // lasted is for how long the trouble has been known.
-func (a *alarm) lasted(at time.Time) time.Duration { return at.Sub(a.since) }
+func (a *alarm) lasted(at instant) time.Duration { return at.since(a.since) }
 
 // tell says whether the trouble is to be told now, and whether again.
 func (a *alarm) tell(failover bool, in input) (again, tell bool) {
 	again = a.found && (a.failover || !failover)
-	if again && in.at.Sub(a.told) < in.cfg.Repeat {
+	if again && in.at.since(a.told) < in.cfg.Repeat {
 		return again, false
 	}
 	if !a.found {
@@ -313,26 +438,3 @@ func (a *alarm) tell(failover bool, in input) (again, tell bool) {
 	a.found, a.failover, a.told = true, a.failover || failover, in.at
 	return again, true
 }
-
-// witness remembers from whom the evidence of one excursion comes.
-type witness struct {
-	caller     string // whose request went badly first
-	bad        bool   // one went badly
-	severalBad bool   // another caller's did too
-	othersWell bool   // another caller's went well
-}
-
-func (w *witness) note(caller string, bad bool) {
-	switch {
-	case bad && !w.bad:
-		*w = witness{caller: caller, bad: true}
-	case caller != w.caller && bad:
-		w.severalBad = true
-	case caller != w.caller && w.bad:
-		w.othersWell = true
-	}
-}
-
-// single says that the trouble is one caller's: all that went badly is its
-// own, and others are served well.
-func (w *witness) single() bool { return w.bad && !w.severalBad && w.othersWell }

@@ -23,6 +23,19 @@ func (m measure) String() string {
 	return [...]string{"time to first token", "time per output token", "time for an answer"}[m]
 }
 
+// label is the measure in a metric.
+func (m measure) label() string { return [...]string{"ttft", "tpot", "answer"}[m] }
+
+// slowFrom is the deviation from which a single answer counts as slow, unless
+// the measure's own spread is so wide that more is needed: ln 1.75 for the pace,
+// ln 2.5 for what varies with a queue.
+func (m measure) slowFrom() float64 {
+	if m == outputToken {
+		return 0.5596
+	}
+	return slowMatters
+}
+
 const (
 	inputScale    = 4000 // input tokens that double the time to first token
 	outputScale   = 25   // output tokens that take as long as a first token
@@ -38,6 +51,9 @@ const (
 	anchorMemory = 24 * time.Hour     // of the level that a slow ramp is compared with
 	maxExcess    = 2.0794415416798357 // ln 8: no single answer says more
 	material     = math.Ln2           // twice as slow as usual is worth a failover
+	slowMatters  = 0.9162907318741551 // ln 2.5: so slow must the slow part be to be worth one
+	excessWeight = 0.05               // of a request in the mean deviation of a long excursion: outliers alone do not matter
+	slowSpreads  = 3                  // standard deviations from which a single answer may count as slow
 )
 
 // of gives the logarithm of the sample's time with the part that its size
@@ -68,20 +84,19 @@ func (m measure) of(s Sample) (x, size float64, ok bool) {
 // level is the usual of one measure and the evidence against it: a winsorised
 // CUSUM on the z-score against the target's own past. Logarithms of seconds.
 type level struct {
-	n      int
+	n      int32
+	run    int32 // requests in this excursion
 	mean   float64
 	spread float64 // standard deviation, winsorised
 	anchor float64 // the mean over a day
 	size   float64 // usual part that sizes explain, for showing
-	last   time.Time
 	gap    float64 // usual minutes between samples
-
-	recent float64 // deviation over about the last dozen
+	last   instant
+	since  instant // when it was last learned
 
 	evidence float64
-	run      int     // requests in this excursion
 	excess   float64 // mean deviation over the excursion
-	since    time.Time
+	recent   float64 // deviation over about the last dozen
 	alarm    alarm
 	witness  witness
 }
@@ -89,21 +104,21 @@ type level struct {
 // observe takes one time and gives a finding when the evidence suffices.
 func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 	if l.n == 0 {
-		*l = level{n: 1, mean: x, spread: firstSpread, anchor: x, size: size, last: in.at, gap: 1}
+		*l = level{n: 1, mean: x, spread: firstSpread, anchor: x, size: size, last: in.at, since: in.at, gap: 1}
 		return Finding{}, false
 	}
-	minutes := max(0, in.at.Sub(l.last).Minutes())
+	minutes := max(0, in.at.since(l.last).Minutes())
 	l.last = in.at
 	d := x - l.mean
 	spread := l.spread
-	if l.n >= in.cfg.MinSamples {
+	if int(l.n) >= in.cfg.MinSamples {
 		l.recent += recentWeight * (min(d, maxExcess) - l.recent)
 		l.judge(d, in)
 	}
-	if l.evidence <= freezeAt*in.threshold*decideAt {
+	if !in.frozen && l.evidence <= freezeAt*in.threshold*decideAt {
 		l.since = in.at
 		l.learn(d, size, minutes)
-	} else if in.at.Sub(l.since) > in.cfg.Settle {
+	} else if in.at.since(l.since) > in.cfg.Settle {
 		*l = level{} // it has been so for so long that it is the usual now
 		return Finding{}, false
 	}
@@ -120,10 +135,15 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
-	if l.witness.single() {
-		f.Text += ", all slow answers are one caller's"
-	}
+	f.Text += l.witness.tells("slow answers")
 	return f, true
+}
+
+// slow says whether a time is so far from usual that it counts as slow, and by
+// how much.
+func (l *level) slow(m measure, x float64) (excess float64, slow bool) {
+	d := min(x-l.mean, maxExcess)
+	return d, d > max(m.slowFrom(), slowSpreads*l.spread)
 }
 
 // judge adds one deviation to the evidence.
@@ -135,14 +155,14 @@ func (l *level) judge(d float64, in input) {
 		return
 	}
 	l.run++
-	l.excess += max(1/float64(l.run), 0.1) * (min(d, maxExcess) - l.excess)
-	l.witness.note(in.caller, z > slack)
+	l.excess += max(1/float64(l.run), excessWeight) * (min(d, maxExcess) - l.excess)
+	l.witness.note(in.from, z > slack)
 }
 
 // learn moves the usual. A level that crept away from the day's is put back
 // to it, so that a slow ramp is seen by the same test as a jump.
 func (l *level) learn(d, size, minutes float64) {
-	l.n++
+	l.n = min(l.n+1, math.MaxInt32-1)
 	l.gap += max(2/float64(l.n+1), 0.02) * (minutes - l.gap)
 	g := max(2/float64(l.n+1), min(max(l.gap/usualMinutes, 0.002), 0.03))
 	l.mean += g * clip(d, 2*l.spread)
@@ -165,7 +185,7 @@ func (l *level) clear() {
 
 func (l *level) score(t llm.Target, m measure, threshold float64) Score {
 	return Score{
-		Target: t, Signal: Latency, Measure: m.String(), Samples: l.n,
+		Target: t, Signal: Latency, Measure: m.String(), Label: m.label(), Unit: "seconds", Samples: int(l.n),
 		Z: l.recent / l.spread, Now: math.Exp(l.mean + l.size + l.recent), Usual: math.Exp(l.mean + l.size),
 		Evidence: l.evidence, Threshold: decideAt * threshold,
 	}

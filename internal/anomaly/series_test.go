@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/record"
 )
 
 var (
@@ -28,6 +29,7 @@ type traffic struct {
 	burst   float64 // mean failures in a row; 0 where they are independent
 	failed  bool    // the one before
 	callers []string
+	tokens  bool // samples tell tokens and cost
 }
 
 func newTraffic(seed uint64, t llm.Target, rate float64) *traffic {
@@ -44,6 +46,10 @@ func (g *traffic) next() Sample {
 	s := Sample{
 		Target: g.target, At: g.now, Stream: !g.whole, Caller: g.callers[g.IntN(len(g.callers))],
 		InputTokens: int64(math.Exp(6.5 + 1.2*g.NormFloat64())), OutputTokens: 2 + int64(math.Exp(4.8+g.NormFloat64())),
+	}
+	if g.tokens {
+		s.Asked, s.Tokens = "auto", s.InputTokens+s.OutputTokens
+		s.Cost = record.NanoUSD(300*s.InputTokens + 2500*s.OutputTokens)
 	}
 	share := g.errors
 	if g.burst > 0 {

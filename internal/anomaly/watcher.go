@@ -41,7 +41,8 @@ const knownFor = time.Hour
 // Holder keeps traffic away from a target; the router is one. Its methods
 // must not call the Watcher.
 type Holder interface {
-	// Hold places a hold, or extends the one with the same ID. It gives false,
+	// Hold places a hold, or extends the one with the same ID; its Share of the
+	// target's requests goes there all the same, marked as canaries. It gives false,
 	// and holds nothing anew, where the target is the last that still works.
 	Hold(record.Hold) bool
 	// Release ends the hold on a target and says whether there was one.
@@ -79,6 +80,7 @@ const (
 	Found        EventKind = "found" // a trouble that led to no hold; Text says why
 	HoldPlaced   EventKind = "hold_placed"
 	HoldExtended EventKind = "hold_extended"
+	HoldRamped   EventKind = "hold_ramped" // a share of the traffic, or a larger one, goes to the target again
 	HoldEnded    EventKind = "hold_ended"
 )
 
@@ -116,6 +118,7 @@ type watched struct {
 	level  int       // how often the time was doubled
 	canary time.Time // the last one, or when the hold was placed
 	trial  trial
+	ramp   ramp
 }
 
 // span is when a provider's trouble began and was last seen.
@@ -141,6 +144,13 @@ func NewWatcher(cfg WatcherConfig, holder Holder, nextID func(time.Time) record.
 // Scores gives the measures of all targets, for the page.
 func (w *Watcher) Scores() []Score { return w.detector.Scores() }
 
+// Save gives what the detector knows, for Load after a restart. Holds are not
+// among it: they do not outlive one.
+func (w *Watcher) Save() []byte { return w.detector.Save() }
+
+// Load takes up what Save gave; ErrState means that nothing is known.
+func (w *Watcher) Load(state []byte) error { return w.detector.Load(state) }
+
 // Run looks at expiry until ctx ends, whether or not there is traffic.
 func (w *Watcher) Run(ctx context.Context) error {
 	tick := time.NewTicker(w.cfg.Tick)
@@ -162,14 +172,22 @@ func (w *Watcher) Observe(s Sample) {
 	if s.Class == "" || s.Class.CountsAgainstTarget() {
 		w.seen[s.Target.Provider] = s.At
 	}
-	if h := w.held[s.Target]; h != nil {
-		// Requests that were under way when the hold was placed tell nothing new.
-		if s.Canary {
-			w.judge(h, s)
-		}
-		return
+	h := w.held[s.Target]
+	switch {
+	case h == nil:
+		w.actAll(w.detector.Observe(s))
+	case s.Canary && h.hold.Share > 0:
+		w.climb(h, s)
+	case s.Canary:
+		w.judge(h, s)
+		fallthrough
+	default: // requests that were under way when the hold was placed tell nothing new of the target
+		w.actAll(w.detector.count(s))
 	}
-	for _, f := range w.detector.Observe(s) {
+}
+
+func (w *Watcher) actAll(found []Finding) {
+	for _, f := range found {
 		w.act(f)
 	}
 }
@@ -177,7 +195,7 @@ func (w *Watcher) Observe(s Sample) {
 // act places a hold for a finding that matters, unless something speaks
 // against it.
 func (w *Watcher) act(f Finding) {
-	if w.held[f.Target] != nil {
+	if w.held[f.Target] != nil && f.Signal.Holds() {
 		return
 	}
 	if !f.Failover {
@@ -234,6 +252,9 @@ func (w *Watcher) place(f Finding) *watched {
 		ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
 		Placed: f.At, Expires: f.At.Add(w.length(level)),
 	}}
+	if level > 0 { // it came back too soon
+		h.ramp.earliest = h.hold.Expires
+	}
 	if !w.holder.Hold(h.hold) {
 		return nil
 	}
@@ -258,15 +279,18 @@ func (w *Watcher) judge(h *watched, s Sample) {
 	if failed && !s.Class.CountsAgainstTarget() {
 		return
 	}
-	slower, known := w.detector.slowness(s)
+	speed, known := w.detector.speed(s)
+	slow := known && speed.slow && h.signal == SlowShare
 	h.canary = s.At
-	h.trial.note(failed, slower, known)
-	if failed || known && slower > material {
+	h.trial.note(s.At, failed || slow, speed.slower, known)
+	if failed || slow || known && speed.slower > material {
 		w.alarm(s.Target.Provider, s.At)
 	}
 	switch {
 	case h.trial.well(h.signal):
-		w.end(h, s.At, fmt.Sprintf("well again: %d canary requests went as usual", h.trial.seen))
+		if !s.At.Before(h.ramp.earliest) {
+			w.comeBack(h, s.At)
+		}
 	case h.trial.bad():
 		w.extend(h, s.At, "canary requests show that the trouble lasts")
 	}
@@ -277,16 +301,19 @@ func (w *Watcher) judge(h *watched, s Sample) {
 func (w *Watcher) Tick(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.actAll(w.detector.Tick(now))
 	for _, h := range w.held {
 		switch {
 		case now.Before(h.hold.Expires.Add(-w.cfg.Tick)):
 		case now.Sub(h.hold.Placed) >= w.cfg.Longest-w.cfg.Tick:
-			if h.signal == Latency {
+			if h.signal.OfSpeed() {
 				w.detector.Relearn(h.hold.Target)
 			}
 			w.end(h, now, "held for long enough: the next requests will tell")
 		case now.Sub(h.canary) >= w.cfg.NoCanary-w.cfg.Tick:
 			w.end(h, now, "no request came to try it with")
+		case h.hold.Share > 0:
+			w.extend(h, now, "still coming back")
 		default:
 			w.extend(h, now, "too few canary requests to call it well")
 		}
@@ -296,15 +323,10 @@ func (w *Watcher) Tick(now time.Time) {
 // extend gives a hold more time, never past its bound, and its canaries a new
 // trial.
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
-	h.level++
-	bound := h.hold.Placed.Add(w.cfg.Longest)
-	if quiet := h.canary.Add(w.cfg.NoCanary); quiet.Before(bound) {
-		bound = quiet
+	if h.hold.Share == 0 {
+		h.level++
 	}
-	until := now.Add(w.length(h.level))
-	if until.After(bound) {
-		until = bound
-	}
+	until := w.until(h, now.Add(w.length(h.level)))
 	if until.After(h.hold.Expires) {
 		h.hold.Expires = until
 		if !w.holder.Hold(h.hold) {
@@ -316,6 +338,18 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.trial.bad() {
 		h.trial = trial{}
 	}
+}
+
+// until gives an instant, or the hold's bound if that comes first.
+func (w *Watcher) until(h *watched, at time.Time) time.Time {
+	bound := h.hold.Placed.Add(w.cfg.Longest)
+	if quiet := h.canary.Add(w.cfg.NoCanary); quiet.Before(bound) {
+		bound = quiet
+	}
+	if at.After(bound) {
+		return bound
+	}
+	return at
 }
 
 func (w *Watcher) end(h *watched, now time.Time, why string) {

@@ -70,7 +70,20 @@ func kinds(events []Event) string {
 
 // canary makes one canary sample, five seconds after the last sample.
 func canary(g *traffic) Sample {
-	at := g.now.Add(5 * time.Second)
+	return after(g, 5*time.Second)
+}
+
+// let makes the next sample that the router lets through: a canary, or one of
+// the share of a target that comes back.
+func let(g *traffic, h *fakeHolder) Sample {
+	if share := h.held[g.target].Share; share > 0 {
+		return after(g, time.Duration(100*60/(float64(share)*g.rate)*float64(time.Second)))
+	}
+	return canary(g)
+}
+
+func after(g *traffic, pause time.Duration) Sample {
+	at := g.now.Add(pause)
 	s := g.next()
 	g.now, s.At, s.Canary = at, at, true
 	return s
@@ -98,11 +111,11 @@ func TestATargetThatIsDownIsHeldUntilItsCanariesAreWell(t *testing.T) {
 	}
 	g.errors = 0
 	n := 0
-	for ; len(holder.held) > 0 && n < 100; n++ {
-		w.Observe(canary(g))
+	for ; len(holder.held) > 0 && n < 150; n++ {
+		w.Observe(let(g, holder))
 		w.Tick(g.now)
 	}
-	if n > 36 {
+	if n > 36+60 {
 		t.Errorf("released after %d good canaries", n)
 	}
 	last := (*events)[len(*events)-1]
@@ -127,8 +140,11 @@ func TestASlowTargetIsHeldUntilItsSpeedIsBack(t *testing.T) {
 		t.Fatal("released although still slow")
 	}
 	g.slow = 1
-	for range 60 {
-		w.Observe(canary(g))
+	for range 120 {
+		if len(holder.held) == 0 {
+			break
+		}
+		w.Observe(let(g, holder))
 		w.Tick(g.now)
 	}
 	if len(holder.held) != 0 {

@@ -72,22 +72,26 @@ type App struct {
 	stopping atomic.Bool
 	handlers sync.WaitGroup // requests under way
 
-	store     *store.Store
-	router    *router.HybridRouter
-	monitor   *monitor.Monitor
-	watcher   *anomaly.Watcher // nil where detection is off
-	alerts    *alerts.Manager
-	prober    *monitor.Prober
-	page      *web.Server
-	status    *status
-	changes   *changes
-	impacts   *impacts
-	upstreams []*upstream
-	flow      *flow
-	ids       *record.IDs
-	api       *api.Server
-	gate      *traffic.Gate
-	tokens    *tokens.Estimator
+	store      *store.Store
+	router     *router.HybridRouter
+	monitor    *monitor.Monitor
+	watcher    *anomaly.Watcher // nil where detection is off
+	conditions *conditions
+	burn       *burn // nil where there is no objective
+	pace       *budgetPace
+	stuck      *stuck
+	alerts     *alerts.Manager
+	prober     *monitor.Prober
+	page       *web.Server
+	status     *status
+	changes    *changes
+	impacts    *impacts
+	upstreams  []*upstream
+	flow       *flow
+	ids        *record.IDs
+	api        *api.Server
+	gate       *traffic.Gate
+	tokens     *tokens.Estimator
 }
 
 // New opens the store, listens, and builds the rest. It must be run, or closed.
@@ -141,6 +145,7 @@ func (a *App) build(ctx context.Context) error {
 		Providers: usable(a.cfg), WellFor: a.opts.WellFor,
 		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
 	})
+	a.watchOver()
 	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor, Spare: a.gate.Spare}
 	a.monitor.Listen(a.heard)
 	return a.buildServer(hop, registry)
@@ -168,23 +173,6 @@ func (a *App) routing() router.Config {
 			return cost, known
 		},
 	}
-}
-
-// detect sets up the anomaly detector, which places holds through the router.
-func (a *App) detect() {
-	if !a.cfg.Anomaly.Enabled {
-		return
-	}
-	wc := watching(a.cfg)
-	if a.opts.Anomaly != nil {
-		a.opts.Anomaly(&wc)
-	}
-	a.watcher = anomaly.NewWatcher(wc, a.router, a.ids.Next, a.detected)
-}
-
-// watching gives the detector's settings.
-func watching(cfg *config.Config) anomaly.WatcherConfig {
-	return anomaly.WatcherConfig{Hold: cfg.Anomaly.Hold, Detector: anomaly.Config{MinSamples: cfg.Anomaly.MinSamples}}
 }
 
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {

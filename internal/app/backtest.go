@@ -3,19 +3,19 @@ package app
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"breakwater/internal/anomaly"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
+	"breakwater/internal/router"
 	"breakwater/internal/store"
 )
 
@@ -37,32 +37,46 @@ const (
 type BacktestOptions struct {
 	From, To time.Time       // when the requests were accepted
 	Out      io.Writer       // takes the report
+	JSON     bool            // as one JSON document, instead of text
 	Progress func(time.Time) // hears how far it is; may be nil
 }
 
-// Backtest replays recorded requests through a detector with the settings of
-// cfg, which knows nothing at first, and prints what it would have found beside
-// the incidents that were.
+// Backtest replays recorded requests through a detector and breakers with the
+// settings of cfg, which know nothing at first, and prints what they would have
+// found beside the incidents that were. A Breakwater may be writing to the record.
 func Backtest(ctx context.Context, cfg *config.Config, o BacktestOptions) error {
-	if _, err := os.Stat(cfg.DB); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no database at %s", cfg.DB) // which opening would make
+	v, err := store.OpenView(ctx, cfg.DB)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database at %s", cfg.DB)
 	}
-	s, err := store.Open(ctx, store.Options{Path: cfg.DB})
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	incidents, err := s.Incidents(ctx, o.From, store.MaxLimit)
+	defer v.Close()
+	incidents, err := v.Incidents(ctx, o.From, store.MaxLimit)
 	if err != nil {
 		return err
 	}
-	r := newRerun(watching(cfg), cfg.Anomaly.Canary)
-	if err := r.run(ctx, s, o); err != nil {
+	r := newRerun(cfg)
+	if err := r.run(ctx, v, o); err != nil {
 		return err
 	}
 	slices.Reverse(incidents)
 	incidents = slices.DeleteFunc(incidents, func(in record.Incident) bool { return !in.Began.Before(o.To) })
-	return r.report(o, incidents)
+	report := r.report(o, incidents)
+	if o.JSON {
+		out := json.NewEncoder(o.Out)
+		out.SetIndent("", "  ")
+		return out.Encode(report)
+	}
+	return report.write(o.Out)
+}
+
+// moment is one recorded attempt.
+type moment struct {
+	anomaly.Sample
+	request record.ID
+	lost    bool // its request failed for the caller
 }
 
 // rerun is a detector that decides anew over recorded attempts. It stands in
@@ -70,71 +84,78 @@ func Backtest(ctx context.Context, cfg *config.Config, o BacktestOptions) error 
 type rerun struct {
 	watcher  *anomaly.Watcher
 	interval time.Duration // between two canaries
+	breakers circuits
 	attempts int
-	served   map[llm.Target]time.Time // the last answer of each target
+	usual    elsewhere
 	holds    map[llm.Target]*found
 	all      []*found
 	ticked   time.Time
 }
 
-// found is one thing that the detector found.
+// found is one thing that the detector or a breaker found.
 type found struct {
 	at     time.Time
 	target llm.Target
+	signal string // of the detector, or "breaker"
 	text   string
 	held   bool
-	ended  time.Time // of the hold; zero while it stands
+	ended  time.Time // of the hold, or when the breaker closed; zero while it stands
 	canary time.Time // when the last one went
-	kept   int       // attempts that the hold would have kept away
-	failed int       // of them, as it was
-	waited time.Duration
+	share  int       // of the traffic that goes there while it comes back
+	came   int       // attempts since the share was set
+	effect moved
 }
 
-func newRerun(wc anomaly.WatcherConfig, interval time.Duration) *rerun {
-	r := &rerun{interval: interval, served: map[llm.Target]time.Time{}, holds: map[llm.Target]*found{}}
-	r.watcher = anomaly.NewWatcher(wc, r, record.NewIDs(0, 0).Next, r.heard)
+func newRerun(cfg *config.Config) *rerun {
+	r := &rerun{interval: cfg.Anomaly.Canary, usual: elsewhere{}, holds: map[llm.Target]*found{}}
+	r.breakers = circuits{
+		threshold: cmp.Or(cfg.Breaker.FailureThreshold, router.DefaultFailureThreshold),
+		recovery:  cmp.Or(cfg.Breaker.RecoveryTimeout, router.DefaultRecoveryTimeout), all: map[llm.Target]*circuit{},
+	}
+	r.watcher = anomaly.NewWatcher(watching(cfg), r, record.NewIDs(0, 0).Next, r.heard)
 	return r
 }
 
 // run replays the record in the order in which attempts ended.
-func (r *rerun) run(ctx context.Context, s *store.Store, o BacktestOptions) error {
-	var waiting []anomaly.Sample
+func (r *rerun) run(ctx context.Context, v *store.View, o BacktestOptions) error {
+	var waiting []moment
 	for from := o.From; from.Before(o.To); from = from.Add(backtestStep) {
 		to := from.Add(backtestStep)
 		if to.After(o.To) {
 			to = o.To
 		}
-		traces, err := between(ctx, s, from, to)
+		traces, err := between(ctx, v, from, to)
 		if err != nil {
 			return err
 		}
 		for i := range traces {
-			for _, attempt := range traces[i].Attempts {
-				waiting = append(waiting, sample(&traces[i], attempt))
+			t := &traces[i]
+			for _, attempt := range t.Attempts {
+				waiting = append(waiting, moment{sample(t, attempt), t.ID, t.Outcome == record.Failed})
 			}
 		}
-		slices.SortStableFunc(waiting, func(a, b anomaly.Sample) int { return a.At.Compare(b.At) })
+		slices.SortStableFunc(waiting, func(a, b moment) int { return a.At.Compare(b.At) })
 		// What is accepted later ends later than this.
-		n, _ := slices.BinarySearchFunc(waiting, to, func(s anomaly.Sample, t time.Time) int { return s.At.Compare(t) })
-		for _, s := range waiting[:n] {
-			r.observe(s)
+		n, _ := slices.BinarySearchFunc(waiting, to, func(m moment, t time.Time) int { return m.At.Compare(t) })
+		for _, m := range waiting[:n] {
+			r.observe(m)
 		}
 		waiting = append(waiting[:0], waiting[n:]...)
 		if o.Progress != nil {
 			o.Progress(to)
 		}
 	}
-	for _, s := range waiting {
-		r.observe(s)
+	for _, m := range waiting {
+		r.observe(m)
 	}
 	return nil
 }
 
 // between reads the real requests accepted in a span, oldest first.
-func between(ctx context.Context, s *store.Store, from, to time.Time) ([]record.Trace, error) {
+func between(ctx context.Context, v *store.View, from, to time.Time) ([]record.Trace, error) {
 	var all []record.Trace
 	for before := record.At(to); ; before = all[len(all)-1].ID {
-		page, err := s.Traces(ctx, store.TraceQuery{Before: before, Limit: backtestPage})
+		page, err := v.Traces(ctx, store.TraceQuery{Before: before, Limit: backtestPage})
 		if err != nil {
 			return nil, err
 		}
@@ -148,30 +169,44 @@ func between(ctx context.Context, s *store.Store, from, to time.Time) ([]record.
 	return all, nil
 }
 
-func (r *rerun) observe(s anomaly.Sample) {
-	r.tick(s.At)
+func (r *rerun) observe(m moment) {
+	r.tick(m.At)
 	r.attempts++
-	s.Canary = false // it was one of a hold of that time
-	if h := r.holds[s.Target]; h != nil {
-		if s.At.Sub(h.canary) >= r.interval {
-			h.canary, s.Canary = s.At, true
-		} else {
-			h.kept++
-			if s.Class.CountsAgainstTarget() {
-				h.failed++
-				h.waited += s.Took
-			}
-		}
-	} else if s.Class == "" {
-		r.served[s.Target] = s.At
+	m.Canary = false // it was one of a hold of that time
+	if f := r.breakers.see(m, r.usual); f != nil {
+		r.all = append(r.all, f)
 	}
-	r.watcher.Observe(s)
+	if h := r.holds[m.Target]; h == nil {
+		r.usual.learn(m)
+	} else if h.lets(m.At, r.interval) {
+		m.Canary = true
+	} else {
+		h.effect.keep(m, r.usual)
+	}
+	r.watcher.Observe(m.Sample)
 }
 
-// tick lets the time pass. Only where a hold stands does anything come of it.
+// lets says whether an attempt would have gone to the held target all the same.
+func (f *found) lets(at time.Time, interval time.Duration) bool {
+	if f.share > 0 {
+		f.came++
+		return f.came*f.share/100 > (f.came-1)*f.share/100
+	}
+	if at.Sub(f.canary) < interval {
+		return false
+	}
+	f.canary = at
+	return true
+}
+
+// tick lets the time pass. Where no hold stands, only the spans of use end.
 func (r *rerun) tick(now time.Time) {
 	for len(r.holds) > 0 && r.ticked.Add(anomaly.DefaultTick).Before(now) {
 		r.ticked = r.ticked.Add(anomaly.DefaultTick)
+		r.watcher.Tick(r.ticked)
+	}
+	for r.ticked.Add(anomaly.UsageSpan).Before(now) && !r.ticked.IsZero() {
+		r.ticked = r.ticked.Add(anomaly.UsageSpan)
 		r.watcher.Tick(r.ticked)
 	}
 	r.ticked = now
@@ -180,16 +215,18 @@ func (r *rerun) tick(now time.Time) {
 // Hold stands in for the router: a hold is refused where no other target is
 // known to work.
 func (r *rerun) Hold(h record.Hold) bool {
-	for t, at := range r.served {
-		if t == h.Target || r.holds[t] != nil || r.ticked.Sub(at) > knownToWork {
-			continue
-		}
-		if r.holds[h.Target] == nil {
-			r.holds[h.Target] = &found{at: h.Placed, target: h.Target, held: true, canary: h.Placed}
-		}
-		return true
+	if _, ok := r.usual.than(h.Target, r.ticked, func(t llm.Target) bool { return r.holds[t] != nil }); !ok {
+		return false
 	}
-	return false
+	f := r.holds[h.Target]
+	if f == nil {
+		f = &found{at: h.Placed, target: h.Target, held: true, canary: h.Placed}
+		r.holds[h.Target] = f
+	}
+	if f.share != h.Share {
+		f.share, f.came = h.Share, 0
+	}
+	return true
 }
 
 // Release stands in for the router.
@@ -203,15 +240,15 @@ func (r *rerun) heard(e anomaly.Event) {
 	switch e.Kind {
 	case anomaly.Found:
 		if !e.Finding.Again {
-			r.all = append(r.all, &found{at: e.At, target: e.Target, text: e.Text})
+			r.all = append(r.all, &found{at: e.At, target: e.Target, signal: string(e.Finding.Signal), text: e.Text})
 		}
 	case anomaly.HoldPlaced:
 		h := r.holds[e.Target]
-		h.text = e.Text
+		h.text, h.signal = e.Text, string(e.Finding.Signal)
 		r.all = append(r.all, h)
 	case anomaly.HoldEnded:
 		for _, f := range slices.Backward(r.all) {
-			if f.held && f.target == e.Target {
+			if f.held && f.signal != breakerSignal && f.target == e.Target {
 				f.ended = e.At
 				break
 			}
@@ -228,51 +265,4 @@ func (f *found) about(incidents []record.Incident) *record.Incident {
 		}
 	}
 	return nil
-}
-
-// report prints what was found, and the incidents that were.
-func (r *rerun) report(o BacktestOptions, incidents []record.Incident) error {
-	const day = "2006-01-02 15:04:05"
-	fmt.Fprintf(o.Out, "%d attempts at %d targets, %s to %s UTC\n", r.attempts, len(r.served), o.From.UTC().Format(day), o.To.UTC().Format(day))
-	table := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
-	first := map[record.ID]*found{}
-	fmt.Fprintln(table, "\nFOUND\tTARGET\tHELD\tKEPT AWAY\tOF THEM FAILED\tINCIDENT\tWHAT")
-	var sum found
-	holds := 0
-	for _, f := range r.all {
-		held, kept, failed, number := "no", "", "", "none"
-		if f.held {
-			holds++
-			held, kept, failed = "to the end", fmt.Sprint(f.kept), fmt.Sprint(f.failed)
-			if !f.ended.IsZero() {
-				held = f.ended.Sub(f.at).Round(time.Second).String()
-			}
-			sum.kept, sum.failed, sum.waited = sum.kept+f.kept, sum.failed+f.failed, sum.waited+f.waited
-		}
-		if in := f.about(incidents); in != nil {
-			number = fmt.Sprintf("#%d", in.Number)
-			first[in.ID] = cmp.Or(first[in.ID], f)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.at.UTC().Format(day), f.target, held, kept, failed, number, f.text)
-	}
-	fmt.Fprintln(table, "\nINCIDENT\tBEGAN\tLASTED\tFOUND\tWHAT")
-	for _, in := range incidents {
-		lasted, when := "goes on", "not found"
-		if !in.Ended.IsZero() {
-			lasted = in.Ended.Sub(in.Began).Round(time.Second).String()
-		}
-		if f := first[in.ID]; f != nil {
-			when = f.at.Sub(in.Began).Round(time.Second).String() + " after it began"
-			if f.at.Before(in.Began) {
-				when = in.Began.Sub(f.at).Round(time.Second).String() + " before it began"
-			}
-		}
-		fmt.Fprintf(table, "#%d\t%s\t%s\t%s\t%s\n", in.Number, in.Began.UTC().Format(day), lasted, when, in.Title)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(o.Out, "\nHolds: %d. They would have kept %d attempts away: %d that failed after %s of waiting in all, and %d that went well.\n",
-		holds, sum.kept, sum.failed, sum.waited.Round(time.Millisecond), sum.kept-sum.failed)
-	return err
 }

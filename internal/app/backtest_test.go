@@ -3,6 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"regexp"
@@ -94,10 +96,11 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	t.Log(got)
 	for what, want := range map[string]string{
 		"all but the simulated attempts": `^7680 attempts at 2 targets, 2026-03-02 00:00:00 to 2026-03-03 00:00:00 UTC\n`,
-		"a hold within a minute":         `\n2026-03-02 09:00:\d\d  gemini/flash  2\dm\d+s  +\d+ +\d+ +#2 +\d+ of \d+ requests failed`,
-		"the incident that was found":    `\n#2 +2026-03-02 09:00:10  20m50s  \d+s after it began  Gemini is failing\n`,
+		"a hold within a minute":         `\n2026-03-02 09:00:\d\d  gemini/flash  errors +2\dm\d+s  +\d+ +\d+ +#2 +\d+ of \d+ requests failed`,
+		"a breaker":                      `\n2026-03-02 09:00:\d\d  gemini/flash  breaker +\d+m\d+s  +\d+ +\d+ +#2 +3 failures in a row, last: server`,
+		"the incident that was found":    `\n#2 +2026-03-02 09:00:10  20m50s  \d+s (after|before) it began +Gemini is failing\n`,
 		"the incident that was not":      `\n#1 +2026-03-02 08:30:00  5m0s +not found +OpenAI is failing\n`,
-		"what it comes to":               `\nHolds: 1. They would have kept \d+ attempts away: \d+ that failed after \d+m\d+s of waiting in all, and \d{1,3} that went well.\n$`,
+		"what it comes to":               `\nHolds: 1. They would have kept \d+ attempts away: \d+ that failed after \d+m\d+s of waiting in all and cost \$0.0000, 0 of them of requests that failed for their callers; and \d{1,3} that went well, which elsewhere would have taken about [\d.]+m?s (longer|less) and cost about \$\d+.\d{4} (more|less).\nBreakers: [1-9]`,
 	} {
 		if !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("%s: no match for %s", what, want)
@@ -112,6 +115,17 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 		t.Errorf("a second time: %v, %s", err, again.String())
 	}
 	out.Reset()
+	o.Out, o.JSON = &out, true
+	var told backtestReport
+	if err := Backtest(t.Context(), cfg, o); err != nil || json.Unmarshal(out.Bytes(), &told) != nil {
+		t.Fatalf("as JSON: %v, %s", err, out.String())
+	}
+	held := told.Holds
+	if told.Attempts != 7680 || held.Count != 1 || held.Waited != 2*float64(held.Failed) || math.Abs(held.Slower) > float64(held.Kept) || len(told.Incidents) != 2 || told.Incidents[1].Found == nil {
+		t.Errorf("as JSON: %+v", told)
+	}
+	out.Reset()
+	o.JSON = false
 	o.From, o.To, o.Out = day.Add(-24*time.Hour), day, &out
 	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), "0 attempts") || strings.Contains(out.String(), "#") {
 		t.Errorf("the day before: %v, %s", err, out.String())

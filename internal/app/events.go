@@ -2,7 +2,6 @@ package app
 
 import (
 	"breakwater/internal/alerts"
-	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -27,6 +26,9 @@ func (a *App) heard(e monitor.Event) {
 
 func (a *App) traced(t *record.Trace) {
 	a.impacts.note(t)
+	if a.burn != nil {
+		a.burn.note(t)
+	}
 	for _, attempt := range t.Attempts {
 		seen := sample(t, attempt)
 		if a.watcher != nil {
@@ -60,19 +62,6 @@ func (a *App) traced(t *record.Trace) {
 	}
 }
 
-// sample is one attempt of a request, as the detector sees it.
-func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
-	// All of an embedding comes at once, and what it takes depends on its input
-	// alone, as a first token does.
-	firstTells := t.Stream || t.Door.Embeds()
-	return anomaly.Sample{
-		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
-		TTFT: attempt.TTFT, Took: attempt.Took,
-		InputTokens: attempt.Usage.Input - attempt.Usage.CacheRead, OutputTokens: attempt.Usage.Output,
-		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Canary: attempt.Canary,
-	}
-}
-
 func (a *App) switched(t record.Transition) {
 	s := alerts.Signal{At: t.At, Provider: t.Target.Provider, Target: t.Target, Text: t.Reason}
 	switch {
@@ -90,26 +79,4 @@ func (a *App) switched(t record.Transition) {
 		a.alerts.Signal(s)
 	}
 	a.changed(web.PartVerdict, web.PartProviders)
-}
-
-// detected passes the detector's findings on to the incidents.
-func (a *App) detected(e anomaly.Event) {
-	s := alerts.Signal{At: e.At, Provider: e.Target.Provider, Target: e.Target, Text: e.Text}
-	switch e.Kind {
-	case anomaly.HoldPlaced:
-		s.Kind, s.Next = alerts.HoldPlaced, e.At.Add(a.cfg.Anomaly.Canary)
-		s.Slow = e.Finding.Signal == anomaly.Latency
-	case anomaly.HoldEnded:
-		s.Kind = alerts.HoldEnded
-	case anomaly.Found:
-		if !e.Finding.Again {
-			a.log.Warn("anomaly", "target", e.Target.String(), "finding", e.Text)
-		} else if !e.Finding.Failover {
-			return
-		}
-		s.Kind, s.Slow, s.Matters = alerts.TroubleFound, e.Finding.Signal == anomaly.Latency, e.Finding.Failover
-	default:
-		return
-	}
-	a.alerts.Signal(s)
 }

@@ -44,11 +44,10 @@ func (a *App) Run(ctx, hurry context.Context) error {
 	err := a.prepare(starting)
 	if err == nil {
 		start(a.alerts.Run)
+		start(a.keepState) // ends after the monitor, which hands on the last requests
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
 		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost, a.retain}
-		if a.watcher != nil {
-			outer = append(outer, a.watcher.Run)
-		}
+		outer = append(outer, a.detection()...)
 		start(outer...)
 		err = a.serve(ctx, hurry)
 	}
@@ -94,6 +93,9 @@ func (a *App) prepare(ctx context.Context) error {
 		if err := a.opts.Seed(ctx, a.store); err != nil {
 			return fmt.Errorf("seed the store: %w", err)
 		}
+	}
+	if err := a.resume(ctx, time.Now()); err != nil {
+		return err
 	}
 	return a.endForeign(ctx)
 }

@@ -49,6 +49,12 @@ func build(v *values) *Config {
 			Canary:     v.duration("anomaly.canary"),
 			MinSamples: v.count("anomaly.min_samples", 10, most),
 		},
+		SLO: SLO{
+			Availability: v.percent("slo.availability"),
+			Latency:      v.duration("slo.latency"),
+			Share:        v.percent("slo.latency_share"),
+			Window:       v.age("slo.window", 7*day),
+		},
 		StoreQueue: v.count("store.queue", 1, most),
 		Durability: v.text("store.durability"),
 		Retention: Retention{

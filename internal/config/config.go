@@ -58,6 +58,7 @@ type Config struct {
 	Idempotency    Kept
 	Responses      Kept
 	Anomaly        Anomaly
+	SLO            SLO
 	StoreQueue     int // traces that may wait for the store
 	Retention      Retention
 
@@ -245,6 +246,14 @@ type Anomaly struct {
 	Hold       time.Duration // the first one; each that follows soon is twice as long
 	Canary     time.Duration // between two requests let through to a held target
 	MinSamples int           // requests of a target before anything is compared
+}
+
+// SLO is what callers are promised.
+type SLO struct {
+	Availability float64       // share of requests that get a whole answer
+	Latency      time.Duration // of a fast answer, to the first content of a streamed one; 0 for no objective
+	Share        float64       // of answers that are as fast
+	Window       time.Duration // that the error budget is for; 0 for no alerts
 }
 
 // Provider gives the configuration of one provider.

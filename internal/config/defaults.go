@@ -119,6 +119,16 @@ const (
 	// DefaultMinSamples is enough to know a spread to within about 10 %.
 	DefaultMinSamples = "50"
 
+	// DefaultSLOAvailability is what one good provider gives by itself in a month;
+	// with a second one behind it Breakwater is well above.
+	DefaultSLOAvailability = "99.5"
+	// DefaultSLOLatency sets no objective: how fast is fast depends on the models.
+	DefaultSLOLatency = "0"
+	// DefaultSLOLatencyShare leaves one in twenty to long prompts.
+	DefaultSLOLatencyShare = "95"
+	// DefaultSLOWindow is a month wherever it begins.
+	DefaultSLOWindow = "30d"
+
 	// DefaultQueue holds a minute of 1,000 requests a second while the
 	// database cannot be written.
 	DefaultQueue = "60000"

@@ -117,6 +117,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Idempotency: Kept{10 * minute, 64 << 20},
 		Responses:   Kept{Bytes: 64 << 20},
 		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
+		SLO:         SLO{Availability: 0.995, Share: 0.95, Window: 30 * day},
 		StoreQueue:  60_000,
 		Retention:   Retention{30 * day, 30 * day, 400 * day, 0, 400 * day, 0, 20 << 30},
 		Durability:  "journal",
@@ -401,6 +402,7 @@ func TestFaults(t *testing.T) {
 		"channel twice":               {setting{file: "alerts: {channels: [{webhook_url: http://x}, {webhook_url: http://y}]}"}, "channels[1].name: another channel"},
 		"switch":                      {setting{file: "anomaly: {enabled: yes}"}, `anomaly.enabled: must be true or false, not "yes"`},
 		"duration of zero":            {setting{file: "timeouts: {connect: 0}"}, "timeouts.connect: must be a time over zero"},
+		"percentage":                  {setting{file: "slo: {availability: 100}"}, "slo.availability: must be a percentage"},
 		"size":                        {setting{file: "limits: {body_bytes: 32MB}"}, "limits.body_bytes: must be a size"},
 		"host":                        {setting{file: "allowed_hosts: [a, http://b]"}, "allowed_hosts[1]: must be a host"},
 		"any host":                    {setting{file: "allowed_hosts: ['*']"}, "allowed_hosts[0]: must be a host"},
@@ -474,7 +476,7 @@ func TestNothingIsAcceptedAndIgnored(t *testing.T) {
 		switch v.options[pattern(path)].Kind {
 		case Count:
 			l.text = "77"
-		case Duration, USD:
+		case Duration, USD, Percent:
 			l.text = "77"
 		case Size:
 			l.text = "77KiB"

@@ -20,6 +20,7 @@ const (
 	Bytes    Kind = "amount"   // bytes on disk, such as 20GiB; 0 means any amount
 	Age      Kind = "age"      // such as 30d or 36h; 0 means for ever
 	USD      Kind = "dollars"  // exact, at most nine decimals
+	Percent  Kind = "percent"  // such as 99.5: over 0 and under 100
 	URL      Kind = "URL"
 	Key      Kind = "secret" // text, {env: NAME}, {file: PATH} or {exec: COMMAND}; shown as set or unset
 )
@@ -81,6 +82,10 @@ func Options() []Option {
 		{Path: "anomaly.hold", Kind: Duration, Default: DefaultHold, Help: "How long a first hold keeps traffic away; each that follows soon lasts twice as long."},
 		{Path: "anomaly.canary", Kind: Duration, Default: DefaultCanary, Help: "How often one request is let through to a held target, to see whether it is well again."},
 		{Path: "anomaly.min_samples", Kind: Count, Default: DefaultMinSamples, Help: "How many requests a target needs before anything is compared."},
+		{Path: "slo.availability", Env: []string{"BREAKWATER_SLO_AVAILABILITY"}, Kind: Percent, Default: DefaultSLOAvailability, Help: "How many percent of callers' requests shall get a whole answer. What may fail is the error budget; alerts tell when it is used up too fast."},
+		{Path: "slo.latency", Env: []string{"BREAKWATER_SLO_LATENCY"}, Kind: Duration, Zero: true, Default: DefaultSLOLatency, Help: "How long a request may take, a streamed one to its first content, so that it counts as fast; 0 for no objective of latency."},
+		{Path: "slo.latency_share", Kind: Percent, Default: DefaultSLOLatencyShare, Help: "How many percent of the answers shall be as fast as slo.latency."},
+		{Path: "slo.window", Kind: Age, Default: DefaultSLOWindow, Help: "The span that the error budget is for, 7d at least; 0 for no alerts of error budgets."},
 		{Path: "store.queue", Kind: Count, Default: DefaultQueue, Help: "How many traces may wait in memory to be written; beyond it they are dropped, counted and shown."},
 		{Path: "store.retention.traces", Env: []string{"BREAKWATER_RETENTION_TRACES"}, Kind: Age, Default: DefaultKeepTraces, Help: "How long single requests are kept, with their attempts."},
 		{Path: "store.retention.minutes", Kind: Age, Default: DefaultKeepMinutes, Help: "How long the figures of each minute are kept, 2h at least: the page shows an hour."},

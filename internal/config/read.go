@@ -203,6 +203,17 @@ func (v *values) age(path string, least time.Duration) time.Duration {
 	return d
 }
 
+// percent gives a share; all or nothing is no objective.
+func (v *values) percent(path string) float64 {
+	text := v.get(path).text
+	n, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(text, "%")), 64)
+	if err != nil || !(n > 0 && n < 100) {
+		v.fail(path, "must be a percentage over 0 and under 100%s", shown(text))
+		return 0
+	}
+	return n / 100
+}
+
 func (v *values) usd(path string) record.NanoUSD {
 	text := v.get(path).text
 	if text == "" {

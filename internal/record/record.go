@@ -115,6 +115,9 @@ type Trace struct {
 	Simulated bool          // seeded by the demo, not real traffic
 	Strategy  string        // that ordered the candidates, such as "failover"
 	Queued    time.Duration // waited for its turn because every candidate was limited
+	// Prompt is the same for requests that ask the same, within this process; 0
+	// where it is not known. It is for the detector alone, and not stored.
+	Prompt uint64 `store:"-"`
 }
 
 // Ended gives the instant at which the request ended.
@@ -155,10 +158,13 @@ const (
 
 // Hold keeps traffic away from one target without touching its breaker.
 type Hold struct {
-	ID      ID
-	Target  llm.Target
-	Source  HoldSource
-	Reason  string // in words, with the figures
+	ID     ID
+	Target llm.Target
+	Source HoldSource
+	Reason string // in words, with the figures
+	// Share is the percentage of the target's requests that go there all the same
+	// while its traffic comes back; 0 while only canaries do. It is not stored.
+	Share   int `store:"-"`
 	Placed  time.Time
 	Expires time.Time
 	Ended   time.Time // zero while it stands

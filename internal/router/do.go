@@ -110,6 +110,7 @@ func (r *HybridRouter) newTrace(call *Call) *record.Trace {
 	return &record.Trace{
 		ID: call.ID, Accepted: call.Accepted, Caller: call.Caller, Door: call.Request.Dialect,
 		Asked: clip(call.Request.Model), Stream: call.Request.Stream,
+		Prompt: fingerprintOf(r.prompts, call.Request),
 	}
 }
 

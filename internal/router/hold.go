@@ -24,6 +24,7 @@ type holds struct {
 type standing struct {
 	record.Hold
 	canary time.Time // when the last canary went
+	came   int       // requests since the share of Hold was set
 }
 
 func newHolds(interval time.Duration) *holds {
@@ -38,6 +39,9 @@ func (h *holds) place(hold record.Hold, now time.Time) {
 	s := &standing{Hold: hold, canary: now}
 	if old := h.byTarget[hold.Target]; old != nil {
 		s.canary = old.canary
+		if s.Share == old.Share {
+			s.came = old.came
+		}
 	}
 	h.byTarget[hold.Target] = s
 	h.any.Store(true)
@@ -85,12 +89,20 @@ func (h *holds) standing(now time.Time) []record.Hold {
 	return all
 }
 
-// takeCanary says whether this request may go to a held target all the same.
+// takeCanary says whether this request may go to a held target all the same: one
+// in each interval or, while its traffic comes back, its share by count, evenly.
 func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.byTarget[target]
-	if s == nil || s.Source != record.ByAnomaly || now.Sub(s.canary) < h.interval {
+	if s == nil || s.Source != record.ByAnomaly {
+		return false
+	}
+	if s.Share > 0 {
+		s.came++
+		return s.came*s.Share/100 > (s.came-1)*s.Share/100
+	}
+	if now.Sub(s.canary) < h.interval {
 		return false
 	}
 	s.canary = now
@@ -102,7 +114,11 @@ func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 func (h *holds) giveBack(target llm.Target, chosen time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s := h.byTarget[target]; s != nil && s.canary.Equal(chosen) {
+	switch s := h.byTarget[target]; {
+	case s == nil:
+	case s.Share > 0:
+		s.came--
+	case s.canary.Equal(chosen):
 		s.canary = chosen.Add(-h.interval)
 	}
 }

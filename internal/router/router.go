@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -152,6 +153,7 @@ type HybridRouter struct {
 	context   func(llm.Target) int64
 	log       *slog.Logger
 	holds     *holds
+	prompts   maphash.Seed // of Trace.Prompt
 	hedges    *hedges
 	spare     func() bool
 	queue     *traffic.Queue
@@ -223,7 +225,7 @@ func New(c Config) (*HybridRouter, error) {
 	if interval == 0 {
 		interval = DefaultCanaryInterval
 	}
-	r.holds = newHolds(interval)
+	r.holds, r.prompts = newHolds(interval), maphash.MakeSeed()
 	for _, e := range c.Endpoints {
 		r.endpoints[e.Provider] = append(r.endpoints[e.Provider], &endpoint{Endpoint: e})
 	}

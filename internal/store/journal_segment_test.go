@@ -27,7 +27,9 @@ func fillFields(v reflect.Value, n *int) {
 			return
 		}
 		for i := range v.NumField() {
-			fillFields(v.Field(i), n)
+			if v.Type().Field(i).Tag.Get("store") != "-" { // what is not stored
+				fillFields(v.Field(i), n)
+			}
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))

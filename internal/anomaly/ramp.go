@@ -1,0 +1,110 @@
+package anomaly
+
+import (
+	"fmt"
+	"time"
+)
+
+// How traffic comes back when the canaries are well.
+const (
+	// RampStage is how long a share lasts at least: trouble that comes with load
+	// shows within seconds, and three shares take a minute and a half.
+	RampStage = 30 * time.Second
+	// RampRequests is how many requests go at a share at least, enough to tell a
+	// share of 25 % that fails from the everyday.
+	RampRequests = 30
+	// RampEvidence is the part of the usual evidence that ends a ramp: the target
+	// was in trouble a minute ago, so a relapse is likelier than trouble is.
+	RampEvidence = 0.6
+)
+
+// RampShares gives the percentages of its traffic that a target gets on its way
+// back, before all of it.
+func RampShares() []int { return []int{5, 25, 50} }
+
+// ramp is how far a target is on its way back.
+type ramp struct {
+	stage    int // of RampShares
+	began    time.Time
+	seen     int // requests of this stage
+	all      int // of all stages
+	relapses int
+	earliest time.Time // it does not come back before
+}
+
+// comeBack begins the ramp at the first share that is more than the canaries
+// were: where traffic is so low that they were all of it, it is back.
+func (w *Watcher) comeBack(h *watched, now time.Time) {
+	shares := RampShares()
+	had := 100 * h.trial.perMinute(now) / max(w.detector.rate(h.hold.Target), 1e-9)
+	for stage, share := range shares {
+		if float64(share) > had {
+			w.detector.Clear(h.hold.Target, now)
+			h.ramp.all = 0
+			w.step(h, stage, now)
+			return
+		}
+	}
+	w.end(h, now, fmt.Sprintf("well again: %d canary requests went as usual", h.trial.seen))
+}
+
+// step lets a share of the traffic through.
+func (w *Watcher) step(h *watched, stage int, now time.Time) {
+	shares := RampShares()
+	if stage == len(shares) {
+		w.end(h, now, fmt.Sprintf("well again: %d requests of a growing share went as usual", h.ramp.all))
+		return
+	}
+	h.ramp.stage, h.ramp.began, h.ramp.seen = stage, now, 0
+	h.hold.Share = shares[stage]
+	h.hold.Expires = w.until(h, now.Add(w.cfg.MaxHold))
+	if !w.holder.Hold(h.hold) {
+		w.end(h, now, "the last target that still works is not held")
+		return
+	}
+	w.report(Event{
+		Kind: HoldRamped, At: now, Target: h.hold.Target, Hold: h.hold,
+		Text: fmt.Sprintf("coming back with %d %% of its traffic", h.hold.Share),
+	})
+}
+
+// climb lets one request of the share speak.
+func (w *Watcher) climb(h *watched, s Sample) {
+	h.canary = s.At
+	for _, f := range w.detector.observeAt(s, RampEvidence) {
+		if f.Failover {
+			w.alarm(s.Target.Provider, s.At)
+			w.relapse(h, f)
+			return
+		}
+		w.act(f)
+	}
+	if s.Class != "" && !s.Class.CountsAgainstTarget() {
+		return
+	}
+	h.ramp.seen++
+	h.ramp.all++
+	if h.ramp.seen >= RampRequests && s.At.Sub(h.ramp.began) >= RampStage {
+		w.step(h, h.ramp.stage+1, s.At)
+	}
+}
+
+// relapse sends the traffic elsewhere again. Each one has the target wait longer,
+// so that one that is well only now and then does not pull traffic to and fro.
+func (w *Watcher) relapse(h *watched, f Finding) {
+	was := h.hold.Share
+	h.hold.Share, h.trial = 0, trial{}
+	h.ramp.relapses++
+	h.level++
+	h.ramp.earliest = f.At.Add(w.length(h.ramp.relapses))
+	w.detector.Clear(h.hold.Target, f.At)
+	h.hold.Expires = w.until(h, f.At.Add(w.length(h.level)))
+	if !w.holder.Hold(h.hold) {
+		w.end(h, f.At, "the last target that still works is not held")
+		return
+	}
+	w.report(Event{
+		Kind: HoldExtended, At: f.At, Target: h.hold.Target, Finding: f, Hold: h.hold,
+		Text: fmt.Sprintf("not well yet with %d %% of its traffic: %s", was, f.Text),
+	})
+}

@@ -1,0 +1,124 @@
+package anomaly
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// ramped gives the shares that a target went through, and when.
+func ramped(events []Event) (shares []int, at []time.Time) {
+	for _, e := range events {
+		if e.Kind == HoldRamped {
+			shares, at = append(shares, e.Hold.Share), append(at, e.At)
+		}
+	}
+	return shares, at
+}
+
+func TestTrafficComesBackStepByStep(t *testing.T) {
+	for _, c := range []struct {
+		rate float64
+		want []int // the canaries were 2 %, 20 % and all of the traffic
+	}{{600, []int{5, 25, 50}}, {60, []int{25, 50}}, {5, nil}} {
+		w, holder, events := watch(WatcherConfig{}, 3)
+		g := newTraffic(31, gemini, c.rate)
+		for range 3000 {
+			w.Observe(g.next())
+		}
+		g.errors = 1
+		bring(t, w, g, holder)
+		g.errors = 0
+		began := g.now
+		for range 2000 {
+			if len(holder.held) == 0 {
+				break
+			}
+			s := let(g, holder)
+			if c.rate < 12 && holder.held[gemini].Share == 0 {
+				s.At = g.now.Add(7 * time.Second) // one every 12 seconds, and all of them canaries
+				g.now = s.At
+			}
+			w.Observe(s)
+			w.Tick(g.now)
+		}
+		shares, at := ramped(*events)
+		if len(holder.held) != 0 || !slices.Equal(shares, c.want) {
+			t.Errorf("%v/min: still held %d, shares %v, want %v", c.rate, len(holder.held), shares, c.want)
+		}
+		for i := 1; i < len(at); i++ {
+			if at[i].Sub(at[i-1]) < RampStage {
+				t.Errorf("%v/min: %d %% for only %s", c.rate, shares[i-1], at[i].Sub(at[i-1]))
+			}
+		}
+		if back := g.now.Sub(began); back > 5*time.Minute {
+			t.Errorf("%v/min: back after %s", c.rate, back)
+		} else {
+			t.Logf("%v/min: back after %s", c.rate, back)
+		}
+	}
+}
+
+func TestARelapseWhileComingBackSendsTrafficAwayAtOnceAndForLonger(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(32, gemini, 600)
+	for range 5000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	placed := holder.held[gemini].ID
+	for relapse := range 3 {
+		g.errors = 0
+		began := g.now
+		for holder.held[gemini].Share == 0 && len(holder.held) > 0 {
+			w.Observe(let(g, holder))
+			w.Tick(g.now)
+		}
+		if relapse > 1 && g.now.Sub(began) < 2*DefaultHold {
+			t.Errorf("relapse %d: back after %s", relapse, g.now.Sub(began))
+		}
+		g.errors = 1
+		n := 0
+		for ; holder.held[gemini].Share > 0 && n < 50; n++ {
+			w.Observe(let(g, holder))
+			w.Tick(g.now)
+		}
+		if n > 8 || holder.held[gemini].ID != placed {
+			t.Errorf("relapse %d: seen after %d requests, hold %+v", relapse, n, holder.held[gemini])
+		}
+	}
+	if n := slices.IndexFunc(*events, func(e Event) bool { return e.Kind == HoldEnded }); n >= 0 {
+		t.Errorf("the hold ended: %s", kinds(*events))
+	}
+}
+
+func TestATargetThatIsWellEveryOtherMinuteStaysHeld(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(33, gemini, 60)
+	for range 3000 {
+		w.Observe(g.next())
+	}
+	end := g.now.Add(time.Hour)
+	for began := g.now; g.now.Before(end); {
+		g.errors = 0
+		if int(g.now.Sub(began)/time.Minute)%2 == 0 {
+			g.errors = 1
+		}
+		if _, held := holder.held[gemini]; held {
+			w.Observe(let(g, holder))
+		} else {
+			w.Observe(g.next())
+		}
+		w.Tick(g.now)
+	}
+	placed := 0
+	for _, e := range *events {
+		if e.Kind == HoldPlaced {
+			placed++
+		}
+	}
+	if placed > 2 {
+		t.Errorf("%d holds in an hour of flapping: %s", placed, kinds(*events))
+	}
+}
