@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/gin-gonic/gin"
@@ -25,17 +26,19 @@ const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'
 
 // Options says what a Server is made of.
 type Options struct {
-	Source  Source
-	Changes Changes
-	Version string       // of Breakwater, for the foot of the page
-	NeedKey bool         // callers must present a key: the curl line for a first request then shows one
-	Log     *slog.Logger // where a Source's error goes; nil for slog.Default
+	Source   Source
+	Changes  Changes
+	Requests Requests
+	Version  string       // of Breakwater, for the foot of the page
+	NeedKey  bool         // callers must present a key: the curl line for a first request then shows one
+	Log      *slog.Logger // where a Source's error goes; nil for slog.Default
 }
 
 // Server answers for the status page.
 type Server struct {
 	options Options
 	assets  assets
+	now     func() time.Time // of searches, which look back from now
 	closed  chan struct{}
 	close   sync.Once
 }
@@ -49,10 +52,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{options: o, assets: files, closed: make(chan struct{})}, nil
+	return &Server{options: o, assets: files, now: time.Now, closed: make(chan struct{})}, nil
 }
 
-// Register adds the page's routes: /, /providers, /events, /status.json and /static.
+// Register adds the page's routes: /, /providers, /events, /status.json, /static and /requests.
 func (s *Server) Register(r gin.IRoutes) {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		r.Handle(method, "/", secure, s.page)
@@ -61,6 +64,7 @@ func (s *Server) Register(r gin.IRoutes) {
 		r.Handle(method, "/static/*file", secure, s.asset)
 	}
 	r.GET("/events", secure, s.events)
+	s.registerRequests(r)
 }
 
 // Close ends all event streams, so that the HTTP server can stop. Call it
