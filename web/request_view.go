@@ -27,9 +27,12 @@ type missingPage struct {
 	Version string
 }
 
-// beginning gives as much of the name as may begin an ID.
+// nearby is how much of an ID requests of the same half minute share.
+const nearby = 6
+
+// beginning gives as much of the name as may begin an ID that is near it.
 func (p missingPage) beginning() string {
-	name := strings.ToLower(p.Name)
+	name := strings.ToLower(p.Name[:min(len(p.Name), nearby)])
 	for name != "" {
 		if _, _, err := record.Prefixed(name); err == nil {
 			return name
@@ -306,11 +309,8 @@ func (p requestPage) spent(c record.Candidate) (cost record.NanoUSD, tried bool)
 
 // attemptWord says in a word how an attempt ended.
 func attemptWord(a record.Attempt) string {
-	switch a.Class {
-	case "":
+	if a.Class == "" {
 		return "Served"
-	case llm.Cancelled:
-		return "Given up"
 	}
 	word := classWords(a.Class)
 	return strings.ToUpper(word[:1]) + word[1:]

@@ -376,7 +376,7 @@ func TestARequestThatIsNotThereIsA404ThatSaysWhatToDo(t *testing.T) {
 	f := &fakeRequests{}
 	h := serveRequests(t, f)
 	for path, want := range map[string]string{
-		"/requests/01P9ER24H1000": "/requests?id=01p9er24h1000", "/requests/01p9!!": "/requests?id=01p9", "/requests/%3Cscript%3E": "&lt;script&gt;",
+		"/requests/01P9ER24H1000": "/requests?id=01p9er", "/requests/01p9!!": "/requests?id=01p9", "/requests/%3Cscript%3E": "&lt;script&gt;",
 		"/requests/01p9er24h1000.json": "no such request", "/requests/x.json": "no such request",
 	} {
 		w := get(t, h, path)

@@ -21,6 +21,9 @@ type requestsPage struct {
 
 // headline says in words what is searched for.
 func (p requestsPage) headline() string {
+	if len(p.Form.Errors) > 0 {
+		return "Nothing was searched: a filter cannot be read."
+	}
 	q := p.Form.Query
 	kinds := []string{string(q.Outcome)}
 	for _, k := range []struct {
@@ -85,9 +88,9 @@ func attemptWords(q RequestQuery) string {
 	case q.Class == AnyFailure:
 		return "that failed at " + place
 	case q.Class != "" && place == "":
-		return "with a failure of class " + string(q.Class)
+		return "with a failed attempt (" + classWords(q.Class) + ")"
 	case q.Class != "":
-		return "with a failure of class " + string(q.Class) + " at " + place
+		return "that failed at " + place + " (" + classWords(q.Class) + ")"
 	case place != "":
 		return "sent to " + place
 	}
@@ -186,7 +189,7 @@ func (r requestRow) note() string {
 	}
 	for _, a := range r.Attempts {
 		if a.Class != "" && a.Class != llm.Cancelled {
-			parts = append(parts, a.Target.Provider.Title()+" "+classWords(a.Class))
+			parts = append(parts, a.Target.Provider.Title()+": "+classWords(a.Class))
 		}
 	}
 	if len(parts) > 3 {
@@ -195,8 +198,17 @@ func (r requestRow) note() string {
 	return strings.Join(parts, ", ")
 }
 
-// classWords says a class of failure as part of a sentence.
-func classWords(c llm.FailureClass) string { return strings.ReplaceAll(string(c), "_", " ") }
+// classWords says a class of failure as a person would.
+func classWords(c llm.FailureClass) string {
+	if words := map[llm.FailureClass]string{
+		llm.Network: "network trouble", llm.Server: "server error", llm.Quota: "out of quota", llm.Auth: "key refused",
+		llm.ContextLength: "prompt too long", llm.Garbage: "broken answer", llm.StreamCut: "answer cut off",
+		llm.Cancelled: "given up", llm.Deadline: "time was up",
+	}[c]; words != "" {
+		return words
+	}
+	return strings.ReplaceAll(string(c), "_", " ")
+}
 
 // exactly writes a length of time as it was asked for.
 func exactly(d time.Duration) string {
@@ -303,13 +315,6 @@ func (c RequestCounts) label(now time.Time) string {
 	d := drawCounts(c)
 	return fmt.Sprintf("%s: %s in all from %s to %s, at most %s",
 		c.words(), thousands(d.Sum), instantWords(c.From, now), instantWords(c.To, now), thousands(d.Peak))
-}
-
-func (p requestsPage) title() string {
-	if len(p.Form.Errors) > 0 {
-		return "Requests: a filter cannot be read"
-	}
-	return strings.TrimSuffix(p.headline(), ".")
 }
 
 // day is the date of a request that was not today's.
