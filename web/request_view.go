@@ -390,3 +390,11 @@ func around(in record.Incident, now time.Time) string {
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.3f", float64(d)/float64(time.Millisecond))
 }
+
+// told is an incident's title, in the past tense where it is over.
+func told(in record.Incident) string {
+	if in.Ended.IsZero() {
+		return in.Title
+	}
+	return inPast(in.Title)
+}

@@ -37,7 +37,7 @@ type searches struct {
 	plans  int64   // up to which they were read
 	passed []int64 // of them, those in which the first candidate was passed over
 
-	hasty bool // tests have no time: two rows at once, and then the time is up
+	hasty bool // tests have no time: two rows are looked at, three exported
 }
 
 // budget gives how long a search may scan, and how many rows it looks at at once.
@@ -46,6 +46,14 @@ func (s *searches) budget(most time.Duration) (time.Duration, int) {
 		return 0, 2
 	}
 	return most, mostRows
+}
+
+// most gives how many traces an export may have.
+func (s *searches) most() int {
+	if s.hasty {
+		return 3
+	}
+	return MostFound
 }
 
 // Query says which traces are searched for. What is empty, zero or false asks
@@ -163,14 +171,14 @@ func (s *Store) scan(ctx context.Context, w wanted, enough int, most time.Durati
 // scanRows looks through the traces that are in columns.
 func (s *Store) scanRows(ctx context.Context, w wanted, enough, most int, end time.Time) (hits, error) {
 	h := hits{lowest: w.from, simulated: map[record.ID]bool{}}
-	if len(w.unknown) > 0 || w.from >= w.before {
+	if len(w.unknown) > 0 || w.from >= w.below {
 		h.done = true
 		return h, nil
 	}
 	text := `SELECT count(*), coalesce(min(id), 0), coalesce(group_concat(id) FILTER (WHERE hit), ''),
 		coalesce(group_concat(id) FILTER (WHERE hit AND simulated), '')
 		FROM (SELECT t.id AS id, ` + w.hit + ` AS hit, t.flags & ` + strconv.Itoa(flagSimulated) + ` AS simulated ` + w.source + `)`
-	before := w.before
+	before := w.below
 	for n := min(searchRows, most); ; {
 		began := time.Now()
 		var seen int

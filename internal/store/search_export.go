@@ -16,7 +16,8 @@ const (
 	// MostFound bounds the traces that ExportFound writes: as many as a
 	// spreadsheet still opens at once. Whoever wants more has Export.
 	MostFound = 100_000
-	// FoundTime bounds how long ExportFound searches, so that nobody's download
+	// FoundTime bounds how long ExportFound searches, not counting how long its
+	// reader takes, so that nobody's download
 	// keeps a reader of the database busy for minutes.
 	FoundTime = 10 * time.Second
 )
@@ -51,20 +52,22 @@ func (s *Store) ExportFound(ctx context.Context, q Query, format Format, out io.
 	default:
 		return fmt.Errorf("store: %q is no format: ndjson or csv", format)
 	}
-	end := time.Now().Add(FoundTime)
-	for left := MostFound; ; {
+	searched := time.Duration(0)
+	for left := s.searches.most(); ; {
 		q.Limit = min(exportRows, left)
+		began := time.Now()
 		found, err := s.Search(ctx, q)
 		if err != nil {
 			return err
 		}
+		searched += time.Since(began)
 		for i := range found.Traces {
 			if err := write(&found.Traces[i]); err != nil {
 				return err
 			}
 		}
 		left -= len(found.Traces)
-		over := !found.Done && (left == 0 || time.Now().After(end))
+		over := !found.Done && (left == 0 || searched > FoundTime)
 		if over {
 			if err := note(found); err != nil {
 				return err

@@ -116,7 +116,7 @@ func TestASearchFindsWhatAPlainFilterDoes(t *testing.T) {
 				ids, at := record.NewIDs(0, 0), noon
 				var all []record.Trace
 				for range rapid.IntRange(1, 40).Draw(rt, "traces") {
-					at = at.Add(drawDuration(rt, "gap"))
+					at = at.Add(drawDuration(rt, "gap") * pick(rt, "far", time.Duration(1), 1, 1, 500)) // days, too
 					trace := drawTrace(rt, ids.Next(at))
 					all = append(all, trace)
 					s.Record(&trace)
@@ -188,6 +188,26 @@ func TestASearchThatRunsOutOfTimeSaysHowFarItCame(t *testing.T) {
 	found, err = s.Search(t.Context(), store.Query{Took: time.Hour, Since: noon.Add(49 * time.Second)})
 	if err != nil || !found.Done || !found.Reached.Equal(noon.Add(49*time.Second)) {
 		t.Errorf("of a second: %+v, %v", found, err)
+	}
+}
+
+func TestASearchForWhatIsLongGoneSkipsWhatCameSince(t *testing.T) {
+	s := mustRun(t)
+	store.Hasty(s)
+	old := served(record.At(noon.AddDate(0, 0, -10)), noon.AddDate(0, 0, -10))
+	old.Attempts[0].Target, old.Attempts[0].Key = llm.Target{Provider: llm.Local, Model: "llama3"}, "old"
+	old.Served = old.Attempts[0].Target
+	s.Record(old)
+	fill(t, s, 50, noon, time.Second)
+	for _, q := range []store.Query{{Provider: llm.Local}, {Key: "old"}} {
+		found, err := s.Search(t.Context(), q)
+		if err != nil || len(found.Traces) != 1 || found.Traces[0].ID != old.ID {
+			t.Errorf("%+v: %+v, %v", q, found, err)
+		}
+		q.Before = old.ID
+		if found, err = s.Search(t.Context(), q); err != nil || !found.Done {
+			t.Errorf("before it: %+v, %v", found, err)
+		}
 	}
 }
 
@@ -274,6 +294,28 @@ func TestAnExportOfASearchIsTheSameTraces(t *testing.T) {
 	}
 }
 
+func TestAnExportThatIsNotAllSaysSoAndWhereToGoOn(t *testing.T) {
+	s := mustRun(t)
+	store.Hasty(s)
+	fill(t, s, 10, noon, time.Second)
+	var lines, table bytes.Buffer
+	for format, out := range map[store.Format]*bytes.Buffer{store.NDJSON: &lines, store.CSV: &table} {
+		if err := s.ExportFound(t.Context(), store.Query{}, format, out, func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := (record.At(noon.Add(7*time.Second)) + 1).String()
+	all := strings.Split(strings.TrimSpace(lines.String()), "\n")
+	var last struct{ Note, Before string }
+	if err := json.Unmarshal([]byte(all[len(all)-1]), &last); err != nil || len(all) != 4 || last.Before != next || !strings.HasPrefix(last.Note, "not all: ") {
+		t.Errorf("%s, %v; want 3 and to go on with %s", lines.String(), err, next)
+	}
+	rows, err := csv.NewReader(&table).ReadAll()
+	if err != nil || len(rows) != 5 || !strings.HasPrefix(rows[4][0], "# not all: ") || !strings.HasSuffix(rows[4][0], "before="+next) {
+		t.Errorf("%v, %v", rows, err)
+	}
+}
+
 func TestAnExportKeepsSpreadsheetsFromRunningWhatCallersWrote(t *testing.T) {
 	s := mustRun(t)
 	trace := served(record.At(noon), noon)
@@ -306,12 +348,23 @@ func searchesAtScale() map[string]store.Query {
 	return map[string]store.Query{
 		"the newest": {}, "failed": {Outcome: record.Failed}, "a provider": {Provider: llm.Gemini}, "a class": {Class: llm.Server},
 		"rerouted": {Rerouted: true}, "slower than is": {Took: time.Hour}, "a key that is not": {Key: "no such"},
+		"a target long gone":       {Model: "llama3", Took: time.Nanosecond},
 		"hedged, of which none is": {Hedged: true}, "a class that is rare": {Class: llm.Server, Provider: llm.Claude},
 		"dear and queued": {Queued: true, Cost: 1 << 40},
 	}
 }
 
 func searchAtScale(t *testing.T, s *store.Store, now time.Time) {
+	stop := run(t, s)
+	gone := now.AddDate(0, 0, -60)
+	old := served(record.At(gone)+7, gone)
+	old.Attempts[0].Target = llm.Target{Provider: llm.Local, Model: "llama3"}
+	old.Served = old.Attempts[0].Target
+	s.Record(old)
+	mustFlush(t, s)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
 	for name, q := range searchesAtScale() {
 		var took, counting []time.Duration
 		var found store.Found

@@ -17,6 +17,9 @@ import (
 type wanted struct {
 	query        Query
 	from, before record.ID
+	// below is where traces that are in columns begin, seen from before: between
+	// the two the day's rollups have nothing of the target or key.
+	below record.ID
 	// source is the rows that are looked through, with three places: for the ID
 	// below which, for that from which on, and for how many. hit is the condition
 	// on one. Whatever of the query is in their text is a number.
@@ -31,6 +34,7 @@ func (s *Store) wanted(ctx context.Context, q Query) (wanted, error) {
 	if w.from, w.before, err = q.bounds(); err != nil {
 		return w, err
 	}
+	w.below = w.before
 	outcome, all := "", []string{fmt.Sprintf("t.flags & %d = 0", flagOverflow)}
 	for _, f := range []struct {
 		kind         kind
@@ -101,6 +105,9 @@ func (s *Store) attempt(ctx context.Context, w *wanted, q Query) ([]string, erro
 		if len(ids) == 0 {
 			w.unknown = append(w.unknown, strange(q)...)
 		}
+		if err := s.skip(ctx, w, "rollups", "subject", ids); err != nil {
+			return nil, err
+		}
 	}
 	if q.Key != "" {
 		ids, err := s.ids(ctx, `SELECT id FROM keys WHERE name = ?`, q.Key)
@@ -109,6 +116,9 @@ func (s *Store) attempt(ctx context.Context, w *wanted, q Query) ([]string, erro
 		}
 		here = append(here, w.among("t.key", ids, "key", q.Key))
 		row = append(row, w.among("key", ids, "", ""))
+		if err := s.skip(ctx, w, "key_rollups", "key", ids); err != nil {
+			return nil, err
+		}
 	}
 	switch q.Class {
 	case "":
@@ -127,6 +137,27 @@ func (s *Store) attempt(ctx context.Context, w *wanted, q Query) ([]string, erro
 	}
 	return []string{fmt.Sprintf("(t.flags & %d AND %s OR t.flags & %d AND EXISTS (SELECT 1 FROM attempts WHERE trace = t.id AND %s))",
 		flagLastHere, strings.Join(here, " AND "), flagAttempts, strings.Join(row, " AND "))}, nil
+}
+
+// skipSlack is how far the day on which an attempt is counted, that of its end,
+// may lie from the instant in its trace's ID: for requests over midnight, and
+// for IDs that run ahead of a clock that was set back.
+const skipSlack = 24 * time.Hour
+
+// skip lowers below to the last day on which a target or key was used. It
+// spares those who look for what is long gone all the traces since.
+func (s *Store) skip(ctx context.Context, w *wanted, table, column string, ids []int64) error {
+	days, err := s.ids(ctx, fmt.Sprintf(`SELECT start FROM %s WHERE span = 86400 AND start <= ? AND %s IN (%s) ORDER BY start DESC LIMIT 1`,
+		table, column, numbers(ids)), w.below.Time().Add(skipSlack).Unix())
+	switch {
+	case err != nil:
+		return err
+	case len(days) == 0:
+		w.below = 0
+	default:
+		w.below = min(w.below, record.At(time.Unix(days[0], 0).Add(24*time.Hour+skipSlack)))
+	}
+	return nil
 }
 
 func (s *Store) targetIDs(ctx context.Context, q Query) ([]int64, error) {
