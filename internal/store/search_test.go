@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -106,8 +107,18 @@ func TestASearchFindsWhatAPlainFilterDoes(t *testing.T) {
 		"with room in the dictionaries": {}, "with full dictionaries": store.Bounded(store.Options{}, 4, 3, 3),
 	} {
 		t.Run(name, func(t *testing.T) {
+			o.Path = filepath.Join(t.TempDir(), "empty.db")
+			_, end := mustBegin(t, o)
+			end()
+			empty, err := os.ReadFile(o.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
 			rapid.Check(t, func(rt *rapid.T) {
-				o.Path = filepath.Join(t.TempDir(), "test.db")
+				o.Path = filepath.Join(t.TempDir(), "test.db") // which takes less time than to make it anew
+				if err := os.WriteFile(o.Path, empty, 0o600); err != nil {
+					t.Fatal(err)
+				}
 				s, end := mustBegin(t, o)
 				defer end()
 				if rapid.Bool().Draw(rt, "hasty") {
