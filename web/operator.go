@@ -57,11 +57,11 @@ type operators struct {
 	remote  bool              // people reach Breakwater by a name that is not this machine's
 
 	mu       sync.Mutex
-	attempts map[string]attempts
+	attempts map[string]wrongKeys
 }
 
-// attempts counts an address's wrong keys since an instant.
-type attempts struct {
+// wrongKeys counts an address's wrong keys since an instant.
+type wrongKeys struct {
 	n     int
 	since time.Time
 }
@@ -69,7 +69,7 @@ type attempts struct {
 // newOperators makes operators of the key, "" for none, and of the address
 // that people reach Breakwater at.
 func newOperators(key, publicURL string) (*operators, error) {
-	o := &operators{attempts: make(map[string]attempts)}
+	o := &operators{attempts: make(map[string]wrongKeys)}
 	if u, err := url.Parse(publicURL); err == nil && u.Host != "" {
 		o.secure, o.remote = u.Scheme == "https", !loopback(u.Hostname())
 	}
@@ -125,7 +125,7 @@ func (o *operators) present(r *http.Request, key string, now time.Time) access {
 	from := o.address(r, now)
 	a := o.attempts[from]
 	if now.Sub(a.since) >= AttemptsFor {
-		a = attempts{since: now}
+		a = wrongKeys{since: now}
 	}
 	switch {
 	case a.n >= MaxAttempts:

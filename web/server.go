@@ -26,12 +26,13 @@ const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'
 
 // Options says what a Server is made of.
 type Options struct {
-	Source  Source
-	Changes Changes
-	Desk    Desk
-	Version string       // of Breakwater, for the foot of the page
-	NeedKey bool         // callers must present a key: the curl line for a first request then shows one
-	Log     *slog.Logger // where a Source's error and a person's actions go; nil for slog.Default
+	Source   Source
+	Changes  Changes
+	Desk     Desk
+	Requests Requests
+	Version  string       // of Breakwater, for the foot of the page
+	NeedKey  bool         // callers must present a key: the curl line for a first request then shows one
+	Log      *slog.Logger // where a Source's error and a person's actions go; nil for slog.Default
 	// OperatorKey is what a person or a script that acts must present; without
 	// it only a browser on this machine may act.
 	OperatorKey string
@@ -80,6 +81,7 @@ func (s *Server) Register(r gin.IRoutes) {
 		r.Handle(method, "/static/*file", secure, s.asset)
 	}
 	r.GET("/events", secure, s.events)
+	s.registerRequests(r)
 	s.registerActions(r)
 }
 

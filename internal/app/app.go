@@ -182,7 +182,7 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	}
 	var err error
 	a.page, err = web.New(web.Options{
-		Source: a.status, Changes: a.changes, Version: a.opts.Version, NeedKey: len(callers(a.cfg)) > 0, Log: a.log,
+		Source: a.status, Changes: a.changes, Requests: requests{a.store}, Version: a.opts.Version, NeedKey: len(callers(a.cfg)) > 0, Log: a.log,
 		Desk: &incidentDesk{store: a.store, alerts: a.alerts, changed: a.changed}, OperatorKey: a.cfg.OperatorKey.Reveal(), PublicURL: a.cfg.PublicURL,
 	})
 	if err != nil {

@@ -2,6 +2,8 @@ package record
 
 import (
 	"fmt"
+	"math"
+	"strings"
 	"sync"
 	"time"
 )
@@ -63,6 +65,21 @@ func ParseID(s string) (ID, error) {
 		id = id<<5 | uint64(digit)
 	}
 	return ID(id), nil
+}
+
+// Prefixed gives the lowest and the highest ID whose public form begins so.
+func Prefixed(start string) (low, high ID, err error) {
+	if len(start) > idWidth {
+		return 0, 0, fmt.Errorf("a request id has %d characters, not %d", idWidth, len(start))
+	}
+	rest := idWidth - len(start)
+	if low, err = ParseID(start + strings.Repeat("0", rest)); err != nil {
+		return 0, 0, fmt.Errorf("%q is not the beginning of a request id", start)
+	}
+	if start == "" {
+		return 0, math.MaxInt64, nil
+	}
+	return low, low | (1<<(5*rest) - 1), nil
 }
 
 // IDs makes the IDs of one instance.

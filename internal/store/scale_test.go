@@ -78,6 +78,7 @@ func TestReadingAtScale(t *testing.T) {
 			t.Errorf("%s takes %v", name, took[5])
 		}
 	}
+	searchAtScale(t, s, now)
 	retainAtScale(t, s, now)
 }
 

@@ -69,6 +69,7 @@ type Store struct {
 	readers  *sql.DB
 	writing  *sql.DB
 	writer   *writer
+	searches searches
 
 	mu     sync.Mutex
 	health health
