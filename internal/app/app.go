@@ -48,7 +48,7 @@ const idlePatience = 2 * time.Minute
 type Options struct {
 	Version       string
 	Log           *slog.Logger
-	ProbeInterval time.Duration // default monitor.DefaultProbeInterval
+	ProbeInterval time.Duration // instead of the configuration's probes.interval
 	// Anomaly changes the detector's settings after the configuration set them.
 	Anomaly func(*anomaly.WatcherConfig)
 	// Reload asks for the keys to be read again, as SIGHUP does; nil for never.
@@ -132,7 +132,7 @@ func (a *App) build(ctx context.Context) error {
 		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
 		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
 	})
-	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor, Spare: a.gate.Spare}
+	a.prober = a.newProber()
 	a.monitor.Listen(a.heard)
 	return a.buildServer(hop, registry)
 }

@@ -56,6 +56,7 @@ type Config struct {
 	Idempotency    Kept
 	Responses      Kept
 	Anomaly        Anomaly
+	Probes         Probes
 	StoreQueue     int // traces that may wait for the store
 	Retention      Retention
 

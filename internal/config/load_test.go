@@ -117,6 +117,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Idempotency: Kept{10 * minute, 64 << 20},
 		Responses:   Kept{Bytes: 64 << 20},
 		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
+		Probes:      Probes{true, 30 * time.Second, minute, 0},
 		StoreQueue:  60_000,
 		Retention:   Retention{30 * day, 30 * day, 400 * day, 0, 400 * day, 0, 20 << 30},
 		Durability:  "journal",
