@@ -81,6 +81,7 @@ type App struct {
 	impacts   *impacts
 	upstreams []*upstream
 	flow      *flow
+	healths   *healths
 	ids       *record.IDs
 	api       *api.Server
 	gate      *traffic.Gate
@@ -123,10 +124,11 @@ func (a *App) build(ctx context.Context) error {
 	a.flow = newFlow(a.upstreams, a.cfg, a.gate)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics()})
+	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics(), Readings: a.readings()})
 	if a.router, err = router.New(a.routing()); err != nil {
 		return fmt.Errorf("routing: %w", err)
 	}
+	a.healths = &healths{store: a.store, router: a.router, providers: usable(a.cfg), started: time.Now().UTC()}
 	a.detect()
 	a.alerts = alerts.NewManager(alerts.Config{
 		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,
@@ -180,8 +182,11 @@ func watching(cfg *config.Config) anomaly.WatcherConfig {
 
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	a.status = &status{
-		router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
+		healths: a.healths, prober: a.prober, router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
 		models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
+	}
+	if a.watcher != nil {
+		a.status.scores = a.watcher.Scores
 	}
 	var err error
 	a.page, err = web.New(web.Options{
