@@ -56,6 +56,16 @@ func (m Moment) wrong() int64 { return m.Throttled + m.Other }
 
 func (m Moment) hasData() bool { return m.Served+m.Failed+m.wrong()+m.Cancelled > 0 }
 
+// state says what the provider was in, and for how long where that changed.
+func (m Moment) state() string {
+	if len(m.In) == 1 {
+		for s := range m.In {
+			return stateWord(s)
+		}
+	}
+	return inWords(m.In)
+}
+
 const (
 	courseWidth  = 720
 	courseHeight = 40

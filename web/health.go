@@ -73,7 +73,7 @@ func (d Detail) ownRows() []healthRow {
 
 // callersRow tells of Breakwater's callers.
 func (d Detail) callersRow() healthRow {
-	return row(d, "Callers were served", "whoever served them", func(r Record) Figure[float64] { return r.Callers }, percent2)
+	return row(d, "Callers served", "by whomever", func(r Record) Figure[float64] { return r.Callers }, percent2)
 }
 
 // record gives the one of a window.

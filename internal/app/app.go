@@ -128,7 +128,7 @@ func (a *App) build(ctx context.Context) error {
 	if a.router, err = router.New(a.routing()); err != nil {
 		return fmt.Errorf("routing: %w", err)
 	}
-	a.healths = &healths{store: a.store, router: a.router, providers: usable(a.cfg), started: time.Now().UTC()}
+	a.healths = &healths{store: a.store, breakers: a.router, providers: usable(a.cfg), started: time.Now().UTC()}
 	a.detect()
 	a.alerts = alerts.NewManager(alerts.Config{
 		Store: a.store, Channels: channels(a.cfg), NextID: a.ids.Next, PublicURL: a.publicURL(), Log: a.log,

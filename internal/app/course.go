@@ -98,10 +98,10 @@ func (s *status) readCourse(ctx context.Context, p llm.Provider, span web.Span, 
 	return c, nil
 }
 
-// moments joins rollups of several targets into steps from an instant on; a step
-// without any has no figures.
+// moments joins rollups of several targets into steps from an instant on, the last
+// of which has begun; a step without any has no figures.
 func moments(rollups []store.Rollup, from, to time.Time, step time.Duration) []web.Moment {
-	sums := make([]store.Rollup, int((to.Sub(from)+step-1)/step))
+	sums := make([]store.Rollup, int(to.Sub(from)/step)+1)
 	for _, r := range rollups {
 		if i := int(r.Start.Sub(from) / step); i >= 0 && i < len(sums) {
 			sums[i].Add(r)

@@ -10,7 +10,6 @@ import (
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
-	"breakwater/internal/router"
 	"breakwater/internal/store"
 	"breakwater/web"
 )
@@ -26,7 +25,7 @@ const mostChanges = 2000
 // healths knows how everybody did, for the pages, /status.json and /metrics.
 type healths struct {
 	store     *store.Store
-	router    *router.HybridRouter
+	breakers  monitor.Breakers
 	providers []llm.Provider // those in use
 	started   time.Time
 	// silences lists planned maintenance among others; nil where nobody plans any.
@@ -175,7 +174,7 @@ func (h *healths) course(ctx context.Context, p llm.Provider, now time.Time, win
 		known = transitions[0].At
 	}
 	c := monitor.Course{From: from, To: now, Known: known, Started: h.started, Transitions: transitions, Holds: holds, Now: map[llm.Target]record.State{}}
-	for _, b := range h.router.Breakers() {
+	for _, b := range h.breakers.Breakers() {
 		if b.Target.Provider == p {
 			c.Now[b.Target] = b.State
 		}
