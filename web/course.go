@@ -275,7 +275,7 @@ func (c Course) trace(name string, usual Figure[Band], of func(Moment) Figure[ti
 		if before {
 			verb = "L"
 		}
-		fmt.Fprintf(&line, "%s%s %s", verb, px(c.x(m.At.Add(c.Step/2))), px(y(v.Value)))
+		fmt.Fprintf(&line, "%s%s %s", verb, px(min(c.x(m.At.Add(c.Step/2)), c.x(c.To))), px(y(v.Value)))
 		if !before && !after {
 			line.WriteString("h2") // a step between two gaps is still a mark
 		}

@@ -210,7 +210,7 @@ func (p *Prober) note(looks *map[place]Look, probe Probe, began time.Time, err e
 	}
 	at := probe.place()
 	look := Look{Provider: at.provider, Endpoint: at.endpoint, Paid: paid, At: began.UTC(), Took: time.Since(began)}
-	if f, ok := llm.AsFailure(err); err != nil && (paid || !ok || f.Class.CountsAgainstTarget() || f.Class == llm.Auth) {
+	if err != nil && (paid || !provider.Answered(err)) {
 		look.Error, look.Failures = err.Error(), (*looks)[at].Failures+1
 	}
 	(*looks)[at] = look

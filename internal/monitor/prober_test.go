@@ -141,8 +141,7 @@ func TestAProberThatIsStoppedBlamesNoProvider(t *testing.T) {
 	})
 }
 
-// scheduled runs a prober of one endpoint, and gives the gaps between its looks
-// in whole seconds, as often as it is asked.
+// scheduled is a prober of one endpoint that remembers when it looked.
 type scheduled struct {
 	*Prober
 	mu    sync.Mutex
@@ -167,11 +166,8 @@ func (p *post) scheduled() *scheduled {
 	return s
 }
 
-// gaps forgets the looks so far, and gives the gaps between those of the next time.
+// gaps gives the gaps between the looks of some time from now on, and forgets them.
 func (s *scheduled) gaps(t time.Duration) (all []time.Duration) {
-	s.mu.Lock()
-	s.at = nil
-	s.mu.Unlock()
 	time.Sleep(t)
 	synctest.Wait()
 	s.mu.Lock()
@@ -179,6 +175,7 @@ func (s *scheduled) gaps(t time.Duration) (all []time.Duration) {
 	for i := 1; i < len(s.at); i++ {
 		all = append(all, s.at[i].Sub(s.at[i-1]))
 	}
+	s.at = nil
 	return all
 }
 
@@ -192,8 +189,7 @@ func between(gaps []time.Duration, low, high time.Duration) bool {
 	return len(gaps) > 0
 }
 
-// traffic has requests end at the target each second, until the end of the
-// returned function's test.
+// traffic has a request end at the target each second until it is stopped.
 func (p *post) traffic(failing func() bool) (stop func()) {
 	return p.start(func(ctx context.Context) error {
 		for {

@@ -76,6 +76,20 @@ func (c *Client) Ping(ctx context.Context) (Status, error) {
 	return status, err
 }
 
+// Answered says whether a ping's error, or nil, shows that the provider answers:
+// it may have no list of models, limit the call, or want a scope for it that
+// requests do not need.
+func Answered(err error) bool {
+	f, ok := llm.AsFailure(err)
+	switch {
+	case err == nil:
+		return true
+	case !ok, f.Class.CountsAgainstTarget():
+		return false
+	}
+	return f.Class != llm.Auth || f.OfModel && f.Status == http.StatusUnauthorized
+}
+
 // modelsURL is where a cloud lists its models, and the parameter that asks for
 // more of them.
 func (c *Client) modelsURL() (u *url.URL, more string) {

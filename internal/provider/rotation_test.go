@@ -285,6 +285,9 @@ func TestAPingThatIsRefusedForItsKeyTakesItOutAndAsksWithTheNext(t *testing.T) {
 			if asked != test.asked || (err == nil) != test.answered {
 				t.Errorf("asked %d times, %v", asked, err)
 			}
+			if got, want := Answered(err), name != "the provider is at fault"; got != want {
+				t.Errorf("%v: answered %v, want %v", err, got, want)
+			}
 			for i, u := range c.KeyUses() {
 				if u.State != test.states[i] {
 					t.Errorf("got %+v, want %s", u, test.states[i])
