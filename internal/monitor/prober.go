@@ -116,14 +116,14 @@ func (p *Prober) watch(ctx context.Context, probe Probe) {
 
 func (p *Prober) consider(ctx context.Context, probe Probe) {
 	now := time.Now()
-	last, seen := p.last(p.looks, probe)
+	last, seen := p.last(&p.looks, probe)
 	if !seen || due(now, last.At, p.wait(last, now)) {
 		p.free(ctx, probe)
 	}
 	if p.Completion <= 0 || ctx.Err() != nil || p.well(probe.place(), now) {
 		return
 	}
-	if last, seen = p.last(p.paid, probe); !seen || due(now, last.At, p.Completion) {
+	if last, seen = p.last(&p.paid, probe); !seen || due(now, last.At, p.Completion) {
 		p.complete(ctx, probe)
 	}
 }
@@ -168,10 +168,11 @@ func (p *Prober) well(at place, now time.Time) bool {
 	return well && now.Sub(answered) < idle
 }
 
-func (p *Prober) last(looks map[place]Look, probe Probe) (Look, bool) {
+// last gives the last look at an endpoint of those in looks, which the mutex guards.
+func (p *Prober) last(looks *map[place]Look, probe Probe) (Look, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	look, seen := looks[probe.place()]
+	look, seen := (*looks)[probe.place()]
 	return look, seen
 }
 
