@@ -143,3 +143,18 @@ func TestAProviderWhoseKeysAllCoolDownIsNotCalledOperational(t *testing.T) {
 		t.Error("one key that cools down diverts no traffic")
 	}
 }
+
+func TestStatusJSONListsIncidentsUntilTheyAreOver(t *testing.T) {
+	for state, want := range map[record.IncidentState]string{record.Ongoing: "investigating", record.Mitigated: "identified", record.Recovering: "monitoring", record.Resolved: "", record.Pending: ""} {
+		s := degraded()
+		s.Incidents = s.Incidents[len(s.Incidents)-1:]
+		s.Incidents[0].State = state
+		got := ""
+		for _, in := range summarise(s, "").Incidents {
+			got = in.Status
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", state, got, want)
+		}
+	}
+}

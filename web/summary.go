@@ -95,7 +95,7 @@ func summarise(s Status, base string) summary {
 		}
 	}
 	for _, in := range s.Incidents {
-		if in.State == record.Ongoing {
+		if in.State.Lasts() {
 			out.Incidents = append(out.Incidents, openIncident(in, base, indicator, out.Components))
 		}
 	}
@@ -134,6 +134,17 @@ func componentStatus(p Provider) string {
 	return "operational"
 }
 
+// incidentStatus says an open incident's state in Statuspage's words.
+func incidentStatus(s record.IncidentState) string {
+	switch s {
+	case record.Mitigated:
+		return "identified"
+	case record.Recovering:
+		return "monitoring"
+	}
+	return "investigating"
+}
+
 func openIncident(in record.Incident, base, impact string, components []summaryComponent) summaryIncident {
 	id := in.ID.String()
 	if impact == "none" {
@@ -141,7 +152,7 @@ func openIncident(in record.Incident, base, impact string, components []summaryC
 	}
 	began := in.Began.UTC()
 	out := summaryIncident{
-		ID: id, Name: in.Title, Status: "investigating", Impact: impact, Shortlink: base + "/" + anchor(in), PageID: summaryPageID,
+		ID: id, Name: in.Title, Status: incidentStatus(in.State), Impact: impact, Shortlink: base + "/" + anchor(in), PageID: summaryPageID,
 		StartedAt: began, CreatedAt: began, UpdatedAt: began,
 		Updates: []summaryUpdate{}, Components: []summaryComponent{},
 	}
