@@ -187,6 +187,17 @@ func keysLost() Status {
 // geminiDetail has keys in every state, limits and several endpoints.
 func geminiDetail() Detail {
 	return Detail{
+		Course: madeUpCourse(), Records: madeUpRecords(), Slow: 4200 * time.Millisecond,
+		Measures: []Measure{
+			{Model: "gemini-2.5-flash", Name: "time to first token", Seconds: true, Now: 1.9, Usual: 0.62, Z: 4.24, Evidence: 1.2, Samples: 41_204},
+			{Model: "gemini-2.5-pro", Endpoint: "eu", Name: "errors", Share: true, Now: 0.031, Usual: 0.004, Z: 2.1, Evidence: 0.55, Samples: 1204},
+			{Model: "gemini-2.5-flash", Name: "time per output token", Seconds: true, Now: 0.011, Usual: 0.012, Z: -0.3, Samples: 38_112},
+		},
+		Looks: []Look{
+			{At: testNow.Add(-41 * time.Second), Took: 212 * time.Millisecond, Next: testNow.Add(4 * time.Minute)},
+			{Endpoint: "eu", At: testNow.Add(-80 * time.Second), Took: 10 * time.Second, Error: "network: connection refused", Next: testNow.Add(-time.Second)},
+			{Paid: true, At: testNow.Add(-11 * time.Minute), Took: 1300 * time.Millisecond, Next: testNow.Add(4 * time.Minute)},
+		},
 		Keys: []Key{
 			{Endpoint: "", Name: "main", Last4: "x7Qf", State: record.KeyUsable, Under: 3, Requests: 41_204, Throttled: 12, Input: 31_204_118, Output: 9_120_003, Cost: 31*usd + usd/3, Share: Known(0.71)},
 			{Endpoint: "", Name: "team-b", Last4: "9f3c", State: record.KeyCooling, Until: testNow.Add(23 * time.Second), Reason: "HTTP 429 RESOURCE_EXHAUSTED: requests per minute", Requests: 16_822, Throttled: 410, Input: 12_004_551, Output: 3_500_100, Cost: 11 * usd, Share: Known(0.28)},
@@ -208,6 +219,76 @@ func geminiDetail() Detail {
 			{At: testNow.Add(-50 * time.Hour), Endpoint: "eu", Key: "old", To: record.KeyRevoked, Reason: "HTTP 401: API key expired"},
 		},
 	}
+}
+
+// madeUpCourse is a day with an outage, a hold, and a gap in the night.
+func madeUpCourse() Course {
+	from := testNow.Truncate(time.Hour).Add(-23 * time.Hour)
+	at := func(h float64) time.Time { return from.Add(time.Duration(h * float64(time.Hour))) }
+	c := Course{
+		From: from, To: testNow, Step: 10 * time.Minute,
+		Stretches: []Stretch{
+			{from, at(2), unseenState}, {at(2), at(9.5), record.Closed}, {at(9.5), at(9.9), record.Open}, {at(9.9), at(9.95), record.HalfOpen},
+			{at(9.95), at(18), record.Closed}, {at(18), at(18.8), heldState}, {at(18.8), testNow, record.Closed},
+		},
+		Usual: Bands{
+			P50: Known(Band{600 * time.Millisecond, 900 * time.Millisecond}), P95: Known(Band{1800 * time.Millisecond, 2400 * time.Millisecond}),
+			P99: Known(Band{3 * time.Second, 5 * time.Second}), TTFT: Known(Band{500 * time.Millisecond, 800 * time.Millisecond}),
+		},
+		Marks: []record.Incident{past(41, llm.Gemini, "Gemini is failing", testNow.Sub(at(9.45)), 40*time.Minute)},
+	}
+	moment := func(t time.Time, scale int64) Moment {
+		h := t.Sub(from).Hours()
+		m := Moment{At: t}
+		if h < 2 || h > 4 && h < 5 {
+			return m
+		}
+		slow := 1 + 0.1*math.Sin(h*3)
+		m.Served = scale * int64(200+80*math.Sin(h/4))
+		m.Throttled, m.Cancelled, m.Cost = scale*int64(1+h)/7, scale, record.NanoUSD(scale)*usd/40
+		if h > 9.4 && h < 10 {
+			slow, m.Failed, m.Served = 3.2, scale*90, scale*40
+		}
+		if h > 17.6 && h < 19 {
+			slow = 2.4
+		}
+		of := func(ms float64) Figure[time.Duration] {
+			return Known(time.Duration(ms * slow * float64(time.Millisecond)))
+		}
+		m.P50, m.P95, m.P99, m.TTFT = of(720), of(2050), of(3900), of(640)
+		return m
+	}
+	for t := from; t.Before(testNow); t = t.Add(c.Step) {
+		m := moment(t, 1)
+		c.Points = append(c.Points, m)
+		c.Sum.Served += m.Served
+		c.Sum.Failed += m.Failed
+		c.Sum.Throttled += m.Throttled
+		c.Sum.Cancelled += m.Cancelled
+		c.Sum.Cost += m.Cost
+	}
+	for t := from; t.Before(testNow); t = t.Add(time.Hour) {
+		m := moment(t, 6)
+		m.In = map[record.State]time.Duration{record.Closed: time.Hour}
+		c.Rows = append(c.Rows, m)
+	}
+	return c
+}
+
+// madeUpRecords has a window without data, and one in which nothing is known of
+// breakers.
+func madeUpRecords() []Record {
+	all := []Record{{Window: "5 minutes", Callers: Known(0.998)}}
+	for i, window := range []string{"1 hour", "24 hours", "7 days", "30 days", "90 days"} {
+		length := []time.Duration{time.Hour, 24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 90 * 24 * time.Hour}[i]
+		all = append(all, Record{
+			Window: window, Health: Known(99.21 - float64(i)), Availability: Known(0.9968), Errors: Known(0.0081), Callers: Known(0.99951),
+			P50: Known(720 * time.Millisecond), P95: Known(2050 * time.Millisecond), P99: Known(3900 * time.Millisecond), TTFT: Known(640 * time.Millisecond),
+			In:       map[record.State]time.Duration{record.Open: 24 * time.Minute, record.HalfOpen: 3 * time.Minute, heldState: 48 * time.Minute, record.Closed: length - 75*time.Minute},
+			Downtime: Known(40 * time.Minute),
+		})
+	}
+	return all
 }
 
 func localDetail() Detail { return Detail{Pools: []Pool{{InUse: 1, Opened: 4, Reused: 9}}} }

@@ -139,7 +139,7 @@ func (s *Server) provider(c *gin.Context) {
 	name, known := llm.ParseProvider(c.Param("name"))
 	span, right := asSpan(c.Query("span"))
 	part := providerPart(c.Query("part"))
-	if !known || !right || part != "" && part != partState && part != partTraffic {
+	if !known || !right || part != "" && !slices.Contains([]providerPart{partState, partCourse, partTraffic}, part) {
 		c.String(http.StatusNotFound, "There is no such page. All providers are on the status page, /.\n")
 		return
 	}

@@ -130,6 +130,14 @@ type Provider struct {
 	Hour  []Point      // the last 60 minutes, oldest first; a minute without traffic is left out
 	Usual Figure[Band] // what the line of Hour usually keeps within
 	Days  []Day        // the last 90 days, oldest first, today last; a day without traffic may be left out
+
+	Uptimes []Uptime // of the last 24 hours and longer, the shortest first
+}
+
+// Uptime is a provider's availability within one window.
+type Uptime struct {
+	Window string          // "24h", "7d", "30d", "90d"
+	Share  Figure[float64] // of its attempts that were answered, of those answered or failed by its fault, 0 to 1
 }
 
 // Breaker is the state of a provider's breaker: the worst of its targets.

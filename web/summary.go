@@ -45,6 +45,9 @@ type summaryComponent struct {
 	Group              bool      `json:"group"`
 	OnlyShowIfDegraded bool      `json:"only_show_if_degraded"`
 	PageID             string    `json:"page_id"`
+	// Uptime is Breakwater's own addition: the share of attempts that were
+	// answered, by window; null without data.
+	Uptime map[string]*float64 `json:"uptime"`
 }
 
 type summaryIncident struct {
@@ -114,8 +117,16 @@ func summarise(s Status, base string) summary {
 }
 
 func component(p Provider, position int, now time.Time) summaryComponent {
+	uptime := make(map[string]*float64)
+	for _, u := range p.Uptimes {
+		uptime[u.Window] = nil
+		if u.Share.Known {
+			uptime[u.Window] = &u.Share.Value
+		}
+	}
 	return summaryComponent{
-		ID: string(p.Name), Name: p.Name.Title(), Status: componentStatus(p), Description: p.Model,
+		Uptime: uptime,
+		ID:     string(p.Name), Name: p.Name.Title(), Status: componentStatus(p), Description: p.Model,
 		Position: position, UpdatedAt: now.UTC(), Showcase: true, PageID: summaryPageID,
 	}
 }

@@ -103,6 +103,11 @@ type Detail struct {
 	Pools    []Pool   // one for each endpoint
 	Limits   []Limit  // those that are set or learned
 	Changes  []Change // of keys, newest first
+	Course   Course
+	Records  []Record      // how it did, the shortest window first
+	Slow     time.Duration // from when on an answer counts as slow in Record.Health; 0 where nothing is usual yet
+	Measures []Measure     // what is compared with its past, what is nearest to a finding first
+	Looks    []Look        // probes; none where they are off
 	// Since is from when on there are figures, where that is later than the
 	// Span begins; zero where it is not.
 	Since time.Time
@@ -269,15 +274,23 @@ func (l Limit) set() string {
 	return ""
 }
 
-// tokens says how many tokens are left of how many.
+// tokens says how many tokens a minute are let through.
 func (l Limit) tokens() string {
 	switch {
 	case l.Use.Tokens > 0:
-		return thousands(int64(max(l.Use.TokensLeft, 0))) + " of " + thousands(l.Use.Tokens)
+		return thousands(l.Use.Tokens)
 	case l.Use.TokensLeft > 0:
-		return thousands(int64(l.Use.TokensLeft))
+		return "as the provider tells"
 	}
 	return "any number"
+}
+
+// tokensNow says how many of them may go at once; "" where there is no limit.
+func (l Limit) tokensNow() string {
+	if l.Use.Tokens <= 0 && l.Use.TokensLeft <= 0 {
+		return ""
+	}
+	return thousands(int64(max(l.Use.TokensLeft, 0))) + " may go right now"
 }
 
 // under says how many requests are under way, of how many.
@@ -305,10 +318,20 @@ func (c Change) text() string {
 }
 
 // KeysOut says in a word how many of a provider's keys can be used.
-type KeysOut struct{ Usable, All int }
+type KeysOut struct {
+	Usable, All int       // those that cool down are usable soon, and count
+	Cooling     int       // of the usable, those that cool down now
+	Until       time.Time // when the first of those has cooled down
+}
+
+// AllCooling says whether no key can be used right now, and some can within minutes.
+func (k KeysOut) AllCooling() bool { return k.Cooling > 0 && k.Cooling == k.Usable }
 
 // note is told where not all of them are.
 func (k KeysOut) note() string {
+	if k.AllCooling() {
+		return "every usable key cools down"
+	}
 	if k.Usable >= k.All {
 		return ""
 	}

@@ -41,7 +41,7 @@ func TestAProvidersPageShowsKeysConnectionsLimitsAndWhoWaits(t *testing.T) {
 		"old at eu Refused HTTP 401: API key expired",
 		"default 3 14 212 58,012 99% 84 ms", "eu 0 0 0 no data none lately",
 		"all of Gemini 43 of 60 set; the provider allows less now any number 3",
-		"key main 40 as set 801,422 of 1,000,000 3 of 8", "model gemini-2.5-pro 5 learned from the provider",
+		"key main 40 as set 1,000,000 801,422 may go right now 3 of 8", "model gemini-2.5-pro 5 learned from the provider",
 		"1,212 requests wait for a turn", "2 urgent, 1,210 batch", "94% of what it may hold",
 		"Key team-b ····9f3c, for gemini-2.5-flash: cooling down; HTTP 429",
 	} {

@@ -204,7 +204,7 @@ func (p Provider) matter() string {
 
 // divertsTraffic says whether requests pass the provider by.
 func divertsTraffic(p Provider) bool {
-	return p.State == Down || p.State == Held || p.Hold != nil || p.Breaker.State == record.Open || p.Breaker.State == record.HalfOpen
+	return p.State == Down || p.State == Held || p.Hold != nil || p.Keys.AllCooling() || p.Breaker.State == record.Open || p.Breaker.State == record.HalfOpen
 }
 
 // first gives the provider that stands first in the chain: traffic that

@@ -144,6 +144,9 @@ func (p Provider) reason() string {
 	if (p.Breaker.State == record.Open || p.Breaker.State == record.HalfOpen) && p.Breaker.Reason != "" {
 		return "Breaker opened: " + p.Breaker.Reason
 	}
+	if p.Keys.AllCooling() {
+		return "Every usable key is cooling down after a rate limit; the first is back at " + clock(p.Keys.Until) + " UTC"
+	}
 	if p.Keys.All > 0 && p.Keys.Usable == 0 {
 		return "No key is usable: each is refused or out of quota"
 	}

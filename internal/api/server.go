@@ -82,6 +82,9 @@ func New(o Options) *Server {
 	return &Server{o, newCallers(o.Callers), &caller{}, newConversations(o.Keep), replay.New(o.Replay)}
 }
 
+// Replays counts the requests that came again under an Idempotency-Key.
+func (s *Server) Replays() replay.Counts { return s.runs.Counts() }
+
 // Close has the runs end that go on although nobody may wait for them.
 func (s *Server) Close() { s.runs.Close() }
 

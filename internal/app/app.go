@@ -48,7 +48,7 @@ const idlePatience = 2 * time.Minute
 type Options struct {
 	Version       string
 	Log           *slog.Logger
-	ProbeInterval time.Duration // default monitor.DefaultProbeInterval
+	ProbeInterval time.Duration // instead of the configuration's probes.interval
 	// Anomaly changes the detector's settings after the configuration set them.
 	Anomaly func(*anomaly.WatcherConfig)
 	// WellFor is how long all must be well until an incident is over; default
@@ -88,6 +88,7 @@ type App struct {
 	impacts    *impacts
 	upstreams  []*upstream
 	flow       *flow
+	healths    *healths
 	ids        *record.IDs
 	api        *api.Server
 	gate       *traffic.Gate
@@ -131,10 +132,11 @@ func (a *App) build(ctx context.Context) error {
 	a.flow = newFlow(a.upstreams, a.cfg, a.gate)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics()})
+	a.monitor = monitor.New(monitor.Config{Store: a.store, Registry: registry, Version: a.opts.Version, Providers: usable(a.cfg), Log: a.log, Flow: a.flow.metrics(), Readings: a.readings()})
 	if a.router, err = router.New(a.routing()); err != nil {
 		return fmt.Errorf("routing: %w", err)
 	}
+	a.healths = &healths{store: a.store, breakers: a.router, providers: usable(a.cfg), started: time.Now().UTC()}
 	a.detect()
 	told, routes, err := channels(a.cfg, a.log)
 	if err != nil {
@@ -146,7 +148,7 @@ func (a *App) build(ctx context.Context) error {
 		Impact: a.impacts.between, Changed: func() { a.changed(web.PartIncidents, web.PartVerdict, web.PartNow, web.PartProviders) },
 	})
 	a.watchOver()
-	a.prober = &monitor.Prober{Probes: probes(a.upstreams), Interval: a.opts.ProbeInterval, Found: a.pinged, Monitor: a.monitor, Spare: a.gate.Spare}
+	a.prober = a.newProber()
 	a.monitor.Listen(a.heard)
 	return a.buildServer(hop, registry)
 }
@@ -177,8 +179,11 @@ func (a *App) routing() router.Config {
 
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	a.status = &status{
-		router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
+		healths: a.healths, prober: a.prober, router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
 		models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
+	}
+	if a.watcher != nil {
+		a.status.scores = a.watcher.Scores
 	}
 	var err error
 	a.page, err = web.New(web.Options{

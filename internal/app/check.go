@@ -23,8 +23,8 @@ import (
 const checkPatience = 10 * time.Second
 
 // Check asks every configured endpoint whether it answers, through its free
-// calls, and prints a table. It says whether all of them do; a provider
-// without a key is reported and does not count.
+// calls, and prints a table. It says whether all of them do and no key is
+// refused; a provider without a key is reported and does not count.
 func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error) {
 	upstreams, err := newUpstreams(cfg, "", func(record.KeyChange) {})
 	if err != nil {
@@ -35,7 +35,7 @@ func Check(ctx context.Context, cfg *config.Config, out io.Writer) (bool, error)
 	fmt.Fprintln(table, "PROVIDER\tADDRESS\tSTATE\tTOOK\tNOTE")
 	for _, u := range upstreams {
 		state, took, note := u.check(ctx)
-		well = well && state != "fails"
+		well = well && state != "fails" && len(u.refused()) == 0
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.name(), u.endpoint.BaseURL, state, took, note)
 		u.client.Close()
 	}
@@ -100,7 +100,22 @@ func (u *upstream) check(ctx context.Context) (state, took, note string) {
 	if err != nil {
 		return "fails", took, strings.TrimSpace(err.Error() + u.advice(err))
 	}
-	return "answers", took, u.modelNote(status)
+	note = u.modelNote(status)
+	for _, label := range u.refused() {
+		note += "; it refuses a key: look at the key " + label
+	}
+	return "answers", took, note
+}
+
+// refused names the keys that the provider does not take, as far as it was asked
+// with them.
+func (u *upstream) refused() (labels []string) {
+	for _, k := range u.client.KeyUses() {
+		if k.State == record.KeyRevoked {
+			labels = append(labels, record.KeyLabel(k.Name, k.Last4))
+		}
+	}
+	return labels
 }
 
 // modelNote says whether the default model is there.
@@ -126,8 +141,8 @@ func (u *upstream) advice(err error) string {
 	f, ok := llm.AsFailure(err)
 	switch {
 	case ok && f.Class == llm.Auth:
-		if keys := u.client.KeyUses(); len(keys) > 1 { // the first is the one that was tried
-			return "; look at the key " + record.KeyLabel(keys[0].Name, keys[0].Last4)
+		if refused := u.refused(); len(refused) > 0 && len(u.client.KeyUses()) > 1 {
+			return "; look at the key " + strings.Join(refused, " and the key ")
 		}
 		return "; look at the key"
 	case u.provider.Name == llm.Local:

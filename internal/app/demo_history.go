@@ -9,6 +9,7 @@ import (
 
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
+	"breakwater/internal/monitor"
 	"breakwater/internal/price"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -123,7 +124,7 @@ func (h *history) failures(p llm.Provider, at time.Time, length time.Duration, r
 	for _, in := range pastIncidents() {
 		began := h.now.Add(-in.ago)
 		if in.subject == p {
-			inside := overlap(began, began.Add(in.lasted), at, at.Add(length))
+			inside := monitor.Within([]monitor.Span{{From: began, To: began.Add(in.lasted)}}, at, at.Add(length))
 			share += in.share * inside.Seconds() / length.Seconds()
 		}
 	}

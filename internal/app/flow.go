@@ -8,6 +8,7 @@ import (
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
+	"breakwater/internal/record"
 	"breakwater/internal/traffic"
 	"breakwater/web"
 )
@@ -101,6 +102,12 @@ func (f *flow) keysOut(p llm.Provider) web.KeysOut {
 	var out web.KeysOut
 	for _, k := range f.keys(p) {
 		out.All++
+		if k.State == record.KeyCooling {
+			out.Cooling++
+			if out.Until.IsZero() || k.Until.Before(out.Until) {
+				out.Until = k.Until
+			}
+		}
 		if k.State.Works() {
 			out.Usable++
 		}

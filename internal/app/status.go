@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -40,19 +41,21 @@ type status struct {
 	monitor   *monitor.Monitor
 	store     *store.Store
 	flow      *flow
-	order     []llm.Provider // the chain, then those outside it
+	healths   *healths
+	courses   courses
+	prober    *monitor.Prober
+	scores    func() []anomaly.Score // nil where detection is off
+	order     []llm.Provider         // the chain, then those outside it
 	budgets   []budget
 	models    map[llm.Provider]string
 	missing   map[llm.Provider]string // what would set a provider up; absent for one that is
 	started   time.Time
 	simulated time.Time
 
-	old     atomic.Bool // the next page must look anew
-	mu      sync.Mutex
-	last    web.Status
-	read    time.Time
-	pasts   pasts
-	pastsAt time.Time
+	old  atomic.Bool // the next page must look anew
+	mu   sync.Mutex
+	last web.Status
+	read time.Time
 }
 
 // budget is a budget of the configuration.
@@ -70,13 +73,6 @@ func (s *status) Status(ctx context.Context) (web.Status, error) {
 	now := time.Now().UTC()
 	if now.Sub(s.read) < statusFor && !s.old.Load() {
 		return s.last, nil
-	}
-	if now.Sub(s.pastsAt) >= usualEvery {
-		past, err := readPasts(ctx, s.store, now)
-		if err != nil {
-			return web.Status{}, fmt.Errorf("read what is usual: %w", err)
-		}
-		s.pasts, s.pastsAt = past, now
 	}
 	s.old.Store(false)
 	st, err := s.look(ctx, now)
@@ -99,6 +95,10 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	if err != nil {
 		return st, fmt.Errorf("read the incidents: %w", err)
 	}
+	h, err := s.healths.now(ctx, now)
+	if err != nil {
+		return st, err
+	}
 	for _, in := range incidents {
 		if in.State.Lasts() || in.State == record.Resolved && now.Sub(in.Began) < pageIncidents {
 			st.Incidents = append(st.Incidents, in)
@@ -107,7 +107,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	if st.Maintenances, err = s.maintenances(ctx, now); err != nil {
 		return st, err
 	}
-	days, err := s.days(ctx, now, incidents, st.Maintenances)
+	days, err := s.days(ctx, now, h.down)
 	if err != nil {
 		return st, err
 	}
@@ -115,15 +115,15 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	if err != nil {
 		return st, err
 	}
-	st.Numbers = s.numbers(spent)
+	st.Numbers = s.numbers(spent, h.pasts.callers)
 	st.Budgets = s.budgetsOf(spent)
-	st.Providers = s.providers(incidents, days, now)
+	st.Providers = s.providers(incidents, days, &h)
 	st.Line = s.flow.line()
 	return st, nil
 }
 
 // days gives each provider's daily bars.
-func (s *status) days(ctx context.Context, now time.Time, incidents []record.Incident, maintenances []record.Silence) (map[llm.Provider][]web.Day, error) {
+func (s *status) days(ctx context.Context, now time.Time, down map[llm.Provider][]monitor.Span) (map[llm.Provider][]web.Day, error) {
 	today := now.Truncate(24 * time.Hour)
 	first := today.AddDate(0, 0, 1-pageDays)
 	rollups, err := s.store.Rollups(ctx, store.Day, first, today.AddDate(0, 0, 1))
@@ -143,30 +143,12 @@ func (s *status) days(ctx context.Context, now time.Time, incidents []record.Inc
 			day.Failed += r.Failed
 		}
 	}
-	for i := range incidents {
-		for _, p := range incidents[i].Parts() {
-			bars := days[p]
-			for n := range bars {
-				end := bars[n].Date.AddDate(0, 0, 1)
-				if now.Before(end) {
-					end = now
-				}
-				bars[n].Incident += incidents[i].Downtime(p, bars[n].Date, end, maintenances)
-			}
+	for p, bars := range days {
+		for i := range bars {
+			bars[i].Incident = monitor.Within(down[p], bars[i].Date, bars[i].Date.AddDate(0, 0, 1))
 		}
 	}
 	return days, nil
-}
-
-// overlap gives how much of the span between from and to an incident took.
-func overlap(began, ended, from, to time.Time) time.Duration {
-	if began.Before(from) {
-		began = from
-	}
-	if ended.After(to) {
-		ended = to
-	}
-	return max(ended.Sub(began), 0)
 }
 
 // spending is what was spent since the day and the month began.
@@ -200,10 +182,9 @@ func (s spending) of(p llm.Provider, period web.Period) record.NanoUSD {
 	return sum
 }
 
-func (s *status) numbers(spent spending) web.Numbers {
+func (s *status) numbers(spent spending, past usual) web.Numbers {
 	minutes := s.monitor.LastOfCallers(monitor.RecentMinutes)
 	sum := monitor.Sum(minutes)
-	past := s.pasts.callers
 	n := web.Numbers{
 		Served: sum.Served, Failed: sum.Failed,
 		UsualSucceeded: past.succeeded, UsualP95: past.p95, UsualPerMinute: past.perMinute,
@@ -237,7 +218,7 @@ func (s *status) budgetsOf(spent spending) []web.Budget {
 	return budgets
 }
 
-func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]web.Day, now time.Time) []web.Provider {
+func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]web.Day, h *health) []web.Provider {
 	recent := make(map[llm.Provider]monitor.Minute)
 	var served int64
 	for _, p := range llm.Providers() {
@@ -246,11 +227,11 @@ func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]
 	}
 	var rows []web.Provider
 	for _, p := range s.order {
-		past := s.pasts.providers[p]
+		past := h.pasts.providers[p]
 		row := web.Provider{
 			Name: p, Model: s.models[p], Missing: s.missing[p],
 			Breaker: s.breaker(p), Hold: s.hold(p), Keys: s.flow.keysOut(p),
-			UsualP95: past.p95, Usual: past.band, Days: days[p],
+			UsualP95: past.p95, Usual: past.band, Days: days[p], Uptimes: h.uptimes(p),
 		}
 		sum := recent[p]
 		if served > 0 {
@@ -285,7 +266,7 @@ func (s *status) state(row web.Provider, recent monitor.Minute, incidents []reco
 		return web.Down
 	case row.Hold != nil:
 		return web.Held
-	case row.Breaker.State == record.HalfOpen:
+	case row.Breaker.State == record.HalfOpen, row.Keys.AllCooling():
 		return web.Degraded
 	case trouble != "":
 		return web.Down

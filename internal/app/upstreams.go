@@ -9,7 +9,6 @@ import (
 	"breakwater/internal/api"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
-	"breakwater/internal/monitor"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
@@ -103,16 +102,6 @@ func stored(upstreams []*upstream) []api.Stored {
 	for _, u := range upstreams {
 		if u.usable() && u.client.KeepsAnswers() {
 			all = append(all, u.client)
-		}
-	}
-	return all
-}
-
-func probes(upstreams []*upstream) []monitor.Probe {
-	var all []monitor.Probe
-	for _, u := range upstreams {
-		if u.usable() {
-			all = append(all, monitor.Probe{Provider: u.provider.Name, Endpoint: u.endpoint.Name, Ping: u.client.Ping})
 		}
 	}
 	return all

@@ -26,6 +26,8 @@ const (
 type usual struct {
 	p95       web.Figure[time.Duration] // of the median hour
 	band      web.Figure[web.Band]      // from the 10th to the 90th percentile of the hours' p95
+	p50, p99  web.Figure[web.Band]      // of the hours' p50 and p99
+	ttft      web.Figure[web.Band]      // of the hours' p95 of the time to first token
 	succeeded web.Figure[float64]
 	perMinute web.Figure[float64]
 }
@@ -73,24 +75,40 @@ func readPasts(ctx context.Context, st *store.Store, now time.Time) (pasts, erro
 }
 
 func summarise(hours map[time.Time]store.Rollup) usual {
-	var p95s []time.Duration
+	var p50s, p95s, p99s, ttfts []time.Duration
 	var served, failed int64
 	for _, h := range hours {
 		served += h.Served
 		failed += h.Failed
 		if h.Served >= usualRequests {
+			p50s = append(p50s, h.Latency.Quantile(0.5))
 			p95s = append(p95s, h.Latency.Quantile(0.95))
+			p99s = append(p99s, h.Latency.Quantile(0.99))
+			if h.TTFT.Count() > 0 {
+				ttfts = append(ttfts, h.TTFT.Quantile(0.95))
+			}
 		}
 	}
 	var u usual
 	if len(p95s) < usualHours {
 		return u
 	}
-	slices.Sort(p95s)
-	at := func(q float64) time.Duration { return p95s[int(q*float64(len(p95s)-1)+0.5)] }
-	u.p95 = web.Known(at(0.5))
-	u.band = web.Known(web.Band{Low: at(0.1), High: at(0.9)})
+	u.band, u.p50, u.p99, u.ttft = bandOf(p95s), bandOf(p50s), bandOf(p99s), bandOf(ttfts)
+	u.p95 = web.Known(ofSorted(p95s, 0.5))
 	u.succeeded = web.Known(float64(served) / float64(served+failed))
 	u.perMinute = web.Known(float64(served+failed) / float64(len(hours)) / 60)
 	return u
+}
+
+// bandOf sorts the hours' values and gives what most of them are within.
+func bandOf(values []time.Duration) web.Figure[web.Band] {
+	if len(values) < usualHours {
+		return web.Figure[web.Band]{}
+	}
+	slices.Sort(values)
+	return web.Known(web.Band{Low: ofSorted(values, 0.1), High: ofSorted(values, 0.9)})
+}
+
+func ofSorted(values []time.Duration, q float64) time.Duration {
+	return values[int(q*float64(len(values)-1)+0.5)]
 }

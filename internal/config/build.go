@@ -80,6 +80,7 @@ func build(v *values) *Config {
 	v.models(c)
 	v.budgets(c)
 	v.channels(c)
+	v.probes(c)
 	c.effective = v.effective()
 	return c
 }

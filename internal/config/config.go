@@ -59,6 +59,7 @@ type Config struct {
 	Responses      Kept
 	Anomaly        Anomaly
 	SLO            SLO
+	Probes         Probes
 	StoreQueue     int // traces that may wait for the store
 	Retention      Retention
 

@@ -118,6 +118,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Responses:   Kept{Bytes: 64 << 20},
 		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
 		SLO:         SLO{Availability: 0.995, Share: 0.95, Window: 30 * day},
+		Probes:      Probes{true, 30 * time.Second, minute, 0},
 		StoreQueue:  60_000,
 		Retention:   Retention{30 * day, 30 * day, 400 * day, 0, 400 * day, 0, 20 << 30},
 		Durability:  "journal",

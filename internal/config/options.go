@@ -68,6 +68,7 @@ func Options() []Option {
 	}
 	options = append(options, routingOptions()...)
 	options = append(options, trafficOptions()...)
+	options = append(options, probeOptions()...)
 	options = append(options, []Option{
 		{Path: "budgets[].name", Kind: Text, Help: "The budget's name on the page; by default the provider's."},
 		{Path: "budgets[].provider", Kind: Text, Choices: append(words(), "all"), Default: "all", Help: "Whose spending counts: a provider, or all."},

@@ -39,7 +39,7 @@ func (d *described) MustRegister(all ...prometheus.Collector) {
 func TestThePageOfMetricsIsTrue(t *testing.T) {
 	atNoon(t, func(t *testing.T, p *post) {
 		d := &described{Registry: prometheus.NewRegistry(), labels: map[string]string{}}
-		p.Monitor = New(Config{Store: p.store, Registry: d, Version: "v1", Providers: llm.Providers(), Log: p.log, Flow: madeUpFlow()})
+		p.Monitor = New(Config{Store: p.store, Registry: d, Version: "v1", Providers: llm.Providers(), Log: p.log, Flow: madeUpFlow(), Readings: madeUpReadings()})
 		p.registry = d.Registry
 		p.watch()
 		hedged := p.failedOver(gemini, claude)
@@ -49,6 +49,7 @@ func TestThePageOfMetricsIsTrue(t *testing.T) {
 		p.Hold(record.Hold{ID: p.ids.Next(noon), Target: gemini, Expires: noon.Add(time.Minute)})
 		p.Unpriced(llm.Gemini)
 		p.metrics.up.WithLabelValues("gemini").Set(1)
+		p.metrics.probeCost.WithLabelValues("gemini").Add(1)
 		synctest.Wait()
 		families, err := d.Gather()
 		if err != nil {

@@ -34,6 +34,7 @@ type metrics struct {
 	inState     *prometheus.CounterVec
 	holds       *prometheus.GaugeVec
 	up          *prometheus.GaugeVec
+	probeCost   *prometheus.CounterVec
 	events      prometheus.Counter
 	hedges      *prometheus.CounterVec
 	queued      prometheus.Histogram
@@ -70,6 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		inState:     counter("breakwater_breaker_state_seconds_total", "Time that a provider's worst breaker has spent in each state.", "provider", "state"),
 		holds:       gauge("breakwater_holds", "Targets of a provider that a hold keeps traffic away from.", "provider"),
 		up:          gauge("breakwater_provider_up", "1 when an endpoint of the provider answered its last free probe, 0 when none did.", "provider"),
+		probeCost:   counter("breakwater_probe_cost_usd_total", "What paid probes cost in US dollars, by the price table; none are sent unless probes.completion is set.", "provider"),
 		hedges:      counter("breakwater_hedges_total", "Calls that were sent beside a late one: won served the caller, lost did not.", "result"),
 		queued:      histogram("breakwater_queue_wait_seconds", "Time that requests waited for their turn; those that did not wait are not counted.").With(nil).(prometheus.Histogram),
 		events: func() prometheus.Counter {

@@ -48,6 +48,7 @@ type Config struct {
 	Providers []llm.Provider // those in use
 	Log       *slog.Logger
 	Flow      Flow
+	Readings  Readings
 }
 
 // Monitor takes what the router records. It is the router's Recorder and Observer.
@@ -58,6 +59,7 @@ type Monitor struct {
 	log       *slog.Logger
 	callers   *window
 	windows   map[llm.Provider]*window
+	contacts  contacts
 	events    chan Event
 	listeners []func(Event)
 
@@ -76,7 +78,7 @@ func New(c Config) *Monitor {
 	for _, p := range llm.Providers() {
 		m.windows[p] = &window{}
 	}
-	c.Registry.MustRegister(newFlow(c.Flow))
+	c.Registry.MustRegister(newFlow(c.Flow), newReadings(c.Readings))
 	registerStore(c.Registry, c.Store, c.Version)
 	return m
 }
@@ -114,7 +116,9 @@ func (m *Monitor) Trace(t *record.Trace) {
 		if a.Class != "" {
 			trouble = describe(a)
 		}
-		m.windows[a.Target.Provider].note(t.Accepted.Add(a.Start+a.Took), a.Class, trouble, a.Took)
+		ended := t.Accepted.Add(a.Start + a.Took)
+		m.windows[a.Target.Provider].note(ended, a.Class, trouble, a.Took)
+		m.contacts.note(a, ended)
 	}
 	m.tell(Event{Trace: t})
 }

@@ -43,9 +43,10 @@ type Detail struct {
 }
 
 // Ping asks the provider for its models, which costs nothing and shows that it
-// can be reached and takes the first usable key. Keys that were taken out are
-// tried too, each every RevokedCheck, and are back once the provider takes them.
-// Errors are those of Send.
+// can be reached and takes the first usable key. A key that it refuses is taken
+// out, and the next one asked with. Keys that were taken out are tried too, each
+// every RevokedCheck, and are back once the provider takes them. Errors are those
+// of Send.
 func (c *Client) Ping(ctx context.Context) (Status, error) {
 	if c.provider == llm.Local {
 		return c.pingOllama(ctx)
@@ -53,6 +54,14 @@ func (c *Client) Ping(ctx context.Context) (Status, error) {
 	u, more := c.modelsURL()
 	k := c.ring.first()
 	status, err := c.models(ctx, k, u, more)
+	for err != nil && c.ring.refuses(k, err) {
+		next := c.ring.first()
+		if next == nil || next == k || c.ring.isOut(next) {
+			break
+		}
+		k = next
+		status, err = c.models(ctx, k, u, more)
+	}
 	if err == nil {
 		c.ring.takes(k)
 	}
@@ -65,6 +74,20 @@ func (c *Client) Ping(ctx context.Context) (Status, error) {
 		}
 	}
 	return status, err
+}
+
+// Answered says whether a ping's error, or nil, shows that the provider answers:
+// it may have no list of models, limit the call, or want a scope for it that
+// requests do not need.
+func Answered(err error) bool {
+	f, ok := llm.AsFailure(err)
+	switch {
+	case err == nil:
+		return true
+	case !ok, f.Class.CountsAgainstTarget():
+		return false
+	}
+	return f.Class != llm.Auth || f.OfModel && f.Status == http.StatusUnauthorized
 }
 
 // modelsURL is where a cloud lists its models, and the parameter that asks for

@@ -173,6 +173,31 @@ func (r *keyRing) revoked(now time.Time) (all []*key) {
 	return all
 }
 
+// refuses takes a key out where a ping's failure says that the provider refuses
+// it as a whole, and says whether it does. What lists no models for want of a
+// scope may serve requests all the same.
+func (r *keyRing) refuses(k *key, err error) bool {
+	f, ok := llm.AsFailure(err)
+	if k == nil || !ok || f.Class != llm.Auth || f.OfModel {
+		return false
+	}
+	now := time.Now()
+	r.mu.Lock()
+	defer r.unlock()
+	k.checked = now
+	if k.state != record.KeyRevoked {
+		r.change(k, "", &k.standing, record.KeyRevoked, time.Time{}, f.Error(), now)
+	}
+	return true
+}
+
+// isOut says whether a key cannot be used now.
+func (r *keyRing) isOut(k *key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return k.blocked(time.Now())
+}
+
 // takes notes that the provider takes a key.
 func (r *keyRing) takes(k *key) {
 	r.mu.Lock()

@@ -257,6 +257,62 @@ func TestAPingBringsARefusedKeyBack(t *testing.T) {
 	})
 }
 
+func TestAPingThatIsRefusedForItsKeyTakesItOutAndAsksWithTheNext(t *testing.T) {
+	for name, test := range map[string]struct {
+		status   int
+		body     string
+		asked    int
+		states   []record.KeyState
+		answered bool
+	}{
+		"the first is unknown":     {401, `{"error":{"message":"no","code":"invalid_api_key"}}`, 2, []record.KeyState{record.KeyRevoked, record.KeyUsable}, true},
+		"it may not list models":   {401, `{"error":{"message":"Missing scopes: api.model.read"}}`, 1, []record.KeyState{record.KeyUsable, record.KeyUsable}, false},
+		"the provider is at fault": {503, `{}`, 1, []record.KeyState{record.KeyUsable, record.KeyUsable}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []record.KeyChange
+			c := ringOf(t, Config{Keys: keysNamed("a", "b"), OnKey: func(k record.KeyChange) { told = append(told, k) }})
+			first, asked := c.ring.keys[0].secret, 0
+			c.call = roundTripper(func(r *http.Request) (*http.Response, error) {
+				asked++
+				status, body := http.StatusOK, `{"data":[{"id":"m"}]}`
+				if strings.HasSuffix(r.Header.Get("Authorization"), first) {
+					status, body = test.status, test.body
+				}
+				return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+			})
+			_, err := c.Ping(t.Context())
+			if asked != test.asked || (err == nil) != test.answered {
+				t.Errorf("asked %d times, %v", asked, err)
+			}
+			if got, want := Answered(err), name != "the provider is at fault"; got != want {
+				t.Errorf("%v: answered %v, want %v", err, got, want)
+			}
+			for i, u := range c.KeyUses() {
+				if u.State != test.states[i] {
+					t.Errorf("got %+v, want %s", u, test.states[i])
+				}
+			}
+			if test.answered != (len(told) == 1) {
+				t.Errorf("told %+v", told)
+			}
+		})
+	}
+}
+
+func TestAPingWithNoKeyThatIsTakenFailsOnce(t *testing.T) {
+	c := ringOf(t, Config{Keys: keysNamed("a", "b")})
+	asked := 0
+	c.call = roundTripper(func(*http.Request) (*http.Response, error) {
+		asked++
+		return &http.Response{StatusCode: 401, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"error":{"code":"invalid_api_key"}}`))}, nil
+	})
+	_, err := c.Ping(t.Context())
+	if f, ok := llm.AsFailure(err); !ok || f.Class != llm.Auth || asked != 2 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
 // roundTripper answers calls without a network.
 type roundTripper func(*http.Request) (*http.Response, error)
 

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -130,48 +129,26 @@ func (i *Incident) joined(p llm.Provider) time.Time {
 	return time.Time{}
 }
 
-// Downtime gives how long the incident was trouble of a provider between two
-// instants, the second of which is now at the latest, without the maintenance
-// windows among the silences.
-func (i *Incident) Downtime(p llm.Provider, from, to time.Time, silences []Silence) time.Duration {
-	began, ended := i.Began, i.Ended
+// Trouble gives from when to when the incident was trouble of a provider, up to
+// now where it lasts; two equal instants where it was none that people were told
+// of.
+func (i *Incident) Trouble(p llm.Provider, now time.Time) (from, to time.Time) {
+	from, to = i.Began, i.Ended
 	if !i.Whole() || i.Subject != p {
-		began = i.joined(p)
+		from = i.joined(p)
 		for _, e := range i.Timeline {
 			if e.Kind == EventSingle {
-				ended = e.At
+				to = e.At
 			}
 		}
 	}
-	if !i.State.Told() || began.IsZero() {
-		return 0
+	if !i.State.Told() || from.IsZero() {
+		return now, now
 	}
-	if began.After(from) {
-		from = began
+	if to.IsZero() {
+		to = now
 	}
-	if !ended.IsZero() && ended.Before(to) {
-		to = ended
-	}
-	var down time.Duration
-	for _, q := range planned(p, from, to, silences) {
-		down += max(q.From.Sub(from), 0)
-		if q.end().After(from) {
-			from = q.end()
-		}
-	}
-	return down + max(to.Sub(from), 0)
-}
-
-// planned gives the maintenance windows of a provider within a time, in order.
-func planned(p llm.Provider, from, to time.Time, silences []Silence) []Silence {
-	var all []Silence
-	for _, q := range silences {
-		if q.Maintenance && (q.Provider == "" || q.Provider == p) && q.From.Before(to) && q.end().After(from) {
-			all = append(all, q)
-		}
-	}
-	slices.SortFunc(all, func(a, b Silence) int { return a.From.Compare(b.From) })
-	return all
+	return from, to
 }
 
 // Impact is what an incident meant for callers so far.

@@ -53,7 +53,23 @@ type Cache struct {
 	runs  map[ID]*Run
 	ended list.List // of *Run, the first that ended in front
 	size  int64
+	count Counts
 	sweep *time.Timer // runs while anything is kept
+}
+
+// Counts says how often requests came again, since the start.
+type Counts struct {
+	Replayed   uint64 // got an answer that had ended
+	Joined     uint64 // follow one that was under way
+	Mismatched uint64 // were another request under the same key
+	TooLarge   uint64 // came too late to follow a large answer
+}
+
+// Counts gives how often requests came again.
+func (c *Cache) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count
 }
 
 // New makes a cache.
@@ -73,9 +89,15 @@ func (c *Cache) Join(id ID, body Digest, cancel context.CancelFunc) (*Follower, 
 		c.runs[id] = r
 		c.size += r.cost
 	case r.digest != body:
+		c.count.Mismatched++
 		return nil, nil, ErrMismatch
 	case r.base > 0:
+		c.count.TooLarge++
 		return nil, nil, ErrTooLarge
+	case r.over:
+		c.count.Replayed++
+	default:
+		c.count.Joined++
 	}
 	f := &Follower{run: r}
 	r.followers[f] = true

@@ -170,7 +170,7 @@ func pingTrouble(err error) string {
 	switch {
 	case !ok:
 		return "does not answer"
-	case f.Class.CountsAgainstTarget() || f.Class == llm.Auth:
+	case !provider.Answered(f):
 		return brief(f)
 	}
 	return ""

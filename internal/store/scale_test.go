@@ -35,6 +35,7 @@ func TestReadingAtScale(t *testing.T) {
 	end()
 	began = time.Now()
 	copyDays(t, path, days)
+	fillChanges(t, path, days)
 	t.Logf("copied to %d days in %v", days, time.Since(began).Round(time.Second))
 
 	began = time.Now()
@@ -51,6 +52,14 @@ func TestReadingAtScale(t *testing.T) {
 		"the last hour by minute": func() (int, error) { return counted(s.Rollups(ctx, store.Minute, now.Add(-time.Hour), now)) },
 		"90 days by day":          func() (int, error) { return counted(s.Rollups(ctx, store.Day, day, now)) },
 		"a week by hour":          func() (int, error) { return counted(s.Rollups(ctx, store.Hour, now.AddDate(0, 0, -7), now)) },
+		"a provider's day by minute": func() (int, error) {
+			return counted(s.RollupsOf(ctx, store.Minute, llm.Claude, now.Add(-24*time.Hour), now))
+		},
+		"a provider's month by hour": func() (int, error) {
+			return counted(s.RollupsOf(ctx, store.Hour, llm.Claude, now.AddDate(0, 0, -30), now))
+		},
+		"2,000 transitions": func() (int, error) { return counted(s.TransitionsOf(ctx, llm.Claude, day, 2000)) },
+		"90 days of holds":  func() (int, error) { return counted(s.HoldsBetween(ctx, llm.Claude, day, now, store.MaxLimit)) },
 		"a month's spend": func() (int, error) {
 			spend, err := s.Spend(ctx, now.Add(-30*24*time.Hour-time.Minute), now)
 			return len(spend), err
@@ -152,6 +161,34 @@ func fillDay(t *testing.T, s *store.Store, day time.Time, n int) {
 		s.Record(trace)
 	}
 	mustFlush(t, s)
+}
+
+// fillChanges records more changes than a page reads: 400 transitions and 40
+// holds a day, for one of three providers each.
+func fillChanges(t *testing.T, path string, days int) {
+	db := raw(t, path)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range days * 400 {
+		at := noon.Truncate(24 * time.Hour).Add(time.Duration(i) * 24 * time.Hour / 400)
+		target := []llm.Target{claude, openai, gemini}[i%3]
+		if _, err := tx.Exec(`INSERT INTO transitions VALUES (?,?,?,?,?,'closed','open','3 failures in a row',0)`,
+			record.At(at), at.UnixMicro(), target.Provider, target.Endpoint, target.Model); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 > 0 {
+			continue
+		}
+		if _, err := tx.Exec(`INSERT INTO holds VALUES (?,?,?,?,'anomaly','slow',?,?,?,'well again')`,
+			record.At(at), target.Provider, target.Endpoint, target.Model, at.UnixMicro(), at.Add(time.Minute).UnixMicro(), at.Add(30*time.Second).UnixMicro()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copyDays makes the days after the first one of it.

@@ -35,6 +35,7 @@ type Gate struct {
 	requests atomic.Int64
 	bytes    atomic.Int64
 	stay     atomic.Int64 // nanoseconds from Enter to leave, lately
+	refused  [3]atomic.Uint64
 }
 
 // NewGate makes a gate.
@@ -53,10 +54,12 @@ func (g *Gate) Enter(now time.Time, p Priority, bytes int64) (leave func(), retr
 	bytes = max(bytes, 0)
 	until := shedFrom(p)
 	if !reserve(&g.requests, 1, g.limits.Requests, until) {
+		g.refuse(p)
 		return nil, g.retry(until, 0), false
 	}
 	if !reserve(&g.bytes, bytes, g.limits.Bytes, until) {
 		g.requests.Add(-1)
+		g.refuse(p)
 		return nil, g.retry(until, bytes), false
 	}
 	return func() {
@@ -76,9 +79,24 @@ func (g *Gate) Grow(p Priority, bytes int64) (leave func(), retryAfter time.Dura
 	bytes = max(bytes, 0)
 	until := shedFrom(p)
 	if !reserve(&g.bytes, bytes, g.limits.Bytes, until) {
+		g.refuse(p)
 		return nil, g.retry(until, bytes), false
 	}
 	return func() { g.bytes.Add(-bytes) }, 0, true
+}
+
+// refuse counts a request that is turned away.
+func (g *Gate) refuse(p Priority) { g.refused[min(max(p, Batch), Urgent)-Batch].Add(1) }
+
+// Refused counts the requests that were turned away, by priority.
+func (g *Gate) Refused() map[Priority]uint64 {
+	all := make(map[Priority]uint64)
+	if g != nil {
+		for _, p := range Priorities() {
+			all[p] = g.refused[p-Batch].Load()
+		}
+	}
+	return all
 }
 
 // shedFrom gives the share of the gate from which on a priority is refused.

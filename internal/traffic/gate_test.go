@@ -27,6 +27,9 @@ func TestOverloadShedsHedgesThenBatchThenNormalThenUrgent(t *testing.T) {
 		}
 		g.Enter(now, Urgent, 0)
 	}
+	if refused := g.Refused(); refused[Batch] != 21 || refused[Normal] != 6 || refused[Urgent] != 2 {
+		t.Errorf("counted %v as refused", refused)
+	}
 	for what, want := range map[string]int{"spare": 70, "batch": 80, "normal": 95, "urgent": 100} {
 		if shed[what] != want {
 			t.Errorf("%s is shed from %d of 100 on; want %d", what, shed[what], want)

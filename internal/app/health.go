@@ -1,0 +1,255 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"breakwater/internal/llm"
+	"breakwater/internal/monitor"
+	"breakwater/internal/record"
+	"breakwater/internal/store"
+	"breakwater/web"
+)
+
+// healthFor is how long one look at health serves everybody: what it tells of
+// changes with the minutes.
+const healthFor = 10 * time.Second
+
+// mostChanges bounds the transitions and the holds that are read for 90 days of
+// a provider: 20 a day are many.
+const mostChanges = 2000
+
+// healths knows how everybody did, for the pages, /status.json and /metrics.
+type healths struct {
+	store     *store.Store
+	breakers  monitor.Breakers
+	providers []llm.Provider // those in use
+	started   time.Time
+
+	mu      sync.Mutex
+	last    health
+	past    pasts
+	pastsAt time.Time
+}
+
+// health is how everybody did, at one instant.
+type health struct {
+	monitor.Healths
+	pasts   pasts
+	courses map[llm.Provider][]monitor.Stretch // of 90 days
+	// down is when each provider was down by an incident, without planned maintenance.
+	down      map[llm.Provider][]monitor.Span
+	incidents []record.Incident // of 90 days
+}
+
+// now gives how everybody did, at most healthFor ago.
+func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if age := now.Sub(h.last.At); age >= 0 && age < healthFor {
+		return h.last, nil
+	}
+	pasts, err := h.usual(ctx, now)
+	if err != nil {
+		return health{}, err
+	}
+	all, err := monitor.ReadHealths(ctx, h.store, now)
+	if err != nil {
+		return health{}, err
+	}
+	next := health{Healths: all, pasts: pasts, courses: map[llm.Provider][]monitor.Stretch{}}
+	if err := h.readDown(ctx, now, &next); err != nil {
+		return health{}, err
+	}
+	for _, p := range h.providers {
+		windows := next.Providers[p]
+		course, err := h.course(ctx, p, now, windows)
+		if err != nil {
+			return health{}, err
+		}
+		next.courses[p] = course
+		for i := range windows {
+			w := &windows[i]
+			w.In = monitor.TimeIn(course, w.From(now), now)
+			w.Downtime = monitor.Within(next.down[p], w.From(now), now)
+		}
+	}
+	h.last = next
+	return next, nil
+}
+
+// usual gives what is usual, at most usualEvery old. The mutex is held.
+func (h *healths) usual(ctx context.Context, now time.Time) (pasts, error) {
+	if now.Sub(h.pastsAt) < usualEvery {
+		return h.past, nil
+	}
+	past, err := readPasts(ctx, h.store, now)
+	if err != nil {
+		return pasts{}, fmt.Errorf("read what is usual: %w", err)
+	}
+	h.past, h.pastsAt = past, now
+	return past, nil
+}
+
+// readDown reads the incidents, and what of them was downtime.
+func (h *healths) readDown(ctx context.Context, now time.Time, into *health) error {
+	from := now.AddDate(0, 0, -pageDays)
+	incidents, err := h.store.Incidents(ctx, from, mostIncidents)
+	if err != nil {
+		return fmt.Errorf("read the incidents: %w", err)
+	}
+	silences, err := h.store.Silences(ctx, from)
+	if err != nil {
+		return fmt.Errorf("read the silences: %w", err)
+	}
+	into.incidents = incidents
+	into.down = downtimes(incidents, silences, now)
+	return nil
+}
+
+// downtimes gives when each provider was down: while an incident of it, or of
+// several providers, lasted that people were told of, outside of planned
+// maintenance.
+func downtimes(incidents []record.Incident, silences []record.Silence, now time.Time) map[llm.Provider][]monitor.Span {
+	down, planned := map[llm.Provider][]monitor.Span{}, map[llm.Provider][]monitor.Span{}
+	for _, in := range incidents {
+		for _, p := range in.Parts() {
+			if from, to := in.Trouble(p, now); to.After(from) {
+				down[p] = append(down[p], monitor.Span{From: from, To: to})
+			}
+		}
+	}
+	for _, s := range silences {
+		until := s.Until
+		if !s.Ended.IsZero() && s.Ended.Before(until) {
+			until = s.Ended
+		}
+		for p := range down {
+			if s.Maintenance && s.Topic == "" && (s.Provider == "" || s.Provider == p) {
+				planned[p] = append(planned[p], monitor.Span{From: s.From, To: until})
+			}
+		}
+	}
+	for p, spans := range down {
+		down[p] = monitor.Without(spans, planned[p])
+	}
+	return down
+}
+
+// course reads how a provider's breakers and holds stood in the last 90 days, as
+// far back as mostChanges reach.
+func (h *healths) course(ctx context.Context, p llm.Provider, now time.Time, windows []monitor.Health) ([]monitor.Stretch, error) {
+	from := windows[len(windows)-1].From(now)
+	transitions, err := h.store.TransitionsOf(ctx, p, from, mostChanges)
+	if err != nil {
+		return nil, fmt.Errorf("read the transitions: %w", err)
+	}
+	holds, err := h.store.HoldsBetween(ctx, p, from, now, mostChanges)
+	if err != nil {
+		return nil, fmt.Errorf("read the holds: %w", err)
+	}
+	known := knownFrom(windows, now)
+	if len(holds) > 0 && holds[0].Placed.Before(known) {
+		known = holds[0].Placed
+	}
+	if len(transitions) > 0 && (transitions[0].At.Before(known) || len(transitions) == mostChanges) {
+		known = transitions[0].At
+	}
+	c := monitor.Course{From: from, To: now, Known: known, Started: h.started, Transitions: transitions, Holds: holds, Now: map[llm.Target]record.State{}}
+	for _, b := range h.breakers.Breakers() {
+		if b.Target.Provider == p {
+			c.Now[b.Target] = b.State
+		}
+	}
+	return c.Stretches(), nil
+}
+
+// knownFrom gives from when on there are figures of a provider: the first day
+// that has some, to the hour or to the minute where those are still kept.
+func knownFrom(windows []monitor.Health, now time.Time) time.Time {
+	known := windows[5].First
+	if known.IsZero() {
+		return now
+	}
+	for _, finer := range []struct {
+		first time.Time
+		span  time.Duration
+	}{{windows[3].First, 24 * time.Hour}, {windows[1].First, time.Hour}} {
+		if !finer.first.IsZero() && finer.first.Truncate(finer.span).Equal(known) {
+			known = finer.first
+		}
+	}
+	return known
+}
+
+// rates gives what /metrics shows of health.
+func (h *healths) rates() []monitor.Rate {
+	all, err := h.now(context.Background(), time.Now().UTC())
+	if err != nil {
+		return nil // the store's own metrics tell of it
+	}
+	var rates []monitor.Rate
+	for _, w := range all.Callers {
+		r := monitor.Rate{Window: w.Name}
+		r.Availability, r.Known = w.Availability()
+		rates = append(rates, r)
+	}
+	for _, p := range h.providers {
+		for _, w := range all.Providers[p] {
+			r := monitor.Rate{Provider: p, Window: w.Name, Downtime: w.Downtime}
+			r.Availability, r.Known = w.Availability()
+			r.Score, _ = w.Score(all.slow(p))
+			rates = append(rates, r)
+		}
+	}
+	return rates
+}
+
+// slow is from when on an answer of a provider counts as slow; 0 where nothing
+// is usual yet.
+func (h *health) slow(p llm.Provider) time.Duration {
+	return monitor.SlowerThan * h.pasts.providers[p].p95.Value
+}
+
+// uptimes gives a provider's availability as /status.json shows it.
+func (h *health) uptimes(p llm.Provider) []web.Uptime {
+	var all []web.Uptime
+	for _, w := range h.Providers[p] {
+		if w.Window.From(h.At).After(h.At.Add(-2 * time.Hour)) {
+			continue
+		}
+		all = append(all, web.Uptime{Window: w.Name, Share: asFigure(w.Availability())})
+	}
+	return all
+}
+
+// records gives how a provider did, by window, for its page.
+func (h *health) records(p llm.Provider) []web.Record {
+	var all []web.Record
+	for i, w := range h.Providers[p] {
+		r := web.Record{
+			Window: w.Words, Health: asFigure(w.Score(h.slow(p))), Availability: asFigure(w.Availability()), Errors: asFigure(w.Errors()),
+			Callers: asFigure(h.Callers[i].Availability()),
+		}
+		if w.Sum.Latency.Count() > 0 {
+			r.P50, r.P95, r.P99 = web.Known(w.Sum.Latency.Quantile(0.5)), web.Known(w.Sum.Latency.Quantile(0.95)), web.Known(w.Sum.Latency.Quantile(0.99))
+		}
+		if w.Sum.TTFT.Count() > 0 {
+			r.TTFT = web.Known(w.Sum.TTFT.Quantile(0.95))
+		}
+		if whole := h.At.Sub(w.From(h.At)); w.In[monitor.Unseen] < whole {
+			r.In, r.Downtime = w.In, web.Known(w.Downtime)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func asFigure[T any](v T, known bool) web.Figure[T] {
+	if !known {
+		return web.Figure[T]{}
+	}
+	return web.Known(v)
+}
