@@ -3,6 +3,7 @@ package anomaly
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -194,6 +195,31 @@ func TestWhenProvidersFailTogetherNothingMoves(t *testing.T) {
 	}
 	if len(holder.held) > 1 {
 		t.Errorf("%d targets held", len(holder.held))
+	}
+}
+
+func TestBadCanariesGiveTheirTargetARest(t *testing.T) {
+	w, holder, _ := watch(WatcherConfig{}, 3)
+	g := newTraffic(8, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	if rests := holder.held[g.target].Rests; !rests.IsZero() {
+		t.Errorf("a hold that was just placed rests until %v", rests)
+	}
+	var rests []time.Duration
+	for range 8 {
+		bad := canary(g)
+		before := holder.held[g.target].Rests
+		w.Observe(bad)
+		if after := holder.held[g.target].Rests; !after.Equal(before) {
+			rests = append(rests, after.Sub(bad.At))
+		}
+	}
+	if want := []time.Duration{time.Minute, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute}; !slices.Equal(rests, want) {
+		t.Errorf("rests of %v after each two bad canaries, want %v", rests, want)
 	}
 }
 

@@ -85,6 +85,7 @@ type found struct {
 	held   bool
 	ended  time.Time // of the hold; zero while it stands
 	canary time.Time // when the last one went
+	rests  time.Time // before which none goes
 	kept   int       // attempts that the hold would have kept away
 	failed int       // of them, as it was
 	waited time.Duration
@@ -153,7 +154,7 @@ func (r *rerun) observe(s anomaly.Sample) {
 	r.attempts++
 	s.Canary = false // it was one of a hold of that time
 	if h := r.holds[s.Target]; h != nil {
-		if s.At.Sub(h.canary) >= r.interval {
+		if s.At.Sub(h.canary) >= r.interval && !s.At.Before(h.rests) {
 			h.canary, s.Canary = s.At, true
 		} else {
 			h.kept++
@@ -187,6 +188,7 @@ func (r *rerun) Hold(h record.Hold) bool {
 		if r.holds[h.Target] == nil {
 			r.holds[h.Target] = &found{at: h.Placed, target: h.Target, held: true, canary: h.Placed}
 		}
+		r.holds[h.Target].rests = h.Rests
 		return true
 	}
 	return false

@@ -90,7 +90,7 @@ func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.byTarget[target]
-	if s == nil || s.Source != record.ByAnomaly || now.Sub(s.canary) < h.interval {
+	if s == nil || s.Source != record.ByAnomaly || now.Before(s.Rests) || now.Sub(s.canary) < h.interval {
 		return false
 	}
 	s.canary = now
