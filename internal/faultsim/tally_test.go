@@ -37,7 +37,9 @@ type incident struct {
 	found    bool
 	by       reason
 	after    time.Duration // until found
-	asked    int           // requests until found
+	asked    int           // requests that had come until found
+	heard    int           // of them, those that were over, this one included
+	over     int           // requests of its time that are over
 	held     bool          // the detector kept traffic away
 	flaps    int           // came back while it lasted, but for keys that had cooled down
 	back     time.Duration // after its end, until traffic was back for good
@@ -66,9 +68,9 @@ type tally struct {
 	moved     histogram // the same, of those that were served elsewhere
 	incidents []*incident
 	away      map[standing]time.Duration // since when
-	falsely   map[reason]int
-	longBlips int // a blip kept traffic away for more than two minutes after
-	common    int // holds placed while the fault was on this side
+	falsely   map[reason][]time.Duration // when traffic was kept away without a fault
+	longBlips int                        // a blip kept traffic away for more than two minutes after
+	common    int                        // holds placed while the fault was on this side
 	cpu       time.Duration
 }
 
@@ -77,7 +79,7 @@ type tally struct {
 const clears = 2*time.Minute + patience
 
 func newTally(sc *scenario) *tally {
-	t := &tally{span: sc.span, away: map[standing]time.Duration{}, falsely: map[reason]int{}}
+	t := &tally{span: sc.span, away: map[standing]time.Duration{}, falsely: map[reason][]time.Duration{}}
 	for _, f := range sc.faults {
 		t.incidents = append(t.incidents, &incident{fault: f})
 	}
@@ -121,6 +123,7 @@ func (t *tally) ended(r *request, got result) {
 	for _, in := range t.around(r.at) {
 		if in.kind == ownEgress && in.active(r.at) {
 			t.cutOff++
+			in.over++
 			in.lost += count(!whole)
 			return
 		}
@@ -142,6 +145,7 @@ func (t *tally) ended(r *request, got result) {
 		if !in.active(r.at) {
 			continue
 		}
+		in.over++
 		if !whole {
 			in.lost++
 		}
@@ -172,11 +176,11 @@ func (t *tally) left(at time.Duration, target llm.Target, by reason) {
 			in.held = true
 		}
 		if !in.found {
-			in.found, in.by, in.after, in.asked = true, by, at-in.from, in.requests
+			in.found, in.by, in.after, in.asked, in.heard = true, by, at-in.from, in.requests, in.over+1
 		}
 	}
 	if !caused {
-		t.falsely[by]++
+		t.falsely[by] = append(t.falsely[by], at)
 	}
 }
 

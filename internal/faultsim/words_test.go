@@ -33,7 +33,7 @@ minute. Available and good are of the requests that came during the fault. A fla
 	policyWords = `Days of incidents as public records of providers have them: gaps of 5.5 days, 65 minutes in the median, all kinds as
 often as seen; blips of 5 to 45 s twice a day; each month some minutes in which nobody can be reached from this side, whose
 requests are left out of the shares. Simple policies are models of a few lines, without breakers or retries: only the detector in
-"detector only" is the real one. 120 days at 5, 40 at 60, 5 at 600 requests a minute.`
+"detector only" is the real one. 120 days at 5, 30 at 60, 4 at 600 requests a minute.`
 	controlWords = `"Detector alone" gives every provider all of the requests, more than any of them would see, and looks at the detector
 without a router: the volumes at which every request through the router would take too long. A hold here is a false one.`
 )
