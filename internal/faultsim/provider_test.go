@@ -47,12 +47,13 @@ type background struct {
 	burst float64 // mean length
 }
 
-func (b background) next(failed bool, rng *rand.Rand) bool {
+// next says whether a request fails, by how another one went so many requests
+// before: a burst passes with time, also while few or none are sent.
+func (b background) next(failed bool, steps float64, rng *rand.Rand) bool {
 	again := max(1-1/b.burst, b.share)
-	if failed {
-		return rng.Float64() < again
-	}
-	return rng.Float64() < b.share*(1-again)/(1-b.share)
+	keep := (again - b.share) / (1 - b.share) // of what the one before says, at each step
+	was := float64(count(failed))
+	return rng.Float64() < b.share+(was-b.share)*math.Pow(keep, max(1, steps))
 }
 
 // stub is a provider.
@@ -63,7 +64,9 @@ type stub struct {
 	perMin   float64 // requests that it takes a minute; 0 for any number
 	mu       sync.Mutex
 	rng      *rand.Rand
+	nominal  float64 // requests a minute of all callers
 	failed   bool    // the request before, by the background
+	stepped  time.Duration
 	wobble   float64 // of the load, a logarithm
 	wobbled  time.Duration
 	room     float64 // of the quota
@@ -104,7 +107,8 @@ func (s *stub) answer(at time.Duration, r *request, model string) outcome {
 	for s.over < len(s.faults) && s.faults[s.over].to <= at {
 		s.over++
 	}
-	s.failed = s.back.next(s.failed, rng)
+	s.failed = s.back.next(s.failed, (at-s.stepped).Minutes()*s.nominal, rng)
+	s.stepped = max(s.stepped, at)
 	for i := s.over; i < len(s.faults) && s.faults[i].from <= at; i++ {
 		if f := &s.faults[i]; f.hits(at, r.caller, model, rng) {
 			slower := f.slower(at)

@@ -27,18 +27,24 @@ type plan struct {
 	part    map[float64]time.Duration // of a single run: before, during and after its fault
 	days    map[float64]int           // of random incidents
 	control map[float64]int           // days without faults through the router
-	alone   int                       // days without faults for the detector alone
+}
+
+// alone gives the days without faults for the detector alone.
+func alone(perMin float64, back background) int {
+	if perMin > 100 && back.burst > 1 {
+		return 10 // 26 million attempts
+	}
+	return 30
 }
 
 func wholePlan() plan {
 	hour := time.Hour
 	return plan{
 		volumes: []float64{1, 5, 20, 60, 600},
-		seeds:   map[float64]int{1: 20, 5: 20, 20: 10, 60: 6, 600: 2},
+		seeds:   map[float64]int{1: 8, 5: 8, 20: 4, 60: 3, 600: 1},
 		part:    map[float64]time.Duration{1: hour, 5: hour, 20: hour, 60: hour, 600: hour / 3},
-		days:    map[float64]int{5: 120, 60: 30, 600: 4},
-		control: map[float64]int{1: 30, 5: 30, 20: 30, 60: 20, 600: 2},
-		alone:   30,
+		days:    map[float64]int{5: 60, 60: 15, 600: 3},
+		control: map[float64]int{1: 30, 5: 30, 20: 30, 60: 10, 600: 1},
 	}
 }
 

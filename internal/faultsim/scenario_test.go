@@ -38,6 +38,7 @@ func (sc *scenario) stubs() []*stub {
 	var all []*stub
 	for _, t := range targets {
 		s := newStub(t.Provider, sc.back, sc.seed)
+		s.nominal = sc.perMin
 		for _, f := range sc.faults {
 			for _, p := range f.on {
 				if p == t.Provider {

@@ -46,7 +46,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, perMin := range byVolume(p.control) {
 		for _, back := range backgrounds() {
-			rows := []control{controlAlone(s, perMin, back, p.alone)}
+			rows := []control{controlAlone(s, perMin, back, alone(perMin, back))}
 			if perMin <= 20 || back.burst == 1 {
 				rows = append(rows, controlThrough(t, s, perMin, back, p.control[perMin]))
 			}
@@ -58,7 +58,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for _, perMin := range byVolume(p.days) {
-		sc := history(s, perMin, p.days[perMin], 5)
+		sc := history(s, perMin, p.days[perMin], 2)
 		results := map[string]*tally{}
 		for _, simple := range append(policies(), oracle()) {
 			results[simple.name] = simple.run(sc)

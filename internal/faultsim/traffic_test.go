@@ -3,11 +3,12 @@ package faultsim
 import (
 	"bufio"
 	"compress/gzip"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -57,11 +58,13 @@ func readShape(name string) (*shape, error) {
 	lines.Scan() // the names of the columns
 	last := 0.0
 	for lines.Scan() {
-		var at float64
-		var in, out int
-		if _, err := fmt.Sscanf(lines.Text(), "%f,%d,%d", &at, &in, &out); err != nil {
-			return nil, err
+		var row [3]int // t_ms, input_tokens, output_tokens
+		for i, field := range strings.SplitN(lines.Text(), ",", len(row)) {
+			if row[i], err = strconv.Atoi(field); err != nil {
+				return nil, err
+			}
 		}
+		at, in, out := float64(row[0]), row[1], row[2]
 		s.gaps, s.input, s.output = append(s.gaps, at-last), append(s.input, in), append(s.output, out)
 		last = at
 	}

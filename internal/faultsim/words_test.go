@@ -13,7 +13,7 @@ keys and holds, and the real detector, between simulated callers and stubs of th
   many as at night; four tenants with 60, 25, 10 and 5 %% of them. All answers are streamed.
 - **Providers**: A (Claude), B (OpenAI), and C, a local server that takes 30 %% of what A does. A first token comes after 0.5 s for a
   small prompt, a token each 20 ms, with a spread of 0.25 and 0.15 (logarithms), a load that swings by the day, and outliers: 1 %% of
-  first tokens and 0.5 %% of paces are 2 to 30 times as slow. Some requests fail by nobody's fault, by a Markov chain.
+  first tokens and 0.5 %% of paces are 2 to 30 times as slow. Some requests fail by nobody's fault, by a Markov chain over time.
 - **Available** is a request that got a whole, meaningful answer; **good** one that also had its first token within 10 s and came at
   less than twice the pace usual for the hour. The outliers alone keep good below about 99.5 %%: what a policy can reach is
   what the oracle, which knows every fault, has.
@@ -33,7 +33,7 @@ minute. Available and good are of the requests that came during the fault. A fla
 	policyWords = `Days of incidents as public records of providers have them: gaps of 5.5 days, 65 minutes in the median, all kinds as
 often as seen; blips of 5 to 45 s twice a day; each month some minutes in which nobody can be reached from this side, whose
 requests are left out of the shares. Simple policies are models of a few lines, without breakers or retries: only the detector in
-"detector only" is the real one. 120 days at 5, 30 at 60, 4 at 600 requests a minute.`
+"detector only" is the real one. 60 days at 5, 15 at 60, 3 at 600 requests a minute.`
 	controlWords = `"Detector alone" gives every provider all of the requests, more than any of them would see, and looks at the detector
 without a router: the volumes at which every request through the router would take too long. A hold here is a false one.`
 )
