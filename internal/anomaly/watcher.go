@@ -49,6 +49,8 @@ type Holder interface {
 	// Hold places a hold, or extends the one with the same ID. It gives false,
 	// and holds nothing anew, where the target is the last that still works.
 	Hold(record.Hold) bool
+	// Rest has a held target get no canary until an instant.
+	Rest(target llm.Target, until time.Time)
 	// Release ends the hold on a target and says whether there was one.
 	Release(target llm.Target, why string) bool
 }
@@ -314,9 +316,6 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	}
 	if until.After(h.hold.Expires) {
 		h.hold.Expires = until
-		if h.trial.bad() {
-			h.hold.Rests = now.Add(min(w.length(h.level), w.cfg.MaxRest))
-		}
 		if !w.holder.Hold(h.hold) {
 			w.end(h, now, "the last target that still works is not held")
 			return
@@ -324,6 +323,7 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 		w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 	}
 	if h.trial.bad() {
+		w.holder.Rest(h.hold.Target, now.Add(min(w.length(h.level), w.cfg.MaxRest)))
 		h.trial = trial{}
 	}
 }

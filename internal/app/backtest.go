@@ -188,11 +188,13 @@ func (r *rerun) Hold(h record.Hold) bool {
 		if r.holds[h.Target] == nil {
 			r.holds[h.Target] = &found{at: h.Placed, target: h.Target, held: true, canary: h.Placed}
 		}
-		r.holds[h.Target].rests = h.Rests
 		return true
 	}
 	return false
 }
+
+// Rest stands in for the router.
+func (r *rerun) Rest(t llm.Target, until time.Time) { r.holds[t].rests = until }
 
 // Release stands in for the router.
 func (r *rerun) Release(target llm.Target, _ string) bool {

@@ -114,12 +114,13 @@ func (f *fault) change(o *outcome, rng *rand.Rand) {
 	}
 }
 
-// The parts of a provider's incidents, as the table of the design has them.
+// share is how many of a provider's incidents are of a kind.
 type share struct {
 	weight float64
 	faults []fault
 }
 
+// kinds lists what incidents are, by how often each was seen.
 func kinds() []share {
 	return []share{
 		{0.48, []fault{errorsOf(0.05), errorsOf(0.10), errorsOf(0.25), errorsOf(0.50), errorsOf(0.80)}},

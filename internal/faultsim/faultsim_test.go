@@ -1,6 +1,8 @@
 package faultsim
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,5 +101,17 @@ func TestBreakwaterIsBetterThanSimplePolicies(t *testing.T) {
 	best := oracle().run(badDay(s))
 	if ours.whole < best.whole-best.requests/1000 || ours.good < best.good-best.requests/50 {
 		t.Errorf("Breakwater answered %d and %d well, who knows all faults %d and %d", ours.whole, ours.good, best.whole, best.good)
+	}
+}
+
+func TestThePageHasTheWordsOfItsTables(t *testing.T) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{acceptanceWords, singleWords, burstyWords, policyWords, controlWords} {
+		if !strings.Contains(string(text), words) {
+			t.Errorf("%s does not say %q", page, words)
+		}
 	}
 }

@@ -194,11 +194,8 @@ func (h *house) detected(e anomaly.Event) {
 	switch e.Kind {
 	case anomaly.HoldPlaced:
 		h.left(h.now(), e.Target, byHold)
-		h.told(h.now(), e.Target.Provider)
 	case anomaly.HoldEnded:
 		h.returned(h.now(), e.Target, byHold)
-	case anomaly.Found:
-		h.told(h.now(), e.Target.Provider)
 	}
 }
 

@@ -289,6 +289,11 @@ func (d *detecting) Hold(h record.Hold) bool {
 	return true
 }
 
+// Rest counts from an instant as if a canary had gone then.
+func (d *detecting) Rest(t llm.Target, until time.Time) {
+	d.held[t] = until.Sub(moment(0))
+}
+
 func (d *detecting) Release(t llm.Target, _ string) bool {
 	_, was := d.held[t]
 	delete(d.held, t)

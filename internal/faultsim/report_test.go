@@ -50,14 +50,14 @@ func wholePlan() plan {
 
 // cell is what one fault came to at one volume.
 type cell struct {
-	perMin                     float64
-	runs, found, held, alerted int
-	away                       int // still away at the end of the run
-	by                         map[reason]int
-	waited, back               []float64 // seconds
-	asked, heard               []float64 // requests
-	flaps                      []float64
-	requests, lost, good       int
+	perMin               float64
+	runs, found, held    int
+	away                 int // still away at the end of the run
+	by                   map[reason]int
+	waited, back         []float64 // seconds
+	asked, heard         []float64 // requests
+	flaps                []float64
+	requests, lost, good int
 }
 
 // single runs one fault at one volume.
@@ -67,7 +67,6 @@ func (p plan) single(t *testing.T, s *shape, f fault, perMin float64, back backg
 		in := breakwater(t, single(s, f, perMin, back, p.part[perMin], uint64(seed+1))).incidents[0]
 		c.runs++
 		c.held += count(in.held)
-		c.alerted += count(in.alerted)
 		c.requests, c.lost, c.good = c.requests+in.requests, c.lost+in.lost, c.good+in.good
 		c.flaps = append(c.flaps, float64(in.flaps))
 		if !in.found {
@@ -225,8 +224,7 @@ func controlThrough(t *testing.T, s *shape, perMin float64, back background, day
 
 // careless takes every hold and lets a canary through every five seconds.
 type careless struct {
-	held  map[llm.Target]time.Time
-	holds int
+	held map[llm.Target]time.Time // since when, or the last canary; later while it rests
 }
 
 func (c *careless) Hold(h record.Hold) bool {
@@ -235,6 +233,9 @@ func (c *careless) Hold(h record.Hold) bool {
 	}
 	return true
 }
+
+// Rest counts from an instant as if a canary had gone then.
+func (c *careless) Rest(t llm.Target, until time.Time) { c.held[t] = until }
 
 func (c *careless) Release(t llm.Target, _ string) bool {
 	_, was := c.held[t]

@@ -44,7 +44,6 @@ type incident struct {
 	flaps    int           // came back while it lasted, but for keys that had cooled down
 	back     time.Duration // after its end, until traffic was back for good
 	out      bool          // still away at the end of the run
-	alerted  bool          // the detector told of it, with a hold or without one
 }
 
 // standing is where traffic is kept away from.
@@ -209,17 +208,6 @@ func (t *tally) returned(at time.Duration, target llm.Target, by reason) {
 		in.back = max(in.back, at-in.to)
 		if in.name == blip && at-in.from > 2*time.Minute && by == byHold {
 			t.longBlips++
-		}
-	}
-}
-
-// told takes note that the detector speaks of a provider's trouble.
-func (t *tally) told(at time.Duration, p llm.Provider) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, in := range t.around(at) {
-		if slices.Contains(in.on, p) && at >= in.from && at < in.to+clears {
-			in.alerted = true
 		}
 	}
 }

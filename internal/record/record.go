@@ -161,7 +161,6 @@ type Hold struct {
 	Reason  string // in words, with the figures
 	Placed  time.Time
 	Expires time.Time
-	Rests   time.Time // no canary goes before this; zero for none did badly. Not kept in the record
 	Ended   time.Time // zero while it stands
 	Ending  string    // why it ended; "" while it stands
 }

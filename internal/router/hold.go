@@ -24,6 +24,7 @@ type holds struct {
 type standing struct {
 	record.Hold
 	canary time.Time // when the last canary went
+	rests  time.Time // until when none goes
 }
 
 func newHolds(interval time.Duration) *holds {
@@ -37,10 +38,19 @@ func (h *holds) place(hold record.Hold, now time.Time) {
 	defer h.mu.Unlock()
 	s := &standing{Hold: hold, canary: now}
 	if old := h.byTarget[hold.Target]; old != nil {
-		s.canary = old.canary
+		s.canary, s.rests = old.canary, old.rests
 	}
 	h.byTarget[hold.Target] = s
 	h.any.Store(true)
+}
+
+// rest has a held target get no canary until an instant.
+func (h *holds) rest(target llm.Target, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.byTarget[target]; s != nil {
+		s.rests = until
+	}
 }
 
 // end takes a hold away and gives it, ended.
@@ -90,7 +100,7 @@ func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.byTarget[target]
-	if s == nil || s.Source != record.ByAnomaly || now.Before(s.Rests) || now.Sub(s.canary) < h.interval {
+	if s == nil || s.Source != record.ByAnomaly || now.Before(s.rests) || now.Sub(s.canary) < h.interval {
 		return false
 	}
 	s.canary = now

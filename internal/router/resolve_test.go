@@ -130,9 +130,11 @@ func TestAHeldTargetThatRestsGetsNoCanary(t *testing.T) {
 		h.Pinged(llm.Claude, "", provider.Status{}, nil)
 		hold := record.Hold{
 			ID: 7, Target: llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}, Source: record.ByAnomaly,
-			Placed: time.Now(), Expires: time.Now().Add(time.Hour), Rests: time.Now().Add(time.Minute),
+			Placed: time.Now(), Expires: time.Now().Add(time.Hour),
 		}
 		h.Hold(hold)
+		h.Rest(hold.Target, time.Now().Add(time.Minute))
+		h.Hold(hold) // extended
 		for range 59 {
 			time.Sleep(time.Second)
 			h.ask(t.Context(), chat("gemini", true))
