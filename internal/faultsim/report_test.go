@@ -183,9 +183,13 @@ func policyRow(name string, perMin float64, r *tally) string {
 		}
 	}
 	days := r.span.Hours() / 24
+	found := fmt.Sprintf("%d of %d", missed, mattering)
+	if len(back) == 0 {
+		found = "-" // nobody looks for any
+	}
 	return fmt.Sprintf("| %s/min | %s | %.3f | %.3f | %.1f | %s | %.3f | %d | %d | %.2f | %.2f | %s | %.2f | %.2f | %.2f | %s |\n",
 		number(perMin), name, of(r.whole), of(r.good), float64(lost)/float64(max(1, n)),
-		fmt.Sprintf("%d of %d", missed, mattering), float64(len(r.falsely[byHold])+len(r.falsely[byRule]))/days/float64(len(targets)), r.common, r.longBlips,
+		found, float64(len(r.falsely[byHold])+len(r.falsely[byRule]))/days/float64(len(targets)), r.common, r.longBlips,
 		of(r.elsewhere), r.cost.Dollars()/float64(r.requests)*1000, pair(back, 60), float64(flaps)/float64(max(1, n)),
 		r.waits.quantile(0.95).Seconds(), r.moved.quantile(0.5).Seconds(), (r.cpu / time.Duration(max(1, r.requests))).Round(100*time.Nanosecond))
 }
