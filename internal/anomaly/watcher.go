@@ -18,6 +18,11 @@ const (
 	// DefaultMaxHold is Envoy's cap of one ejection; a recovered target waits
 	// no longer than this to be judged.
 	DefaultMaxHold = 300 * time.Second
+	// DefaultMaxRest bounds for how long a target gets no canaries after some did
+	// badly: each is a caller's request that is slow once more, and where there
+	// are few requests one in five seconds is most of them. What is well again is
+	// as a rule back within five minutes all the same.
+	DefaultMaxRest = 2 * time.Minute
 	// DefaultNoCanary ends a hold that no canary could judge, because there
 	// was no traffic: the next requests will tell.
 	DefaultNoCanary = 10 * time.Minute
@@ -45,6 +50,8 @@ type Holder interface {
 	// target's requests goes there all the same, marked as canaries. It gives false,
 	// and holds nothing anew, where the target is the last that still works.
 	Hold(record.Hold) bool
+	// Rest has a held target get no canary until an instant.
+	Rest(target llm.Target, until time.Time)
 	// Release ends the hold on a target and says whether there was one.
 	Release(target llm.Target, why string) bool
 }
@@ -54,6 +61,7 @@ type WatcherConfig struct {
 	Detector Config
 	Hold     time.Duration // of a first hold; each further one is twice as long
 	MaxHold  time.Duration // of one hold, or of one extension
+	MaxRest  time.Duration // from canaries, after some did badly
 	NoCanary time.Duration // since the last canary, after which a hold ends
 	Longest  time.Duration // of a hold with all its extensions
 	Calm     time.Duration
@@ -66,6 +74,7 @@ func (c WatcherConfig) withDefaults() WatcherConfig {
 	c.NoCanary = cmp.Or(c.NoCanary, DefaultNoCanary)
 	c.Longest = cmp.Or(c.Longest, DefaultLongest)
 	c.MaxHold = min(cmp.Or(c.MaxHold, DefaultMaxHold), c.NoCanary, c.Longest)
+	c.MaxRest = min(cmp.Or(c.MaxRest, DefaultMaxRest), c.MaxHold)
 	c.Calm = cmp.Or(c.Calm, DefaultCalm)
 	c.Together = cmp.Or(c.Together, DefaultTogether)
 	c.Tick = cmp.Or(c.Tick, DefaultTick)
@@ -320,8 +329,8 @@ func (w *Watcher) Tick(now time.Time) {
 	}
 }
 
-// extend gives a hold more time, never past its bound, and its canaries a new
-// trial.
+// extend gives a hold more time, never past its bound. Where its canaries did
+// badly there are none for a while, and then they get a new trial.
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.hold.Share == 0 {
 		h.level++
@@ -336,6 +345,7 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 		w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 	}
 	if h.trial.bad() {
+		w.holder.Rest(h.hold.Target, now.Add(min(w.length(h.level), w.cfg.MaxRest)))
 		h.trial = trial{}
 	}
 }

@@ -3,6 +3,7 @@ package anomaly
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,8 +17,9 @@ import (
 
 // fakeHolder holds as the router does: never the last target that works.
 type fakeHolder struct {
-	held map[llm.Target]record.Hold
-	all  int // targets that there are
+	held  map[llm.Target]record.Hold
+	rests []time.Time
+	all   int // targets that there are
 }
 
 func (h *fakeHolder) Hold(hold record.Hold) bool {
@@ -28,6 +30,8 @@ func (h *fakeHolder) Hold(hold record.Hold) bool {
 	h.held[hold.Target] = hold
 	return true
 }
+
+func (h *fakeHolder) Rest(_ llm.Target, until time.Time) { h.rests = append(h.rests, until) }
 
 func (h *fakeHolder) Release(t llm.Target, _ string) bool {
 	_, ok := h.held[t]
@@ -210,6 +214,27 @@ func TestWhenProvidersFailTogetherNothingMoves(t *testing.T) {
 	}
 	if len(holder.held) > 1 {
 		t.Errorf("%d targets held", len(holder.held))
+	}
+}
+
+func TestBadCanariesGiveTheirTargetARest(t *testing.T) {
+	w, holder, _ := watch(WatcherConfig{}, 3)
+	g := newTraffic(8, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	var rests []time.Duration
+	for range 8 {
+		bad, before := canary(g), len(holder.rests)
+		w.Observe(bad)
+		for _, until := range holder.rests[before:] {
+			rests = append(rests, until.Sub(bad.At))
+		}
+	}
+	if want := []time.Duration{time.Minute, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute}; !slices.Equal(rests, want) {
+		t.Errorf("rests of %v after each two bad canaries, want %v", rests, want)
 	}
 }
 

@@ -104,6 +104,7 @@ type found struct {
 	share  int       // of the traffic that goes there while it comes back
 	came   int       // attempts since the share was set
 	effect moved
+	rests  time.Time // before which no canary goes
 }
 
 func newRerun(cfg *config.Config) *rerun {
@@ -192,7 +193,7 @@ func (f *found) lets(at time.Time, interval time.Duration) bool {
 		f.came++
 		return f.came*f.share/100 > (f.came-1)*f.share/100
 	}
-	if at.Sub(f.canary) < interval {
+	if at.Before(f.rests) || at.Sub(f.canary) < interval {
 		return false
 	}
 	f.canary = at
@@ -228,6 +229,9 @@ func (r *rerun) Hold(h record.Hold) bool {
 	}
 	return true
 }
+
+// Rest stands in for the router.
+func (r *rerun) Rest(t llm.Target, until time.Time) { r.holds[t].rests = until }
 
 // Release stands in for the router.
 func (r *rerun) Release(target llm.Target, _ string) bool {

@@ -54,6 +54,8 @@ type breaker struct {
 	resorting atomic.Bool
 	resorted  atomic.Int64
 	pace      pace // of the same target; kept and forgotten with the breaker
+	callers   callers
+	tripped   atomic.Uint32 // failures in a row that opened it last
 }
 
 // newBreaker makes a closed breaker. changed is called under gobreaker's
@@ -64,12 +66,16 @@ func newBreaker(target llm.Target, threshold int, recovery time.Duration, change
 		Name:        b.name,
 		MaxRequests: 1,
 		Timeout:     recovery,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(threshold) },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errNeutral) },
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			b.tripped.Store(c.ConsecutiveFailures)
+			n := int(c.ConsecutiveFailures)
+			return n >= threshold && (n >= onesOwn*threshold || !b.callers.one(time.Now()))
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			now := time.Now()
 			t := record.Transition{At: now, Target: target, From: stateOf(from), To: stateOf(to)}
-			t.Reason, t.Request = b.why(t, threshold, recovery)
+			t.Reason, t.Request = b.why(t, recovery)
 			if to == gobreaker.StateOpen {
 				b.reopens.Store(now.Add(recovery).UnixNano())
 				b.opened.Store(&t.Reason)
@@ -83,7 +89,7 @@ func newBreaker(target llm.Target, threshold int, recovery time.Duration, change
 }
 
 // why says in words what brought a transition about.
-func (b *breaker) why(t record.Transition, threshold int, recovery time.Duration) (string, record.ID) {
+func (b *breaker) why(t record.Transition, recovery time.Duration) (string, record.ID) {
 	if t.To == record.HalfOpen {
 		return fmt.Sprintf("%s have passed, one probe is admitted", recovery), 0
 	}
@@ -98,7 +104,7 @@ func (b *breaker) why(t record.Transition, threshold int, recovery time.Duration
 	if t.From == record.HalfOpen {
 		return "the probe failed: " + last, request
 	}
-	return fmt.Sprintf("%d failures in a row, last: %s", threshold, last), request
+	return fmt.Sprintf("%d failures in a row, last: %s", b.tripped.Load(), last), request
 }
 
 // brief says what a failure was without the provider's own words.
@@ -155,6 +161,7 @@ func (b *breaker) snapshot() BreakerState {
 // half-open breaker for ever.
 type permit struct {
 	b       *breaker
+	caller  string // whose request it is for
 	probe   bool
 	resort  bool // a last resort, which the breaker does not hear of
 	settled atomic.Bool
@@ -250,6 +257,7 @@ func (p *permit) settle(err error) bool {
 	if p.settled.Swap(true) {
 		return false
 	}
+	p.b.callers.note(p.caller, err)
 	p.done(err)
 	p.b.busy.Add(-1)
 	return true
@@ -288,5 +296,6 @@ func (p *permit) failLate(f *llm.Failure, request record.ID) {
 		again.neutral()
 		return
 	}
+	again.caller = p.caller
 	again.fail(f, request)
 }

@@ -397,3 +397,41 @@ func TestNoSequenceWedgesTheBreaker(t *testing.T) {
 		})
 	})
 }
+
+// tries counts how many requests of these callers, in turn, fail until the
+// breaker of Gemini opens.
+func tries(t *testing.T, h *house, callers ...string) int {
+	t.Helper()
+	h.gemini.set(&act{fail: serverDown()})
+	for n := 1; n <= 20; n++ {
+		h.Do(t.Context(), h.NewCall(chat("gemini", true), callers[n%len(callers)]))
+		if h.breaker(llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}).state() == record.Open {
+			return n
+		}
+	}
+	t.Fatal("the breaker never opened")
+	return 0
+}
+
+func TestOneCallersFailuresTakeLongerToOpenABreakerThatServesOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		callers []string
+		after   time.Duration // since another caller was served
+		want    int
+	}{
+		"one caller's, others are served":     {[]string{"second"}, time.Second, 9},
+		"several callers'":                    {[]string{"second", "first"}, time.Second, 3},
+		"one caller's, it is long since then": {[]string{"second"}, servedLately, 3},
+		"of the caller who was served":        {[]string{"tester"}, time.Second, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			text, err := h.ask(t.Context(), chat("gemini", true))
+			mustSay(t, text, err, "hello from gemini")
+			time.Sleep(c.after)
+			if got := tries(t, h, c.callers...); got != c.want {
+				t.Errorf("%s: opened after %d failures, want %d", name, got, c.want)
+			}
+		})
+	}
+}

@@ -25,6 +25,7 @@ type standing struct {
 	record.Hold
 	canary time.Time // when the last canary went
 	came   int       // requests since the share of Hold was set
+	rests  time.Time // until when none goes
 }
 
 func newHolds(interval time.Duration) *holds {
@@ -38,13 +39,22 @@ func (h *holds) place(hold record.Hold, now time.Time) {
 	defer h.mu.Unlock()
 	s := &standing{Hold: hold, canary: now}
 	if old := h.byTarget[hold.Target]; old != nil {
-		s.canary = old.canary
+		s.canary, s.rests = old.canary, old.rests
 		if s.Share == old.Share {
 			s.came = old.came
 		}
 	}
 	h.byTarget[hold.Target] = s
 	h.any.Store(true)
+}
+
+// rest has a held target get no canary until an instant.
+func (h *holds) rest(target llm.Target, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.byTarget[target]; s != nil {
+		s.rests = until
+	}
 }
 
 // end takes a hold away and gives it, ended.
@@ -102,7 +112,7 @@ func (h *holds) takeCanary(target llm.Target, now time.Time) bool {
 		s.came++
 		return s.came*s.Share/100 > (s.came-1)*s.Share/100
 	}
-	if now.Sub(s.canary) < h.interval {
+	if now.Before(s.rests) || now.Sub(s.canary) < h.interval {
 		return false
 	}
 	s.canary = now

@@ -124,6 +124,32 @@ func TestAHeldTargetGetsCanariesOnly(t *testing.T) {
 	})
 }
 
+func TestAHeldTargetThatRestsGetsNoCanary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.Pinged(llm.Claude, "", provider.Status{}, nil)
+		hold := record.Hold{
+			ID: 7, Target: llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}, Source: record.ByAnomaly,
+			Placed: time.Now(), Expires: time.Now().Add(time.Hour),
+		}
+		h.Hold(hold)
+		h.Rest(hold.Target, time.Now().Add(time.Minute))
+		h.Hold(hold) // extended
+		for range 59 {
+			time.Sleep(time.Second)
+			h.ask(t.Context(), chat("gemini", true))
+		}
+		if got := h.gemini.count(); got != 0 {
+			t.Errorf("%d canaries in a rest", got)
+		}
+		time.Sleep(time.Second)
+		h.ask(t.Context(), chat("gemini", true))
+		if got := h.gemini.count(); got != 1 {
+			t.Errorf("%d canaries at the end of the rest, want one", got)
+		}
+	})
+}
+
 func TestAHoldPastItsExpiryHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

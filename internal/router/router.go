@@ -384,6 +384,9 @@ func (r *HybridRouter) Release(target llm.Target, why string) bool {
 	return ok
 }
 
+// Rest has a held target get no canary until an instant.
+func (r *HybridRouter) Rest(target llm.Target, until time.Time) { r.holds.rest(target, until) }
+
 // FailureThreshold gives how many failures in a row open a breaker.
 func (r *HybridRouter) FailureThreshold() int { return r.threshold }
 

@@ -126,6 +126,7 @@ func (w *walk) admit(i int, now time.Time, turn, held bool) (grant, bool) {
 	g := grant{i: i, canary: canary, held: held}
 	if g.leave = w.leave(i, b, turn); g.leave != nil {
 		if g.permit, out.Verdict = b.allow(c.endpoint.Timeouts.lease()); g.permit != nil {
+			g.permit.caller = w.call.Caller
 			return g, true
 		}
 		r.giveBack(g.leave, turn)
@@ -185,6 +186,7 @@ func (w *walk) resort(i int, now time.Time) (grant, bool) {
 		return grant{}, false
 	}
 	out.Verdict = ""
+	permit.caller = w.call.Caller
 	return grant{i: i, permit: permit, leave: leave}, true
 }
 

@@ -1,0 +1,117 @@
+package faultsim
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/internal/llm"
+)
+
+// one runs a fault of the list by its name.
+func one(t *testing.T, name string, perMin float64, part time.Duration) *tally {
+	t.Helper()
+	for _, f := range singles() {
+		if f.name == name {
+			return breakwater(t, single(loadShape(), f, perMin, backgrounds()[0], part, 1))
+		}
+	}
+	t.Fatalf("no fault is named %q", name)
+	return nil
+}
+
+func TestDeadProviderIsLeftWithinSevenRequestsAndLosesNone(t *testing.T) {
+	for perMin, name := range map[float64]string{5: "hard down, refused", 20: "hard down, 503"} {
+		in := one(t, name, perMin, time.Hour).incidents[0]
+		if !in.found || in.asked > 7 || in.lost > 0 || in.flaps > 1 || in.out {
+			t.Errorf("%s at %v a minute: found %v after %d requests, %d lost, %d flaps, still away %v; want found within 7, none lost, one flap at most, back",
+				name, perMin, in.found, in.asked, in.lost, in.flaps, in.out)
+		}
+	}
+}
+
+func TestHangIsLeftSoonAfterItsDeadline(t *testing.T) {
+	in := one(t, "hang, 100 %", 20, time.Hour/2).incidents[0]
+	if !in.found || in.after > patience+30*time.Second || in.lost > 0 {
+		t.Errorf("found %v after %s, %d lost; want within 30 s of the deadline of %s, none lost", in.found, in.after, in.lost, patience)
+	}
+}
+
+func TestAQuarterOfErrorsIsFoundWithin45Requests(t *testing.T) {
+	in := one(t, "5xx, 25 %", 20, time.Hour/2).incidents[0]
+	if !in.found || in.heard > 45 || in.lost > 0 {
+		t.Errorf("found %v after %d requests, %d lost; want within 45, none lost", in.found, in.heard, in.lost)
+	}
+}
+
+func TestTwiceAsSlowIsHeld(t *testing.T) {
+	for _, name := range []string{"slow x2", "slow x5, first token"} {
+		in := one(t, name, 5, time.Hour).incidents[0]
+		if !in.held || in.asked > 15 || in.out {
+			t.Errorf("%s: held %v after %d requests, still held %v; want within 15, and back", name, in.held, in.asked, in.out)
+		}
+	}
+}
+
+func TestPoisonPromptAndOwnNetworkHoldNobody(t *testing.T) {
+	for _, name := range []string{"poison prompt of a tenant of 5 %", "no network on this side"} {
+		for _, in := range one(t, name, 20, time.Hour/2).incidents {
+			if in.held {
+				t.Errorf("%s: the detector placed a hold", name)
+			}
+		}
+	}
+}
+
+func TestNobodyIsHeldWithoutAFault(t *testing.T) {
+	s := loadShape()
+	if c := controlAlone(s, 20, backgrounds()[0], 1); c.holds > 0 {
+		t.Errorf("%d holds in a healthy day at 20 requests a minute for each provider", c.holds)
+	}
+	if c := controlAlone(s, 2, backgrounds()[1], 10); c.holds-c.early > 1 {
+		t.Errorf("%d holds after the first week, at 2 requests a minute that fail in bursts", c.holds-c.early)
+	}
+	if c := controlThrough(t, s, 5, backgrounds()[0], 1); c.holds > 0 || float64(c.whole) < 0.9999*float64(c.requests) {
+		t.Errorf("%d holds in a healthy day, %d of %d requests answered", c.holds, c.whole, c.requests)
+	}
+}
+
+// badDay is eight hours with a trouble in every second one.
+func badDay(s *shape) *scenario {
+	sc := &scenario{shape: s, perMin: 20, span: 8 * time.Hour, back: backgrounds()[0], seed: 1}
+	for i, f := range []fault{errorsOf(0.5), {kind: refused, share: 1}, {kind: slow, share: 1, ttft: 5, tpot: 5}} {
+		f.on = []llm.Provider{llm.Claude}
+		f.from, f.to = time.Duration(2*i+1)*time.Hour, time.Duration(2*i+2)*time.Hour
+		sc.faults = append(sc.faults, f)
+	}
+	return sc
+}
+
+func TestBreakwaterIsBetterThanSimplePolicies(t *testing.T) {
+	s := loadShape()
+	ours := breakwater(t, badDay(s))
+	for _, p := range policies() {
+		simple := p.run(badDay(s))
+		if simple.whole > ours.whole || simple.good >= ours.good {
+			t.Errorf("%s: of %d requests %d were answered and %d well, by Breakwater %d and %d",
+				p.name, simple.requests, simple.whole, simple.good, ours.whole, ours.good)
+		}
+	}
+	best := oracle().run(badDay(s))
+	if ours.whole < best.whole-best.requests/1000 || ours.good < best.good-best.requests/50 {
+		t.Errorf("Breakwater answered %d and %d well, who knows all faults %d and %d", ours.whole, ours.good, best.whole, best.good)
+	}
+}
+
+func TestThePageHasTheWordsOfItsTables(t *testing.T) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{acceptanceWords, singleWords, burstyWords, policyWords, controlWords} {
+		if !strings.Contains(string(text), words) {
+			t.Errorf("%s does not say %q", page, words)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package faultsim
+
+// The words around the tables.
+const (
+	preface = `# Fault simulation
+
+What faults of providers cost callers, measured on a virtual clock: the real router with its retries, breakers, rings of
+keys and holds, and the real detector, between simulated callers and stubs of three providers. Written by
+
+    go test ./internal/faultsim -run Table -timeout 3h -v -args -full -update
+
+- **Traffic**: sizes and gaps of the %s, stretched to 1, 5, 20, 60 and 600 requests a minute; by day 2.2 times as
+  many as at night; four tenants with 60, 25, 10 and 5 %% of them. All answers are streamed.
+- **Providers**: A (Claude), B (OpenAI), and C, a local server with 30 %% of the room of A, which is 90 %% of all requests. A first token comes after 0.5 s for a
+  small prompt, a token each 20 ms, with a spread of 0.25 and 0.15 (logarithms), a load that swings by the day, and outliers: 1 %% of
+  first tokens and 0.5 %% of paces are 2 to 30 times as slow. Some requests fail by nobody's fault, by a Markov chain over time.
+- **Available** is a request that got a whole, meaningful answer; **good** one that also had its first token within 10 s and came at
+  less than twice the pace usual for the hour. The outliers alone keep good below about 99.5 %%: what a policy can reach is
+  what the oracle, which knows every fault, has.
+- **Found** is when traffic is kept away from the target, be it by its breaker, by a hold of the detector, or because its key cools
+  down after a 429. Requests until then count all that arrived, those under way included: at 60 a minute and answers of five
+  seconds some five are always under way, at 600 some fifty.
+- Runs of each fault: %s. The fault begins in a healthy house that has seen an hour of traffic, and lasts an hour (at 600/min 20
+  minutes each); then an hour more is watched.
+
+The pauses of the router's retries are random, so that figures differ a little from run to run.
+`
+	acceptanceWords = `Missed incidents, slow returns and flaps are listed only where they break their bound. "Answers until found" are the
+requests of the fault that were over by then. What does not hold, and why:
+
+- **Good**: the outliers of healthy providers alone keep it below the bound, for the oracle too. What a policy can do about it is the
+  difference to the oracle.
+- **Few requests**: 18 good canaries take 18 minutes at one request a minute and four at five, and a rest after bad ones is up to two
+  minutes more. Slow answers until a slow provider is found, and as canaries, are a large share where there are few requests.
+- **Many requests**: what is under way when a provider becomes slow is lost on it. The detector hears of an attempt when its whole
+  request is over, so after a fallback's answer too, while a breaker hears at once.
+- **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
+- **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
+- **Text that goes in circles** is a good answer by its form; nobody looks at what it says.
+- **Poison prompts** lead to a hold of A where another tenant's request fails too, by nobody's fault, within the same excursion: then
+  the detector counts two witnesses. They still open the breakers of B and C, which get nothing else; A's mostly stays closed.
+- **Little room elsewhere**: with A down and B at half the traffic, B's refusals cool its only key down and the local server's are
+  failures that open its breaker, so that less is served than both together could.
+- **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
+	singleWords = `Figures in brackets are the 95th percentile; where volumes differ they are those of 1 / 5 / 20 / 60 / 600 requests a
+minute. Available and good are of the requests that came during the fault. A flap is a return while the fault lasts.`
+	burstyWords = `One request in a hundred fails by nobody's fault, in bursts of two.`
+	policyWords = `Days of incidents as public records of providers have them: gaps of 5.5 days, 65 minutes in the median, all kinds as
+often as seen; blips of 5 to 45 s twice a day; each month some minutes in which nobody can be reached from this side, whose
+requests are left out of the shares. Simple policies are models of a few lines, without breakers or retries: only the detector in
+"detector only" is the real one. 60 days at 5, 15 at 60, 3 at 600 requests a minute.`
+	controlWords = `"Detector alone" gives every provider all of the requests, more than any of them would see, and looks at the detector
+without a router: the volumes at which every request through the router would take too long. A hold here is a false one.`
+)
