@@ -77,11 +77,14 @@ func (c *Mail) Where() string { return strings.Join(c.cfg.To, ", ") }
 func (c *Mail) Send(ctx context.Context, m Message) (string, error) {
 	id := fmt.Sprintf("%s.%s@%s", m.ID, m.Incident.ID, c.domain)
 	l := letter{
-		id: id, root: m.Receipt, subject: fmt.Sprintf("%s [incident %d]", m.Incident.Title, m.Incident.Number),
+		id: id, root: m.Receipt, subject: m.Incident.Title,
 		text: m.summary() + "\n\n" + m.plain(), urgent: m.Incident.Severity == record.Critical, all: m.Kind == record.NoticeTest,
 	}
-	if m.Kind == record.NoticeTest {
+	switch {
+	case m.Kind == record.NoticeTest:
 		l.subject = m.headline()
+	case m.Incident.Number > 0:
+		l.subject = fmt.Sprintf("%s [incident %d]", m.Incident.Title, m.Incident.Number)
 	}
 	var err error
 	if l.html, err = render(mailPage, m.mail()); err != nil {

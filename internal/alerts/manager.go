@@ -88,6 +88,7 @@ type Manager struct {
 type saving struct {
 	story   *story
 	notices []record.Notice
+	since   time.Time // when it was first to be written
 }
 
 // NewManager makes a Manager. It does nothing until Run.
@@ -236,7 +237,9 @@ func (m *Manager) listen(ctx context.Context) error {
 		}
 		// What cannot be written now is kept and tried again; the store itself
 		// reports that it is unwell.
-		_ = m.save(ctx)
+		if m.save(ctx) != nil {
+			m.tellUnwritten(ctx, time.Now())
+		}
 	}
 }
 
@@ -385,7 +388,7 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 			return
 		}
 	}
-	m.unsaved = append(m.unsaved, saving{story: st, notices: notices})
+	m.unsaved = append(m.unsaved, saving{story: st, notices: notices, since: time.Now()})
 }
 
 // notices makes what channels are told. Of a silenced incident nobody is.

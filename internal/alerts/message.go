@@ -49,7 +49,10 @@ func (m Message) foot() string {
 	if m.Kind == record.NoticeTest {
 		return "Test"
 	}
-	foot := fmt.Sprintf("Incident %d", m.Incident.Number)
+	foot := "Incident without a number: it could not be written down yet"
+	if m.Incident.Number > 0 {
+		foot = fmt.Sprintf("Incident %d", m.Incident.Number)
+	}
 	if s := string(m.Incident.Severity); s != "" {
 		foot = strings.ToUpper(s[:1]) + s[1:] + " · " + foot
 	}
