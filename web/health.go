@@ -66,24 +66,14 @@ func (d Detail) ownRows() []healthRow {
 				return Figure[time.Duration]{}
 			}
 			return Known(r.In[s])
-		}, brief))
+		}, shortly))
 	}
-	return append(rows, row(d, "Downtime", "by incidents", func(r Record) Figure[time.Duration] { return r.Downtime }, brief))
+	return append(rows, row(d, "Downtime", "by incidents", func(r Record) Figure[time.Duration] { return r.Downtime }, shortly))
 }
 
 // callersRow tells of Breakwater's callers.
 func (d Detail) callersRow() healthRow {
 	return row(d, "Callers served", "by whomever", func(r Record) Figure[float64] { return r.Callers }, percent2)
-}
-
-// record gives the one of a window.
-func (d Detail) record(window string) Record {
-	for _, r := range d.Records {
-		if r.Window == window {
-			return r
-		}
-	}
-	return Record{}
 }
 
 // score writes a health score. It never rounds up to 100.

@@ -403,7 +403,7 @@ func incidentFigures(p incidentPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = number("How long", brief(duration(in, p.Now)), lastsWord(in)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = number("How long", shortly(duration(in, p.Now)), lastsWord(in)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

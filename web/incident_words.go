@@ -119,22 +119,6 @@ func duration(in record.Incident, now time.Time) time.Duration {
 	return max(in.Ended.Sub(in.Began), 0)
 }
 
-// brief writes how long in few characters: "40 s", "8 min", "3 h 5 min", "2 d".
-func brief(d time.Duration) string {
-	switch d = max(d, 0).Round(time.Second); {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < 48*time.Hour:
-		if m := d % time.Hour / time.Minute; m > 0 {
-			return fmt.Sprintf("%d h %d min", d/time.Hour, m)
-		}
-		return fmt.Sprintf("%d h", d/time.Hour)
-	}
-	return fmt.Sprintf("%d d", d/(24*time.Hour))
-}
-
 // impactLine is what an incident meant, in one line: "0 callers failed, 1,204
 // rerouted, 8 min".
 func impactLine(in record.Incident, now time.Time) string {
@@ -153,7 +137,7 @@ func impactLine(in record.Incident, now time.Time) string {
 	if i.Extra > 0 {
 		parts = append(parts, dollars(i.Extra)+" extra")
 	}
-	return strings.Join(append(parts, brief(duration(in, now))), ", ")
+	return strings.Join(append(parts, shortly(duration(in, now))), ", ")
 }
 
 // incidentHeadline is an incident as sentences: what it is or was, and what
@@ -391,14 +375,14 @@ func foundAfter(in record.Incident) string {
 	if in.Opened.IsZero() {
 		return noData
 	}
-	return brief(in.Opened.Sub(in.Began))
+	return shortly(in.Opened.Sub(in.Began))
 }
 
 func mitigatedAfter(in record.Incident) string {
 	if in.Mitigated.IsZero() {
 		return noneYet(in)
 	}
-	return brief(in.Mitigated.Sub(in.Began))
+	return shortly(in.Mitigated.Sub(in.Began))
 }
 
 func noneYet(in record.Incident) string {
@@ -425,7 +409,7 @@ func writeUpTitle(p incidentPage) string {
 
 // openNote says of an incident that is not over how it stands, in a line.
 func openNote(in record.Incident, now time.Time) string {
-	text := upperFirst(stateWord(in.State)) + ", began at " + when(in.Began, now) + " UTC, " + brief(duration(in, now)) + " ago"
+	text := upperFirst(stateWord(in.State)) + ", began at " + when(in.Began, now) + " UTC, " + shortly(duration(in, now)) + " ago"
 	if words := flags(in); len(words) > 0 {
 		text += ", " + strings.Join(words, ", ")
 	}
