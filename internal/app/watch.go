@@ -89,6 +89,9 @@ func (w *storeWatch) look(is store.Stats, now time.Time) []alerts.Signal {
 	if s, ok := w.database.look(databasePart, is.Failing, now, was.Dropped); ok {
 		s.Title = "The record cannot be written"
 		s.Text = fmt.Sprintf("The database: %s. Requests are served; %d rows wait in memory, %d are lost.", is.LastError, is.Queued, is.Dropped-w.database.lost)
+		if is.Dropped > w.database.lost {
+			s.Severity = record.Critical
+		}
 		if s.Kind == alerts.Cleared {
 			s.Text = fmt.Sprintf("The database is written again; %d rows are lost.", is.Dropped-w.database.lost)
 		}

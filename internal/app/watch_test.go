@@ -39,7 +39,7 @@ func TestARecordThatCannotBeWrittenIsToldOfAndSoIsItsEnd(t *testing.T) {
 			t.Errorf("%q does not say %q", first.Text, part)
 		}
 	}
-	if first.Topic != record.TopicRecord || first.Name == "" || first.Title == "" || first.Severity != record.Warning {
+	if first.Topic != record.TopicRecord || first.Name == "" || first.Title == "" || first.Severity != record.Critical {
 		t.Errorf("raised as %+v", first)
 	}
 	end := observed(w, 150, 5, store.Stats{Dropped: 5})[150]
@@ -66,11 +66,11 @@ func TestAMomentsTroubleOfTheRecordIsNotTold(t *testing.T) {
 func TestTheJournalsTroubleIsItsOwn(t *testing.T) {
 	w := &storeWatch{}
 	journal := observed(w, 0, 20, store.Stats{JournalFailing: true, JournalError: "no space left on device"})[15]
-	if journal.Kind != alerts.Raised || !strings.Contains(journal.Text, "no space left") {
+	if journal.Kind != alerts.Raised || journal.Severity != record.Warning || !strings.Contains(journal.Text, "no space left") {
 		t.Fatalf("raised as %+v", journal)
 	}
 	database := observed(w, 20, 20, store.Stats{JournalFailing: true, Failing: true})
-	if len(database) != 1 || database[35].Name == journal.Name {
+	if len(database) != 1 || database[35].Name == journal.Name || database[35].Severity != record.Warning { // nothing is lost yet
 		t.Errorf("the database's: %v", database)
 	}
 }
