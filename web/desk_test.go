@@ -491,3 +491,20 @@ func TestEveryTopicHasARule(t *testing.T) {
 		}
 	}
 }
+
+// A browser that is told no-referrer says "Origin: null" of a form to its own
+// site, and the guard against foreign pages refuses that.
+func TestPagesWithFormsLetTheBrowserSayWhereAFormCameFrom(t *testing.T) {
+	_, h := newDesk(t, &fake{status: well()}, busyDesk(), Options{OperatorKey: testKey})
+	pages := map[string]*httptest.ResponseRecorder{
+		"a form that is shown again": post(t, h, "/operator", url.Values{"key": {"wrong"}}),
+	}
+	for _, path := range []string{"/incidents", "/incidents/42", "/alerts", "/operator"} {
+		pages[path] = get(t, h, path)
+	}
+	for name, w := range pages {
+		if got := w.Header().Get("Referrer-Policy"); got != "same-origin" {
+			t.Errorf("%s: Referrer-Policy %q", name, got)
+		}
+	}
+}
