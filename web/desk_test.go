@@ -508,3 +508,27 @@ func TestPagesWithFormsLetTheBrowserSayWhereAFormCameFrom(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIncidentOfAnErrorBudgetDoesNotSayThatNobodyFailed(t *testing.T) {
+	began := testNow.Add(-time.Hour)
+	for _, state := range []record.IncidentState{record.Ongoing, record.Resolved} {
+		in := record.Incident{Number: 7, Title: "The error budget for availability is being used up", Topic: record.TopicErrorBudget, State: state, Began: began}
+		if state == record.Resolved {
+			in.Ended = testNow
+		}
+		d := &fakeDesk{}
+		d.incidents = []record.Incident{in}
+		_, h := newDesk(t, &fake{status: well()}, d, Options{})
+		for _, path := range []string{"/incidents", "/incidents/7"} {
+			text := words(t, here(t, h, path).Body.String())
+			for _, lie := range []string{"0 callers failed", "No caller noticed", "Requests failed 0"} {
+				if strings.Contains(text, lie) {
+					t.Errorf("%s of one that is %s says %q", path, state, lie)
+				}
+			}
+			if !strings.Contains(text, "The error budget for availability") {
+				t.Errorf("%s of one that is %s does not show it", path, state)
+			}
+		}
+	}
+}
