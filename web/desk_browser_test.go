@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -11,11 +12,19 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// serveDesk serves a desk on a loopback address, so that the browser may act.
+// serveDesk serves a desk on a loopback address, so that the browser may act,
+// behind a guard like that of internal/api: who comes from a page of another
+// origin, or hides from which one, is refused.
 func serveDesk(t *testing.T, f *fake, d *fakeDesk, o Options) string {
 	t.Helper()
 	s, handler := newDesk(t, f, d, o)
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+			http.Error(w, "a page of the origin "+origin, http.StatusForbidden)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() { s.Close(); server.Close() })
 	return server.URL
 }

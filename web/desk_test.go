@@ -491,3 +491,44 @@ func TestEveryTopicHasARule(t *testing.T) {
 		}
 	}
 }
+
+// A browser that is told no-referrer says "Origin: null" of a form to its own
+// site, and the guard against foreign pages refuses that.
+func TestPagesWithFormsLetTheBrowserSayWhereAFormCameFrom(t *testing.T) {
+	_, h := newDesk(t, &fake{status: well()}, busyDesk(), Options{OperatorKey: testKey})
+	pages := map[string]*httptest.ResponseRecorder{
+		"a form that is shown again": post(t, h, "/operator", url.Values{"key": {"wrong"}}),
+	}
+	for _, path := range []string{"/incidents", "/incidents/42", "/alerts", "/operator"} {
+		pages[path] = get(t, h, path)
+	}
+	for name, w := range pages {
+		if got := w.Header().Get("Referrer-Policy"); got != "same-origin" {
+			t.Errorf("%s: Referrer-Policy %q", name, got)
+		}
+	}
+}
+
+func TestAnIncidentOfAnErrorBudgetDoesNotSayThatNobodyFailed(t *testing.T) {
+	began := testNow.Add(-time.Hour)
+	for _, state := range []record.IncidentState{record.Ongoing, record.Resolved} {
+		in := record.Incident{Number: 7, Title: "The error budget for availability is being used up", Topic: record.TopicErrorBudget, State: state, Began: began}
+		if state == record.Resolved {
+			in.Ended = testNow
+		}
+		d := &fakeDesk{}
+		d.incidents = []record.Incident{in}
+		_, h := newDesk(t, &fake{status: well()}, d, Options{})
+		for _, path := range []string{"/incidents", "/incidents/7"} {
+			text := words(t, here(t, h, path).Body.String())
+			for _, lie := range []string{"0 callers failed", "No caller noticed", "Requests failed 0"} {
+				if strings.Contains(text, lie) {
+					t.Errorf("%s of one that is %s says %q", path, state, lie)
+				}
+			}
+			if !strings.Contains(text, "The error budget for availability") {
+				t.Errorf("%s of one that is %s does not show it", path, state)
+			}
+		}
+	}
+}

@@ -101,14 +101,21 @@ func topicWord(t record.Topic) string {
 	return string(t)
 }
 
-// ofCallers says whether incidents of a topic are felt by callers' requests,
-// so that their number is worth a word even where it is zero.
+// ofCallers says whether incidents of a topic are felt by callers' requests
+// and count them, so that their number is worth a word even where it is zero.
+// Those that used up an error budget failed before its incident began: it
+// counts none, and zero would be a lie.
 func ofCallers(t record.Topic) bool {
 	switch t {
-	case record.TopicBudget, record.TopicUsage, record.TopicRecord:
+	case record.TopicErrorBudget, record.TopicBudget, record.TopicUsage, record.TopicRecord:
 		return false
 	}
 	return true
+}
+
+// counted says whether there are figures of what an incident meant for callers.
+func counted(in record.Incident) bool {
+	return ofCallers(in.Topic) || in.Impact.Failed+in.Impact.Rerouted > 0
 }
 
 // duration is how long an incident lasted, or lasts by now.
@@ -124,7 +131,7 @@ func duration(in record.Incident, now time.Time) time.Duration {
 func impactLine(in record.Incident, now time.Time) string {
 	var parts []string
 	i := in.Impact
-	if ofCallers(in.Topic) || i.Failed+i.Rerouted > 0 {
+	if counted(in) {
 		failed := "0 callers failed"
 		if i.Failed > 0 {
 			failed = count(i.Failed, "request") + " failed"
@@ -148,7 +155,7 @@ func incidentHeadline(in record.Incident, now time.Time) string {
 	switch {
 	case in.State != record.Resolved:
 		b.WriteString(sentence(in.Title))
-	case past != in.Title && ofCallers(in.Topic) && in.Topic != record.TopicErrorBudget:
+	case past != in.Title && ofCallers(in.Topic):
 		fmt.Fprintf(&b, "%s for %s.", strings.TrimSuffix(past, "."), span(duration(in, now)))
 	default:
 		fmt.Fprintf(&b, "%s It lasted %s and is over.", sentence(past), span(duration(in, now)))

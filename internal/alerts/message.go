@@ -153,6 +153,8 @@ func (m Message) callers() string {
 		return m.partCallers()
 	case !over && topic != record.TopicProvider && none:
 		return unmeasured(topic)
+	case topic == record.TopicErrorBudget && none:
+		return "No request failed any more after it opened; those before it are what it is about."
 	case m.Impact == nil && over:
 		return "No figures of what they noticed."
 	case m.Impact == nil:

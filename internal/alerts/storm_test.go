@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,11 @@ import (
 // test's, which can be cut.
 type wire struct {
 	slack *sim.Slack
-	cut   bool
+	cut   atomic.Bool
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	if w.cut {
+	if w.cut.Load() {
 		return nil, fmt.Errorf("connection refused")
 	}
 	got := httptest.NewRecorder()
@@ -111,9 +112,9 @@ func weather(t *testing.T, waves bool) {
 			case 200, 400:
 				restart()
 			case 1:
-				fake.cut = true // just when there is something to say
+				fake.cut.Store(true) // just when there is something to say
 			case 90:
-				fake.cut = false
+				fake.cut.Store(false)
 			}
 			s.second()
 			time.Sleep(time.Second)

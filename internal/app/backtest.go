@@ -260,13 +260,21 @@ func (r *rerun) heard(e anomaly.Event) {
 	}
 }
 
-// about gives the incident that a finding belongs to, or nil.
+// about gives the incident that a finding belongs to, or nil: one of its own
+// provider, or else one of several providers at once.
 func (f *found) about(incidents []record.Incident) *record.Incident {
+	var shared *record.Incident
 	for i := range incidents {
 		in := &incidents[i]
-		if in.Subject == f.target.Provider && !f.at.Before(in.Began.Add(-beforeIncident)) && (in.Ended.IsZero() || !f.at.After(in.Ended)) {
+		if f.at.Before(in.Began.Add(-beforeIncident)) || !in.Ended.IsZero() && f.at.After(in.Ended) {
+			continue
+		}
+		if in.Subject == f.target.Provider {
 			return in
 		}
+		if in.Topic == record.TopicEverything && shared == nil {
+			shared = in
+		}
 	}
-	return nil
+	return shared
 }

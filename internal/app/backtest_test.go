@@ -131,3 +131,23 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 		t.Errorf("the day before: %v, %s", err, out.String())
 	}
 }
+
+func TestAFindingBelongsToTheIncidentOfSeveralProvidersWhereItsOwnHasNone(t *testing.T) {
+	began := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	all := []record.Incident{
+		{Number: 1, Topic: record.TopicBudget, Began: began},
+		{Number: 2, Topic: record.TopicEverything, Began: began},
+		{Number: 3, Topic: record.TopicProvider, Subject: llm.Claude, Began: began},
+	}
+	for p, want := range map[llm.Provider]int64{llm.Gemini: 2, llm.Claude: 3} {
+		f := &found{at: began.Add(time.Minute), target: llm.Target{Provider: p, Model: "m"}}
+		if in := f.about(all); in == nil || in.Number != want {
+			t.Errorf("what was found at %s belongs to %+v, want incident %d", p, in, want)
+		}
+	}
+	late := &found{at: began.Add(2 * time.Hour), target: llm.Target{Provider: llm.Gemini}}
+	all[1].Ended = began.Add(time.Hour)
+	if in := late.about(all); in != nil {
+		t.Errorf("what was found after the end belongs to %+v", in)
+	}
+}

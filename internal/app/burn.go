@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,8 +176,8 @@ func (b *burn) objective(now time.Time, name string, allowed float64, held *time
 		*held = now
 		s.Severity, s.Title = rule.Severity, "The error budget for "+name+" is being used up"
 		left := time.Duration(allowed / share(long) * float64(b.slo.Window)).Round(time.Minute)
-		s.Text = fmt.Sprintf("%d of %d requests (%.2g %%) %s in the last %s, and %.2g %% in the last %s; the objective allows %.2g %%. At this rate the budget of %s lasts %s.",
-			bad(long), long.all, 100*share(long), what, span(rule.Long), 100*share(short), span(rule.Short), 100*allowed, span(b.slo.Window), span(left))
+		s.Text = fmt.Sprintf("%d of %d requests (%s) %s in the last %s, and %s in the last %s; the objective allows %s. At this rate the budget of %s lasts %s.",
+			bad(long), long.all, percent(share(long)), what, span(rule.Long), percent(share(short)), span(rule.Short), percent(allowed), span(b.slo.Window), span(left))
 		b.conditions.raise(s, 0, "")
 		return
 	}
@@ -184,13 +186,31 @@ func (b *burn) objective(now time.Time, name string, allowed float64, held *time
 	}
 }
 
+// percent writes a share in as few figures as tell it, and never as a power of ten.
+func percent(share float64) string {
+	decimals := 0
+	switch {
+	case share < 0.001:
+		decimals = 3
+	case share < 0.01:
+		decimals = 2
+	case share < 0.1:
+		decimals = 1
+	}
+	number := strconv.FormatFloat(100*share, 'f', decimals, 64)
+	if decimals > 0 {
+		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
+	}
+	return number + " %"
+}
+
 // span writes a length of time in the largest unit that it is whole in.
 func span(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
-		return fmt.Sprintf("%.3g days", d.Hours()/24)
+		return strconv.FormatFloat(math.Round(10*d.Hours()/24)/10, 'f', -1, 64) + " days"
 	case d >= 2*time.Hour:
-		return fmt.Sprintf("%.2g hours", d.Hours())
+		return strconv.FormatFloat(math.Round(10*d.Hours())/10, 'f', -1, 64) + " hours"
 	}
 	return fmt.Sprintf("%.0f minutes", d.Minutes())
 }

@@ -194,3 +194,18 @@ func TestABreakerThatStaysOpenIsToldAfterFiveMinutesAndUntilItCloses(t *testing.
 		t.Errorf("%d signals: %+v", len(all), all)
 	}
 }
+
+func TestSharesAreNeverWrittenAsPowersOfTen(t *testing.T) {
+	for share, want := range map[float64]string{1: "100 %", 0.999: "100 %", 0.57: "57 %", 0.12: "12 %", 0.072: "7.2 %", 0.02: "2 %", 0.005: "0.5 %", 0.0005: "0.05 %", 0: "0 %"} {
+		if got := percent(share); got != want {
+			t.Errorf("%v is written as %q, want %q", share, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		100 * time.Hour: "4.2 days", 100 * 24 * time.Hour: "100 days", 1000 * 24 * time.Hour: "1000 days", 3*time.Hour + 36*time.Minute: "3.6 hours", 47 * time.Hour: "47 hours",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v is written as %q, want %q", d, got, want)
+		}
+	}
+}
