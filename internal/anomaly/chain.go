@@ -23,7 +23,7 @@ const (
 
 // kind is one of the things that a chain tests: which requests go badly, what is
 // taken as usual before anything is known, and which troubles are tested for.
-type kind int
+type kind uint8
 
 const (
 	failing kind = iota
@@ -78,11 +78,11 @@ type counts struct{ bad, all [2]uint32 }
 // states, since real failures come in bursts, and the evidence against it: a
 // CUSUM for each trouble.
 type chain struct {
-	kind    kind
 	learned learned
 	waiting [2]counts // not yet learned: this span's and the one before
 	turned  instant
 
+	kind    kind
 	failed  bool // the request before
 	healthy int32
 	step    [hypotheses][2][2]float32 // log likelihood ratio by trouble, by the request before, by this one
@@ -93,7 +93,7 @@ type chain struct {
 	recent   float32 // share of the last dozen
 	excess   float32 // by how much the bad ones are slower than usual, a mean logarithm
 	alarm    alarm
-	witness  witness
+	witness  *witness // nil while nothing went badly
 }
 
 func newChain(k kind, at time.Time) chain {
@@ -188,7 +188,15 @@ func (c *chain) judge(before, now int, excess float64, in input) {
 	if now == 1 {
 		c.excess += (float32(excess) - c.excess) / float32(min(c.bad, 10))
 	}
-	c.witness.note(in.from, now == 1)
+	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
+}
+
+// shares are what the failures of some callers are compared with: the same as
+// in the test of all, but without regard to the request before.
+func (c *chain) shares() shares {
+	ch := c.kind.character()
+	_, _, usual := c.usual()
+	return shares{usual: min(max(1.5*usual, ch.least), ch.most), trouble: ch.troubles[partial][0]}
 }
 
 // learn counts the outcome now and learns it later. Short alarms are learned
@@ -235,7 +243,7 @@ func (c *chain) clear(at instant) {
 	}
 	c.evidence = [hypotheses]float64{}
 	c.run, c.bad, c.taught, c.excess = 0, 0, 0, 0
-	c.alarm, c.witness = alarm{}, witness{}
+	c.alarm, c.witness = alarm{}, nil
 }
 
 // deviation is the usual standard deviation of the share of failures among n

@@ -46,6 +46,8 @@ const (
 	spreadFloor  = 0.08 // so that a steady series does not make trifles unusual
 	firstSpread  = 0.3
 	slack        = 1.5                // of the CUSUM, in standard deviations
+	aboveSlack   = 0.1                // share of answers above it as usual: 7 % of a normal distribution, and outliers
+	manySlow     = 0.5                // the share of them in a trouble
 	decideAt     = 0.8                // of the threshold
 	usualMinutes = 30                 // memory of the usual level
 	anchorMemory = 24 * time.Hour     // of the level that a slow ramp is compared with
@@ -98,7 +100,7 @@ type level struct {
 	excess   float64 // mean deviation over the excursion
 	recent   float64 // deviation over about the last dozen
 	alarm    alarm
-	witness  witness
+	witness  *witness // nil while nothing went badly
 }
 
 // observe takes one time and gives a finding when the evidence suffices.
@@ -156,7 +158,7 @@ func (l *level) judge(d float64, in input) {
 	}
 	l.run++
 	l.excess += max(1/float64(l.run), excessWeight) * (min(d, maxExcess) - l.excess)
-	l.witness.note(in.from, z > slack)
+	l.witness = l.witness.note(in.from, z > slack, shares{usual: aboveSlack, trouble: manySlow}, in.threshold)
 }
 
 // learn moves the usual. A level that crept away from the day's is put back
@@ -180,7 +182,7 @@ func (l *level) learn(d, size, minutes float64) {
 
 func (l *level) clear() {
 	l.evidence, l.run, l.excess = 0, 0, 0
-	l.alarm, l.witness = alarm{}, witness{}
+	l.alarm, l.witness = alarm{}, nil
 }
 
 func (l *level) score(t llm.Target, m measure, threshold float64) Score {

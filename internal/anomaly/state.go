@@ -17,7 +17,7 @@ var ErrState = errors.New("the saved state of the detector cannot be read")
 // stateVersion changes with what state.go walks through. A state of another
 // version is not taken up: a detector learns what is usual within minutes, and
 // what callers use within two days.
-const stateVersion = 1
+const stateVersion = 2
 
 // stateLimit bounds what is read, far beyond what any Detector writes.
 const stateLimit = 64 << 20
@@ -174,7 +174,7 @@ func (l *level) walk(p *pen) {
 	p.floats(&l.mean, &l.spread, &l.anchor, &l.size, &l.gap, &l.evidence, &l.excess, &l.recent)
 	p.instants(&l.last, &l.since)
 	l.alarm.walk(p)
-	l.witness.walk(p)
+	l.witness = l.witness.walk(p)
 }
 
 func (c *chain) walk(p *pen) {
@@ -192,7 +192,7 @@ func (c *chain) walk(p *pen) {
 	p.singles(last)
 	c.recent, c.excess = last[0], last[1]
 	c.alarm.walk(p)
-	c.witness.walk(p)
+	c.witness = c.witness.walk(p)
 	for h := range c.step {
 		p.singles(c.step[h][0][:])
 		p.singles(c.step[h][1][:])
@@ -204,14 +204,27 @@ func (a *alarm) walk(p *pen) {
 	p.instants(&a.since, &a.told)
 }
 
-// walk leaves prompts out: their hashes are one process's own. What all had one
-// prompt before a restart counts as several.
-func (w *witness) walk(p *pen) {
-	w.caller = uint32(p.bits(uint64(w.caller), 4))
-	p.flags(&w.bad, &w.severalBad, &w.othersWell, &w.severalPrompts, &w.otherPrompts)
-	if p.reads {
-		w.severalPrompts = true
+// walk leaves prompts out: their hashes are one process's own. Whose was to
+// blame before a restart is one of many after it.
+func (w *witness) walk(p *pen) *witness {
+	some := w != nil
+	if p.flags(&some); !some {
+		return nil
 	}
+	if p.reads {
+		w = &witness{}
+	}
+	p.ints(&w.run, &w.bad)
+	for i := range w.callers.accused {
+		a := &w.callers.accused[i]
+		a.who = uint32(p.bits(uint64(a.who), 4))
+		p.flags(&a.alone, &a.spares)
+	}
+	evidence := []float32{w.callers.accused[0].others, w.callers.accused[1].others, w.callers.all, w.prompts.all}
+	p.singles(evidence)
+	w.callers.accused[0].others, w.callers.accused[1].others = evidence[0], evidence[1]
+	w.callers.all, w.prompts.all = evidence[2], evidence[3]
+	return w
 }
 
 func (u *usage) save(p *pen) {

@@ -37,8 +37,8 @@ requests of the fault that were over by then. What does not hold, and why:
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** is a good answer by its form; nobody looks at what it says.
-- **Poison prompts** lead to a hold of A where another tenant's request fails too, by nobody's fault, within the same excursion: then
-  the detector counts two witnesses. They still open the breakers of B and C, which get nothing else; A's mostly stays closed.
+- **Poison prompts** lead to a hold of A where more than one request of other tenants fails too, by nobody's fault, soon after the
+  first: then the others seem to be in trouble as well. They still open the breakers of B and C, which get nothing else; A's mostly stays closed.
 - **Little room elsewhere**: with A down and B at half the traffic, B's refusals cool its only key down and the local server's are
   failures that open its breaker, so that less is served than both together could.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
