@@ -158,7 +158,8 @@ func TestConnectionsAreRenewedAndNoStreamIsCut(t *testing.T) {
 				t.Errorf("the old stream ended with %v", err)
 			}
 			reply.Close()
-			eventually(t, "the end of the old connection", func() bool { return s.open.Load() == 1 })
+			// The server hears of the end before it is counted here.
+			eventually(t, "the end of the old connection", func() bool { return s.open.Load() == 1 && c.PoolUse().Idle == 1 })
 			if use := c.PoolUse(); use.Opened != 2 || use.Reused != 0 || use.InUse != 0 || use.Idle != 1 {
 				t.Errorf("got %+v", use)
 			}
