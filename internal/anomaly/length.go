@@ -8,16 +8,17 @@ import (
 )
 
 const (
-	// lengthSlack is what tells answers three times as long from usual ones
-	// within a dozen, where their lengths differ as much as they do.
-	lengthSlack  = 0.5
-	lengthFloor  = 0.3           // of the spread: answers of one length are rare
-	lengthMost   = 3.0           // standard deviations that one answer says at most
-	lengthMemory = 0.002         // weight of an answer: 500 of them, lest the mean itself wanders
-	lengthSettle = 6 * time.Hour // after which a new length is the usual
-	lengthMatter = math.Ln2      // mean excess that is worth a word: twice as long
-	overshoot    = 1.1659        // of a CUSUM's threshold, Siegmund's correction
-	lengthRepeat = 1 * time.Hour // between two words about the same
+	// lengthSlack is more than what tells three times the length soonest, 0.5:
+	// the lengths of real answers follow each other, and long ones come in runs.
+	lengthSlack  = 0.8
+	lengthFloor  = 0.3                // of the spread: answers of one length are rare
+	lengthMost   = 3.0                // standard deviations that one answer says at most
+	lengthMemory = 0.002              // weight of an answer: 500 of them, lest the mean itself wanders
+	lengthSettle = 6 * time.Hour      // after which a new length is the usual
+	lengthMatter = 1.0986122886681098 // ln 3: mean excess that is worth a word
+	lengthLeast  = 20                 // answers that it is the mean of: a handful of long ones is nothing
+	overshoot    = 1.1659             // of a CUSUM's threshold, Siegmund's correction
+	lengthRepeat = 1 * time.Hour      // between two words about the same
 )
 
 // length is how long the answers are that one caller gets of one target, as
@@ -77,7 +78,7 @@ func (l *length) observe(s Sample, at instant, cfg *Config, series int) (Finding
 		*l = length{}
 		return Finding{}, false
 	}
-	if l.evidence < h || l.excess < lengthMatter || l.found && at.since(l.told) < lengthRepeat {
+	if l.evidence < h || l.run < lengthLeast || l.excess < lengthMatter || l.found && at.since(l.told) < lengthRepeat {
 		return Finding{}, false
 	}
 	f := Finding{

@@ -111,7 +111,7 @@ func TestAnswersThatGrowAreFoundForTheirCallerAndModel(t *testing.T) {
 	for range 200 {
 		s := g.next()
 		if s.Caller == "app" {
-			s.OutputTokens *= 3
+			s.OutputTokens *= 4
 			needed++
 		}
 		if n, f := of(d.Observe(s), TokenBloat); n > 0 {
@@ -121,7 +121,7 @@ func TestAnswersThatGrowAreFoundForTheirCallerAndModel(t *testing.T) {
 			return
 		}
 	}
-	t.Error("answers three times as long were not found")
+	t.Error("answers four times as long were not found")
 }
 
 func TestWhatCallersUseIsBoundedWhateverTheyAskFor(t *testing.T) {
