@@ -217,14 +217,5 @@ func span(d time.Duration) string {
 
 // Run looks at the rules until ctx ends.
 func (b *burn) Run(ctx context.Context) error {
-	tick := time.NewTicker(BurnLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			b.look(now)
-		}
-	}
+	return every(ctx, BurnLook, b.look)
 }

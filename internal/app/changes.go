@@ -47,16 +47,7 @@ func (c *changes) Subscribe() (<-chan web.Part, func()) {
 
 // Run hands on what was marked, until ctx ends.
 func (c *changes) Run(ctx context.Context) error {
-	tick := time.NewTicker(changesEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			c.flush()
-		}
-	}
+	return every(ctx, changesEvery, func(time.Time) { c.flush() })
 }
 
 // flush tells every reader. A reader whose buffer is full holds each part

@@ -129,14 +129,5 @@ func (c *conditions) calm(now time.Time) {
 
 // Run looks for ends until ctx ends.
 func (c *conditions) Run(ctx context.Context) error {
-	tick := time.NewTicker(conditionLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			c.calm(now)
-		}
-	}
+	return every(ctx, conditionLook, c.calm)
 }

@@ -113,8 +113,6 @@ func (a *App) keepState(ctx context.Context) error {
 	if a.watcher == nil {
 		return nil
 	}
-	tick := time.NewTicker(StateEvery)
-	defer tick.Stop()
 	failing := false
 	save := func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, statePatience)
@@ -125,15 +123,9 @@ func (a *App) keepState(ctx context.Context) error {
 		}
 		failing = err != nil
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			save(context.WithoutCancel(ctx))
-			return nil
-		case <-tick.C:
-			save(ctx)
-		}
-	}
+	err := every(ctx, StateEvery, func(time.Time) { save(ctx) })
+	save(context.WithoutCancel(ctx))
+	return err
 }
 
 // sample is one attempt of a request, as the detector sees it.

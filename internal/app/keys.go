@@ -117,23 +117,16 @@ func (a *App) configured(t llm.Target) bool {
 // watchLost ends the incidents of keys and models that are no longer in the
 // configuration: no request will show that they are well.
 func (a *App) watchLost(ctx context.Context) error {
-	tick := time.NewTicker(lostLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			for _, in := range a.alerts.Open() {
-				if (in.Topic == record.TopicKey || in.Topic == record.TopicModel) && !a.stillConfigured(in) {
-					a.alerts.Signal(alerts.Signal{
-						At: now, Provider: in.Subject, Kind: alerts.Removed, Key: in.Key,
-						Target: llm.Target{Provider: in.Subject, Endpoint: in.Endpoint, Model: in.Model},
-					})
-				}
+	return every(ctx, lostLook, func(now time.Time) {
+		for _, in := range a.alerts.Open() {
+			if (in.Topic == record.TopicKey || in.Topic == record.TopicModel) && !a.stillConfigured(in) {
+				a.alerts.Signal(alerts.Signal{
+					At: now, Provider: in.Subject, Kind: alerts.Removed, Key: in.Key,
+					Target: llm.Target{Provider: in.Subject, Endpoint: in.Endpoint, Model: in.Model},
+				})
 			}
 		}
-	}
+	})
 }
 
 func (a *App) stillConfigured(in record.Incident) bool {

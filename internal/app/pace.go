@@ -34,19 +34,10 @@ type budgetPace struct {
 
 // run looks at the budgets until ctx ends.
 func (p *budgetPace) run(ctx context.Context) error {
-	tick := time.NewTicker(PaceLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			if len(p.budgets) > 0 {
-				// What cannot be read now can be in a minute; the store itself tells that it is unwell.
-				_ = p.look(ctx, now.UTC())
-			}
-		}
-	}
+	return every(ctx, PaceLook, func(now time.Time) {
+		// What cannot be read now can be in a minute; the store itself tells that it is unwell.
+		_ = p.look(ctx, now.UTC())
+	})
 }
 
 func (p *budgetPace) look(ctx context.Context, now time.Time) error {

@@ -13,8 +13,8 @@ import (
 // configuration says. Requests under way keep the keys that they have.
 func (a *App) watchKeys(ctx context.Context) error {
 	var tick <-chan time.Time
-	if every := a.cfg.Rotation.Refresh; every > 0 {
-		ticker := time.NewTicker(every)
+	if refresh := a.cfg.Rotation.Refresh; refresh > 0 {
+		ticker := time.NewTicker(refresh)
 		defer ticker.Stop()
 		tick = ticker.C
 	}

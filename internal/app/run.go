@@ -87,6 +87,20 @@ func (l *layer) end() error {
 	return l.group.Wait()
 }
 
+// every is a worker that looks in regular steps, until ctx ends. It never fails.
+func every(ctx context.Context, step time.Duration, look func(now time.Time)) error {
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			look(now)
+		}
+	}
+}
+
 // prepare does what needs a running store and must be done before all else.
 func (a *App) prepare(ctx context.Context) error {
 	if a.opts.Seed != nil {

@@ -33,16 +33,7 @@ type stuck struct {
 
 // run looks at the breakers until ctx ends.
 func (s *stuck) run(ctx context.Context) error {
-	tick := time.NewTicker(stuckLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			s.look(now)
-		}
-	}
+	return every(ctx, stuckLook, s.look)
 }
 
 func (s *stuck) look(now time.Time) {

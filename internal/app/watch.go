@@ -30,21 +30,14 @@ const (
 
 // watchStore tells when the record cannot be written, and when it can again.
 func (a *App) watchStore(ctx context.Context) error {
-	tick := time.NewTicker(storeLook)
-	defer tick.Stop()
 	w := storeWatch{known: a.store.Stats()}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			stats := a.store.Stats()
-			a.logStore(w.known, stats)
-			for _, s := range w.look(stats, now) {
-				a.alerts.Signal(s)
-			}
+	return every(ctx, storeLook, func(now time.Time) {
+		stats := a.store.Stats()
+		a.logStore(w.known, stats)
+		for _, s := range w.look(stats, now) {
+			a.alerts.Signal(s)
 		}
-	}
+	})
 }
 
 // logStore logs what changed, and has the page tell it.
