@@ -123,16 +123,8 @@ func (q IncidentQuery) Matches(in *record.Incident) bool {
 
 // standing says whether a silence holds now.
 func standing(s record.Silence, now time.Time) bool {
-	return !now.Before(s.From) && now.Before(until(s))
+	return !now.Before(s.From) && now.Before(s.End())
 }
 
 // planned says whether a silence is yet to begin.
 func planned(s record.Silence, now time.Time) bool { return now.Before(s.From) && s.Ended.IsZero() }
-
-// until is when a silence ends or ended.
-func until(s record.Silence) time.Time {
-	if !s.Ended.IsZero() && s.Ended.Before(s.Until) {
-		return s.Ended
-	}
-	return s.Until
-}

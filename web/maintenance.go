@@ -32,7 +32,7 @@ func maintained(s Status) Status {
 func standingLongest(all []record.Silence, now time.Time) *record.Silence {
 	var longest *record.Silence
 	for i := range all {
-		if standing(all[i], now) && (longest == nil || until(all[i]).After(until(*longest))) {
+		if standing(all[i], now) && (longest == nil || all[i].End().After(longest.End())) {
 			longest = &all[i]
 		}
 	}
@@ -48,7 +48,7 @@ func covered(windows []record.Silence, from, to, now time.Time) time.Duration {
 	sorted := slices.SortedFunc(slices.Values(windows), func(a, b record.Silence) int { return a.From.Compare(b.From) })
 	var sum time.Duration
 	for _, w := range sorted {
-		begin, end := w.From, until(w)
+		begin, end := w.From, w.End()
 		if begin.Before(from) {
 			begin = from
 		}

@@ -187,7 +187,7 @@ func (p alertsPage) sorted() (now, later, past []record.Silence) {
 	byFrom := func(a, b record.Silence) int { return a.From.Compare(b.From) }
 	slices.SortFunc(now, byFrom)
 	slices.SortFunc(later, byFrom)
-	slices.SortFunc(past, func(a, b record.Silence) int { return until(b).Compare(until(a)) })
+	slices.SortFunc(past, func(a, b record.Silence) int { return b.End().Compare(a.End()) })
 	return now, later, past[:min(len(past), pastSilences)]
 }
 
@@ -205,9 +205,9 @@ func covers(s record.Silence) string {
 
 // spanWords writes from when to when.
 func spanWords(s record.Silence, now time.Time) string {
-	from, to := when(s.From, now), when(until(s), now)
-	if s.From.UTC().Format(time.DateOnly) == until(s).UTC().Format(time.DateOnly) {
-		to = until(s).UTC().Format("15:04")
+	from, to := when(s.From, now), when(s.End(), now)
+	if s.From.UTC().Format(time.DateOnly) == s.End().UTC().Format(time.DateOnly) {
+		to = s.End().UTC().Format("15:04")
 	}
 	return from + " to " + to
 }

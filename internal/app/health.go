@@ -122,13 +122,9 @@ func downtimes(incidents []record.Incident, silences []record.Silence, now time.
 		}
 	}
 	for _, s := range silences {
-		until := s.Until
-		if !s.Ended.IsZero() && s.Ended.Before(until) {
-			until = s.Ended
-		}
 		for p := range down {
 			if s.Maintenance && s.Topic == "" && (s.Provider == "" || s.Provider == p) {
-				planned[p] = append(planned[p], monitor.Span{From: s.From, To: until})
+				planned[p] = append(planned[p], monitor.Span{From: s.From, To: s.End()})
 			}
 		}
 	}

@@ -215,8 +215,8 @@ type Silence struct {
 	EndedBy     string
 }
 
-// end gives when it ends, or was ended.
-func (s *Silence) end() time.Time {
+// End gives when it ends, or was ended.
+func (s *Silence) End() time.Time {
 	if !s.Ended.IsZero() && s.Ended.Before(s.Until) {
 		return s.Ended
 	}
@@ -225,7 +225,7 @@ func (s *Silence) end() time.Time {
 
 // Covers says whether the silence holds for an incident at an instant.
 func (s *Silence) Covers(i *Incident, at time.Time) bool {
-	if at.Before(s.From) || !at.Before(s.end()) {
+	if at.Before(s.From) || !at.Before(s.End()) {
 		return false
 	}
 	return (s.Provider == "" || s.Provider == i.Subject) && (s.Topic == "" || s.Topic == i.Topic)
