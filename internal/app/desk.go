@@ -125,10 +125,10 @@ func deskError(err error) error {
 	return err
 }
 
-// maintenances gives the maintenance windows of whole providers that the page
-// shows: those of its daily bars, and those to come.
-func (s *status) maintenances(ctx context.Context, now time.Time) ([]record.Silence, error) {
-	all, err := s.store.Silences(ctx, now.AddDate(0, 0, -pageDays))
+// maintenances gives the maintenance windows of whole providers that touch the
+// page's daily bars, and those to come.
+func maintenances(ctx context.Context, st *store.Store, now time.Time) ([]record.Silence, error) {
+	all, err := st.Silences(ctx, now.AddDate(0, 0, -pageDays))
 	if err != nil {
 		return nil, fmt.Errorf("read the maintenance windows: %w", err)
 	}

@@ -95,24 +95,23 @@ func (h *healths) usual(ctx context.Context, now time.Time) (pasts, error) {
 
 // readDown reads the incidents, and what of them was downtime.
 func (h *healths) readDown(ctx context.Context, now time.Time, into *health) error {
-	from := now.AddDate(0, 0, -pageDays)
-	incidents, err := h.store.Incidents(ctx, from, mostIncidents)
+	incidents, err := h.store.Incidents(ctx, now.AddDate(0, 0, -pageDays), mostIncidents)
 	if err != nil {
 		return fmt.Errorf("read the incidents: %w", err)
 	}
-	silences, err := h.store.Silences(ctx, from)
+	planned, err := maintenances(ctx, h.store, now)
 	if err != nil {
-		return fmt.Errorf("read the silences: %w", err)
+		return err
 	}
 	into.incidents = incidents
-	into.down = downtimes(incidents, silences, now)
+	into.down = downtimes(incidents, planned, now)
 	return nil
 }
 
 // downtimes gives when each provider was down: while an incident of it, or of
 // several providers, lasted that people were told of, outside of planned
 // maintenance.
-func downtimes(incidents []record.Incident, silences []record.Silence, now time.Time) map[llm.Provider][]monitor.Span {
+func downtimes(incidents []record.Incident, maintenances []record.Silence, now time.Time) map[llm.Provider][]monitor.Span {
 	down, planned := map[llm.Provider][]monitor.Span{}, map[llm.Provider][]monitor.Span{}
 	for _, in := range incidents {
 		for _, p := range in.Parts() {
@@ -121,10 +120,10 @@ func downtimes(incidents []record.Incident, silences []record.Silence, now time.
 			}
 		}
 	}
-	for _, s := range silences {
+	for _, m := range maintenances {
 		for p := range down {
-			if s.Maintenance && s.Topic == "" && (s.Provider == "" || s.Provider == p) {
-				planned[p] = append(planned[p], monitor.Span{From: s.From, To: s.End()})
+			if m.Provider == "" || m.Provider == p {
+				planned[p] = append(planned[p], monitor.Span{From: m.From, To: m.End()})
 			}
 		}
 	}

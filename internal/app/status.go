@@ -104,7 +104,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 			st.Incidents = append(st.Incidents, in)
 		}
 	}
-	if st.Maintenances, err = s.maintenances(ctx, now); err != nil {
+	if st.Maintenances, err = maintenances(ctx, s.store, now); err != nil {
 		return st, err
 	}
 	days, err := s.days(ctx, now, h.down)
