@@ -1,12 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 )
 
 // JournalFindings is what Check found in the journal beside a database.
@@ -49,11 +47,10 @@ func seeJournal(ctx context.Context, path string, db querier) (seenJournal, erro
 		return seen, err
 	}
 	for _, segment := range list.paths {
-		b, err := os.ReadFile(segment)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) < len(segmentMagic) {
-			continue // gone meanwhile, or killed before there was anything in it
+		b, ours, err := entriesOf(segment)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone meanwhile
 		}
-		b, ours := bytes.CutPrefix(b, []byte(segmentMagic))
 		if err != nil || !ours {
 			seen.unread++
 			continue
@@ -75,20 +72,4 @@ func (s seenJournal) against(written uint64) JournalFindings {
 		j.Waiting = s.last - from - min(s.missing, s.last-from)
 	}
 	return j
-}
-
-// journalOf gives the name of a database's segments and the number of the last
-// entry that it has.
-func journalOf(ctx context.Context, db querier) (name string, written uint64, err error) {
-	rows, err := db.QueryContext(ctx, selectJournal)
-	if err != nil {
-		return "", 0, err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return "", 0, rows.Err()
-	}
-	var n int64
-	err = rows.Scan(&name, &n)
-	return name, uint64(n), err
 }

@@ -1,14 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
 	"slices"
 )
-
-const selectJournal = `SELECT name, written FROM journal`
 
 // journalFolder is beside the database. SQLite has a use of its own for the
 // name that ends in -journal.
@@ -20,16 +20,15 @@ func (s *Store) openJournal(ctx context.Context, o Options) error {
 	if !slices.Contains(Durabilities(), o.Durability) {
 		return errors.New("no such durability: " + string(o.Durability))
 	}
-	var name string
-	var written int64
-	if err := s.writer.scan(ctx, selectJournal, nil, &name, &written); err != nil {
+	name, written, err := journalOf(ctx, s.writer.conn)
+	if err != nil {
 		return err
 	}
 	list, err := listSegments(journalFolder(s.path), name)
 	if err != nil {
 		return err
 	}
-	last, old := s.recover(ctx, list, uint64(written))
+	last, old := s.recover(ctx, list, written)
 	if o.Durability == Unjournaled {
 		return nil
 	}
@@ -45,6 +44,22 @@ func (s *Store) openJournal(ctx context.Context, o Options) error {
 	}
 	s.journal, s.queue.journal = j, j
 	return nil
+}
+
+// journalOf gives the name of a database's segments and the number of the last
+// entry that it has.
+func journalOf(ctx context.Context, db querier) (name string, written uint64, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT name, written FROM journal`)
+	if err != nil {
+		return "", 0, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return "", 0, cmp.Or(rows.Err(), sql.ErrNoRows)
+	}
+	var n int64
+	err = rows.Scan(&name, &n)
+	return name, uint64(n), err
 }
 
 // recover writes the entries that the database does not have. Those that it

@@ -166,16 +166,23 @@ func listSegments(folder, name string) (listed, error) {
 	return l, nil
 }
 
-// loadSegment reads a segment's file. One that is of another version is set
-// aside under another name, and ours is false.
-func loadSegment(path string) (b []byte, ours bool, err error) {
+// entriesOf reads a segment's file. Where it is of another version, ours is false.
+func entriesOf(path string) (b []byte, ours bool, err error) {
 	if b, err = os.ReadFile(path); err != nil || len(b) < len(segmentMagic) {
 		return nil, true, err // killed before there was anything in it
 	}
-	if rest, ours := bytes.CutPrefix(b, []byte(segmentMagic)); ours {
-		return rest, true, nil
+	b, ours = bytes.CutPrefix(b, []byte(segmentMagic))
+	return b, ours, nil
+}
+
+// loadSegment reads a segment's file, and sets one of another version aside
+// under another name.
+func loadSegment(path string) (b []byte, ours bool, err error) {
+	b, ours, err = entriesOf(path)
+	if !ours {
+		err = os.Rename(path, path+".unread")
 	}
-	return nil, false, os.Rename(path, path+".unread")
+	return b, ours, err
 }
 
 // segmentFile is what the journal does with a file.
