@@ -59,10 +59,10 @@ func alertmanagerBody(m Message, receiver string) alertmanagerMessage {
 func alertLabels(m Message) map[string]string {
 	i := m.Incident
 	name := ""
-	for word := range strings.SplitSeq(string(m.topic()), "_") {
+	for word := range strings.FieldsFuncSeq(string(i.Topic), func(r rune) bool { return r == '_' }) {
 		name += strings.ToUpper(word[:1]) + word[1:]
 	}
-	if m.Kind == record.NoticeTest {
+	if m.Kind == record.NoticeTest { // which has no topic
 		name = "Test"
 	}
 	labels := map[string]string{"alertname": "Breakwater" + name, "incident": i.ID.String()}

@@ -45,6 +45,11 @@ func (m *Manager) Channels(ctx context.Context) ([]ChannelState, error) {
 	return all, nil
 }
 
+// channel gives which of the channels has a name; -1 where none has.
+func (m *Manager) channel(name string) int {
+	return slices.IndexFunc(m.cfg.Channels, func(c Channel) bool { return c.Name() == name })
+}
+
 // tests are those who wait for what came of a test.
 type tests struct {
 	mu      sync.Mutex
@@ -55,7 +60,7 @@ type tests struct {
 // message goes, and waits for what came of it. It gives store.ErrNotFound for a
 // name that is not configured.
 func (m *Manager) Test(ctx context.Context, channel string) error {
-	at := slices.IndexFunc(m.cfg.Channels, func(c Channel) bool { return c.Name() == channel })
+	at := m.channel(channel)
 	if at < 0 {
 		return fmt.Errorf("channel %q: %w", channel, store.ErrNotFound)
 	}

@@ -144,7 +144,7 @@ func (m Message) causes() []string {
 func (m Message) callers() string {
 	over := m.Kind == record.NoticeResolved
 	none := m.Impact == nil || m.Impact.Failed == 0 && m.Impact.Rerouted == 0
-	switch topic := m.topic(); {
+	switch topic := m.Incident.Topic; {
 	case !noticed(topic) && over:
 		return "Callers were served as before."
 	case !noticed(topic):

@@ -137,7 +137,7 @@ func (p *PagerDuty) event(m Message, action string) pagerDutyEvent {
 	}
 	e.Payload = &pagerDutyPayload{
 		Summary: redact.Short(title.summary(), maxPagerDutySummary), Source: source(m), Severity: pagerDutySeverity(i.Severity),
-		Timestamp: i.Began.UTC(), Component: component(i), Group: string(i.Subject), Class: string(m.topic()), Details: map[string]string{},
+		Timestamp: i.Began.UTC(), Component: component(i), Group: string(i.Subject), Class: string(i.Topic), Details: map[string]string{},
 	}
 	if m.Kind == record.NoticeTest {
 		e.Payload.Class = string(m.Kind)

@@ -5,19 +5,6 @@ import (
 	"breakwater/internal/record"
 )
 
-// topic says what kind of thing the incident is about.
-func (m Message) topic() record.Topic {
-	switch i := m.Incident; {
-	case i.Topic != "":
-		return i.Topic
-	case i.Key != "":
-		return record.TopicKey
-	case i.Model != "":
-		return record.TopicModel
-	}
-	return record.TopicProvider
-}
-
 // noticed says whether callers can notice an incident of a topic at all.
 func noticed(t record.Topic) bool {
 	return t != record.TopicBudget && t != record.TopicUsage && t != record.TopicRecord
@@ -39,7 +26,7 @@ func unmeasured(t record.Topic) string {
 
 // doing says what Breakwater does by itself while the incident lasts.
 func (m Message) doing() string {
-	switch m.topic() {
+	switch m.Incident.Topic {
 	case record.TopicKey, record.TopicModel:
 		return m.doingWithout()
 	case record.TopicEverything:
@@ -77,7 +64,7 @@ func (m Message) movingTraffic() string {
 
 // advice says what a person can look at.
 func (m Message) advice() string {
-	switch m.topic() {
+	switch m.Incident.Topic {
 	case record.TopicKey, record.TopicModel:
 		return partAdvice(m.Incident)
 	case record.TopicEverything:
@@ -99,7 +86,7 @@ func (m Message) advice() string {
 // afterwards says what is left to do when it is over.
 func (m Message) afterwards() string {
 	i := m.Incident
-	switch m.topic() {
+	switch i.Topic {
 	case record.TopicKey, record.TopicModel:
 		if n := len(i.Timeline); n > 0 {
 			return "Nothing. " + i.Timeline[n-1].Text

@@ -43,7 +43,7 @@ func earlierUnsent(before []record.Notice, channel string) bool {
 }
 
 func (m *Manager) sendUnwritten(ctx context.Context, n *record.Notice, i record.Incident, unwritten []record.Notice) {
-	at := slices.IndexFunc(m.cfg.Channels, func(c Channel) bool { return c.Name() == n.Channel })
+	at := m.channel(n.Channel)
 	if at < 0 {
 		return
 	}

@@ -174,7 +174,7 @@ func webhookBody(m Message) webhookMessage {
 	body := webhookMessage{Type: "incident." + string(m.Kind), Timestamp: m.ID.Time(), Data: webhookData{
 		Summary: m.summary(), URL: m.page(), Advice: m.advice(),
 		Incident: &webhookIncident{
-			ID: i.ID.String(), Number: i.Number, Topic: string(m.topic()), Severity: string(i.Severity), State: string(i.State), Title: i.Title,
+			ID: i.ID.String(), Number: i.Number, Topic: string(i.Topic), Severity: string(i.Severity), State: string(i.State), Title: i.Title,
 			Provider: string(i.Subject), Endpoint: i.Endpoint, Key: i.Key, Model: i.Model, Name: i.Name,
 			Began: i.Began.UTC(), Opened: known(i.Opened), Mitigated: known(i.Mitigated), Ended: known(i.Ended), Reopened: i.Reopened,
 			Acknowledged: known(i.Acknowledged), AcknowledgedBy: i.AcknowledgedBy, Timeline: []webhookEvent{},
