@@ -15,7 +15,7 @@ func alertsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alerts",
 		Short: "See whether the channels that are told of incidents work",
-		Args:  noArgs,
+		Args:  only(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(alertsTestCommand())
@@ -33,12 +33,7 @@ func alertsTestCommand() *cobra.Command {
 			"severities do not hold a test back.\n\nExits 0 when every message arrived, 1 when one did not, and 2 when the configuration or\n" +
 			"the command line is wrong, as with a channel that is not configured.",
 		Example: "  breakwater alerts test\n  breakwater alerts test ops --config breakwater.yaml",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return wrongLine(err)
-			}
-			return nil
-		},
+		Args:    only(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load(cmd)
 			if err != nil {

@@ -66,7 +66,7 @@ func backtestCommand() *cobra.Command {
 		Long:  aboutBacktest,
 		Example: "  BREAKWATER_ANOMALY_MIN_SAMPLES=30 breakwater backtest --last 720h\n" +
 			"  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("csv") {
 				if asJSON {

@@ -36,25 +36,30 @@ func root(hurry context.Context) *cobra.Command {
 		Short:         "An observability-first control plane for hybrid LLM traffic",
 		Long:          about,
 		Example:       "  breakwater                     serve with the settings of the environment\n  breakwater demo                see everything in a minute, without a key\n  breakwater check               is every provider reachable?",
-		Args:          noArgs,
+		Args:          only(cobra.NoArgs),
 		RunE:          serve.RunE,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	config.AddFlags(cmd.Flags())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
-	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongLine(err) })
 	cmd.AddCommand(serve, demoCommand(), checkCommand(), storeCommand(), alertsCommand(), backtestCommand(), versionCommand())
 	return cmd
 }
 
-// noArgs refuses arguments as a wrong command line.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
+// only refuses other arguments than these as a wrong command line.
+func only(these cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := these(cmd, args); err != nil {
+			return wrongLine(err)
+		}
+		return nil
 	}
-	return nil
+}
+
+// wrongLine is the end for a wrong command line.
+func wrongLine(err error) error {
+	return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
 }
 
 func serveCommand(hurry context.Context) *cobra.Command {
@@ -63,7 +68,7 @@ func serveCommand(hurry context.Context) *cobra.Command {
 		Short: "Serve the API and the status page (the default)",
 		Long: "Serve the API and the status page.\n\nSIGTERM or Ctrl-C stops gracefully: no accepted request is cut, and everything is\n" +
 			"written. A second one stops at once. SIGHUP reads the providers' keys again.",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -104,7 +109,7 @@ func demoCommand() *cobra.Command {
 		Long: "Start four simulated providers and a fake Slack on this machine, and Breakwater in\n" +
 			"front of them on a temporary database; send traffic and play an outage and a slowdown.\n" +
 			"It uses none of your settings, keys or databases.",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return app.Demo(cmd.Context(), app.DemoOptions{
 				Version: version(), Out: cmd.OutOrStdout(), Listen: listen, Once: once, Log: slog.New(slog.DiscardHandler),
@@ -124,7 +129,7 @@ func checkCommand() *cobra.Command {
 			"that cost nothing. Exits 0 when every configured provider answers, 1 when one does\n" +
 			"not, and 2 when the configuration is wrong. A provider without a key is reported,\n" +
 			"and is not a failure.",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -148,7 +153,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  only(cobra.NoArgs),
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "breakwater %s (%s %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},

@@ -24,24 +24,11 @@ func storeCommand() *cobra.Command {
 		Short: "Back up, check, export and rebuild the record",
 		Long: "Look after the database that --db or BREAKWATER_DB names.\n\nAll of these exit with 0 when all is well, 1 when something is wrong or could not be\n" +
 			"done, and 2 when the configuration or the command line is wrong. How far they have\ncome is told on standard error.",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(backupCommand(), storeCheckCommand(), exportCommand(), rebuildCommand())
 	return cmd
-}
-
-// oneFile demands one argument.
-func oneFile(cmd *cobra.Command, args []string) error {
-	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
-		return wrongLine(err)
-	}
-	return nil
-}
-
-// wrongLine is the end for a wrong command line.
-func wrongLine(err error) error {
-	return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
 }
 
 func backupCommand() *cobra.Command {
@@ -50,7 +37,7 @@ func backupCommand() *cobra.Command {
 		Short: "Copy the database, also while Breakwater runs",
 		Long: "Copy the database to FILE, as it is at one instant, while Breakwater runs or not. FILE\n" +
 			"must not exist, and has its name only when it is complete.",
-		Args: oneFile,
+		Args: only(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -80,12 +67,7 @@ func storeCheckCommand() *cobra.Command {
 			"as these are kept, and whether the journal beside it is whole. Nothing is changed. It\n" +
 			"may run beside Breakwater, but the write-ahead log grows meanwhile: of a large\n" +
 			"database, better check a backup.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return wrongLine(err)
-			}
-			return nil
-		},
+		Args: only(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -147,7 +129,7 @@ func exportCommand() *cobra.Command {
 			"DuckDB, Spark and pandas. What ends in _us is in microseconds.",
 		Example: "  breakwater store export --from 2026-11-01 --to 2026-12-01 > november.ndjson\n" +
 			"  breakwater store export --format parquet > all.parquet",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -198,7 +180,7 @@ func rebuildCommand() *cobra.Command {
 			"these are kept, and put them in the place of those that are there. Breakwater must be\n" +
 			"stopped; what a kill left in its journal is written first. It may be broken off at any\n" +
 			"time: then no figure is changed.",
-		Args: noArgs,
+		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
