@@ -102,17 +102,8 @@ func (u *usage) find(key useKey, at instant) *use {
 	if one := u.uses[key]; one != nil {
 		return one
 	}
-	if len(u.uses) >= DefaultMaxUses {
-		oldest, when := useKey{}, at
-		for k, one := range u.uses {
-			if one.last < when {
-				oldest, when = k, one.last
-			}
-		}
-		if at.since(when) < usageForget*time.Second {
-			return nil
-		}
-		delete(u.uses, oldest)
+	if !room(u.uses, func(one *use) instant { return one.last }, at) {
+		return nil
 	}
 	one := &use{last: at}
 	u.uses[key] = one
@@ -126,21 +117,32 @@ func (u *usage) lengthOf(s Sample, at instant) *length {
 	if l := u.lengths[key]; l != nil {
 		return l
 	}
-	if len(u.lengths) >= DefaultMaxUses {
-		oldest, when := lengthKey{}, at
-		for k, l := range u.lengths {
-			if l.last < when {
-				oldest, when = k, l.last
-			}
-		}
-		if at.since(when) < usageForget*time.Second {
-			return &length{}
-		}
-		delete(u.lengths, oldest)
+	if !room(u.lengths, func(l *length) instant { return l.last }, at) {
+		return &length{}
 	}
 	l := &length{}
 	u.lengths[key] = l
 	return l
+}
+
+// room says whether there is room for one more: where all is taken, the one that
+// was used last the longest ago makes it, if that is long enough.
+func room[K comparable, V any](all map[K]V, last func(V) instant, at instant) bool {
+	if len(all) < DefaultMaxUses {
+		return true
+	}
+	var oldest K
+	when := at
+	for k, v := range all {
+		if used := last(v); used < when {
+			oldest, when = k, used
+		}
+	}
+	if at.since(when) < usageForget*time.Second {
+		return false
+	}
+	delete(all, oldest)
+	return true
 }
 
 // roll ends the spans that are over. Those for which nobody looked, because
