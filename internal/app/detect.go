@@ -128,20 +128,6 @@ func (a *App) keepState(ctx context.Context) error {
 	return err
 }
 
-// sample is one attempt of a request, as the detector sees it.
-func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
-	// All of an embedding comes at once, and what it takes depends on its input
-	// alone, as a first token does.
-	firstTells := t.Stream || t.Door.Embeds()
-	u := attempt.Usage
-	return anomaly.Sample{
-		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
-		TTFT: attempt.TTFT, Took: attempt.Took,
-		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
-		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary,
-	}
-}
-
 // detected passes the detector's findings on to the incidents.
 func (a *App) detected(e anomaly.Event) {
 	s := alerts.Signal{At: e.At, Provider: e.Target.Provider, Target: e.Target, Text: e.Text}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"breakwater/internal/alerts"
+	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -30,7 +31,7 @@ func (a *App) traced(t *record.Trace) {
 		a.burn.note(t)
 	}
 	for _, attempt := range t.Attempts {
-		seen := sample(t, attempt)
+		seen := anomaly.SampleOf(t, attempt)
 		if a.watcher != nil {
 			a.watcher.Observe(seen)
 		}

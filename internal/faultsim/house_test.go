@@ -157,12 +157,7 @@ func (h *house) ask(ctx context.Context, r *request) {
 func (h *house) Trace(t *record.Trace) {
 	h.paid(t.Cost, len(t.Attempts))
 	for _, a := range t.Attempts {
-		h.watcher.Observe(anomaly.Sample{
-			Target: a.Target, At: t.Accepted.Add(a.Start + a.Took), Class: a.Class, TTFT: a.TTFT, Took: a.Took,
-			InputTokens: a.Usage.Input - a.Usage.CacheRead, OutputTokens: a.Usage.Output,
-			Tokens: a.Usage.Input + a.Usage.Output, Cost: a.Cost,
-			Stream: t.Stream, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: a.Canary,
-		})
+		h.watcher.Observe(anomaly.SampleOf(t, a))
 	}
 }
 
