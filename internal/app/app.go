@@ -180,10 +180,7 @@ func (a *App) routing() router.Config {
 func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 	a.status = &status{
 		healths: a.healths, prober: a.prober, router: a.router, monitor: a.monitor, store: a.store, flow: a.flow, order: chain(a.cfg), budgets: budgets(a.cfg),
-		models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
-	}
-	if a.watcher != nil {
-		a.status.scores = a.watcher.Scores
+		scores: a.scores, models: defaultModels(a.cfg), missing: missing(a.cfg), started: time.Now().UTC(), simulated: a.opts.SimulatedUntil,
 	}
 	var err error
 	a.page, err = web.New(web.Options{

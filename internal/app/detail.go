@@ -44,9 +44,7 @@ func (s *status) Detail(ctx context.Context, p llm.Provider, span web.Span) (web
 		return d, err
 	}
 	d.Records, d.Slow, d.Looks = h.records(p), h.slow(p), looks(s.prober.Looks(), p)
-	if s.scores != nil {
-		d.Measures = measures(s.scores(), p)
-	}
+	d.Measures = measures(s.scores(), p)
 	changes, err := s.store.KeyChanges(ctx, now.Add(-detailChangesFor), store.MaxLimit)
 	if err != nil {
 		return d, fmt.Errorf("read the changes of keys: %w", err)

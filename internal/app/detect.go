@@ -66,9 +66,9 @@ func (a *App) detection() []func(context.Context) error {
 	return workers
 }
 
-// Scores gives how every measure compares with its usual; none where detection
+// scores gives how every measure compares with its usual; none where detection
 // is off.
-func (a *App) Scores() []anomaly.Score {
+func (a *App) scores() []anomaly.Score {
 	if a.watcher == nil {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 
 // samplesOf gives from how many requests the errors of a provider are known.
 func samplesOf(h *testHouse, p llm.Provider) int {
-	for _, s := range h.Scores() {
+	for _, s := range h.scores() {
 		if s.Signal == anomaly.Errors && s.Target.Provider == p {
 			return s.Samples
 		}

@@ -21,11 +21,8 @@ func (a *App) readings() monitor.Readings {
 // anomalyScores gives what the detector compares, of the configured targets
 // alone: callers may name any other model.
 func (a *App) anomalyScores() []monitor.Score {
-	if a.watcher == nil {
-		return nil
-	}
 	var all []monitor.Score
-	for _, s := range a.watcher.Scores() {
+	for _, s := range a.scores() {
 		if !a.configured(s.Target) {
 			continue
 		}

@@ -44,8 +44,8 @@ type status struct {
 	healths   *healths
 	courses   courses
 	prober    *monitor.Prober
-	scores    func() []anomaly.Score // nil where detection is off
-	order     []llm.Provider         // the chain, then those outside it
+	scores    func() []anomaly.Score
+	order     []llm.Provider // the chain, then those outside it
 	budgets   []budget
 	models    map[llm.Provider]string
 	missing   map[llm.Provider]string // what would set a provider up; absent for one that is
