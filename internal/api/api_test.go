@@ -136,7 +136,12 @@ func newDoorTo(t *testing.T, u router.Upstream, change func(*Options)) *door {
 // send sends a request and gives status, body and headers.
 func (d *door) send(t *testing.T, method, path, body string, headers ...string) (int, string, http.Header) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, d.URL+path, strings.NewReader(body))
+	return sendTo(t, d.URL+path, method, body, headers...)
+}
+
+func sendTo(t *testing.T, address, method, body string, headers ...string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

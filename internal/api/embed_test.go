@@ -84,21 +84,7 @@ func (h *embedHouse) start(t *testing.T, base func(llm.Provider) string) {
 
 func (h *embedHouse) post(t *testing.T, path, body string) (int, string, http.Header) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", h.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("OpenAI-Organization", "org")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(got), resp.Header
+	return sendTo(t, h.URL+path, "POST", body, "OpenAI-Organization", "org")
 }
 
 // embedUpstreams are where each provider is asked and what it answers: the

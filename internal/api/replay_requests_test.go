@@ -59,7 +59,7 @@ func (a *asked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send sends a recorded request at its own door, for a provider: its own is
 // asked for the model that was recorded.
-func send(t *testing.T, s *httptest.Server, r recording, p llm.Provider) (*http.Response, []byte) {
+func send(t *testing.T, s *httptest.Server, r recording, p llm.Provider) (int, []byte, http.Header) {
 	t.Helper()
 	path, query, _ := strings.Cut(r.Request.Path, "?")
 	own, _ := r.target()
@@ -81,16 +81,8 @@ func send(t *testing.T, s *httptest.Server, r recording, p llm.Provider) (*http.
 			body, _ = sjson.SetBytes(body, "model", model)
 		}
 	}
-	resp, err := http.Post(s.URL+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, got
+	status, got, header := sendTo(t, s.URL+path, "POST", string(body), "Content-Type", "application/json")
+	return status, []byte(got), header
 }
 
 // wish is what a request means, in lines that can be compared: what was said,
@@ -347,9 +339,9 @@ func (c *carried) send(t *testing.T, s *httptest.Server, upstream *asked, r reco
 		return
 	}
 	upstream.body = nil
-	resp, body := send(t, s, r, p)
+	status, body, header := send(t, s, r, p)
 	c.of++
-	adjusted := strings.Split(resp.Header.Get(HeaderAdjusted), ", ")
+	adjusted := strings.Split(header.Get(HeaderAdjusted), ", ")
 	switch {
 	case p == own:
 		got, want := upstream.body, []byte(r.Request.Body)
@@ -357,18 +349,18 @@ func (c *carried) send(t *testing.T, s *httptest.Server, upstream *asked, r reco
 			got, _ = sjson.DeleteBytes(got, "stream_options")
 			want, _ = sjson.DeleteBytes(want, "stream_options")
 		}
-		if resp.StatusCode != 200 || !bytes.Equal(got, want) {
-			t.Errorf("%s through its own door: HTTP %d %s\n got %.300s\nwant %.300s", r.Name, resp.StatusCode, body, got, want)
+		if status != 200 || !bytes.Equal(got, want) {
+			t.Errorf("%s through its own door: HTTP %d %s\n got %.300s\nwant %.300s", r.Name, status, body, got, want)
 		}
 		c.as++
-	case resp.StatusCode == 400 && upstream.body == nil:
+	case status == 400 && upstream.body == nil:
 		field := refusedFor(body)
 		if field == "" {
 			t.Errorf("%s to %s is refused without a reason: %s", r.Name, p, body)
 		}
 		c.refused[field]++
-	case resp.StatusCode != 200:
-		t.Errorf("%s to %s: HTTP %d %s", r.Name, p, resp.StatusCode, body)
+	case status != 200:
+		t.Errorf("%s to %s: HTTP %d %s", r.Name, p, status, body)
 	default:
 		again, err := doorOf(provider.DialectOf(p)).Decode(upstream.body)
 		if err != nil {
@@ -376,7 +368,7 @@ func (c *carried) send(t *testing.T, s *httptest.Server, upstream *asked, r reco
 			return
 		}
 		for _, lost := range wishOf(req, p == llm.Local).lost(wishOf(again, p == llm.Local), adjusted, untold(p, req)) {
-			t.Errorf("%s to %s %s, adjusted %q: %s", r.Name, p, resp.Header.Get(HeaderModel), adjusted, lost)
+			t.Errorf("%s to %s %s, adjusted %q: %s", r.Name, p, header.Get(HeaderModel), adjusted, lost)
 		}
 		if adjusted[0] != "" {
 			c.adjusted++

@@ -167,16 +167,8 @@ func ask(t *testing.T, s *httptest.Server, d llm.Dialect, p llm.Provider, stream
 			path = "/v1beta/models/" + string(p) + ":streamGenerateContent?alt=sse"
 		}
 	}
-	resp, err := http.Post(s.URL+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, got
+	status, got, _ := sendTo(t, s.URL+path, "POST", body, "Content-Type", "application/json")
+	return status, []byte(got)
 }
 
 // meaning is what must come through every door.
