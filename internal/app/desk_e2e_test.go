@@ -15,31 +15,37 @@ import (
 	"breakwater/internal/record"
 )
 
+// operate sends a form as an operator's page does. Headers come on top.
+func (h *testHouse) operate(t *testing.T, key, method, path string, values url.Values, header ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, h.URL()+path, strings.NewReader(values.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "Bearer "+key)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
 // An incident is handled from its opening to its write-up, over HTTP alone.
 func TestAPersonHandlesAnIncident(t *testing.T) {
 	const key = "the-operators-SECRET-key"
 	h := startHouse(t, houseOptions{env: map[string]string{"BREAKWATER_OPERATOR_KEY": key, "BREAKWATER_API_KEY": "callers-key"}})
 	ask := func(method, path string, values url.Values, header ...string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, h.URL()+path, strings.NewReader(values.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Authorization", "Bearer "+key)
-		for i := 0; i+1 < len(header); i += 2 {
-			r.Header.Set(header[i], header[i+1])
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body)
+		return h.operate(t, key, method, path, values, header...)
 	}
 	do := func(path string, values url.Values) {
 		t.Helper()
