@@ -98,85 +98,104 @@ func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 // wishOf reads a request's meaning. Thinking is left out: it is its provider's
 // own. Ollama shows images to the model ahead of a message's text.
 func wishOf(r *llm.Request, imagesFirst bool) wish {
-	w := wish{Settings: map[string]string{}}
-	var system, side string
-	var images, user, results, said []string // of one turn
-	calls := map[string]string{}
-	number := 0
-	flush := func() {
-		if text := words(strings.Join(said, " ")); text != "" {
-			user = append(user, side+": "+text)
-		}
-		said = nil
-	}
-	end := func() {
-		flush()
-		w.Said = slices.Concat(w.Said, results, images, user)
-		images, results, user = nil, nil, nil
-	}
-	var part func(p llm.Part)
-	part = func(p llm.Part) {
-		switch p.Kind {
-		case llm.Text, llm.Refusal:
-			if !strings.HasPrefix(p.Text, "The result of the tool call ") { // beside media, which OpenAI's tool messages cannot have
-				said = append(said, p.Text)
-			}
-		case llm.Image, llm.Document, llm.Audio:
-			medium := fmt.Sprintf("%s %d %s", p.Kind, len(p.Media.Data)+base64.StdEncoding.EncodedLen(len(p.Media.Text)), p.Media.URL)
-			if imagesFirst {
-				images = append(images, medium)
-				return
-			}
-			flush()
-			user = append(user, medium)
-		case llm.Call:
-			flush()
-			number++
-			calls[p.Call.ID] = fmt.Sprint(number)
-			user = append(user, fmt.Sprintf("call %d %s %s", number, p.Call.Name, canonicalJSON(p.Call.Args)))
-		case llm.Result:
-			text := ""
-			var media []llm.Part
-			for _, inner := range p.Result.Parts {
-				if inner.Kind == llm.Text {
-					text += " " + inner.Text
-				} else {
-					media = append(media, inner)
-				}
-			}
-			if p.Result.Error && !strings.HasPrefix(text, "Error: ") {
-				text = "Error: " + strings.TrimSpace(text)
-			}
-			text = strings.TrimPrefix(text, " The result follows in the next message of the user.")
-			results = append(results, "result "+calls[p.Result.CallID]+" "+words(canonicalJSON([]byte(words(text)))))
-			for _, inner := range media {
-				part(inner)
-			}
-		}
-	}
+	all := turns{imagesFirst: imagesFirst, calls: map[string]int{}}
+	var system string
 	for _, m := range r.Messages {
 		if m.Role == llm.System || m.Role == llm.Developer {
 			system += " " + m.Text()
 			continue
 		}
-		now := "user"
+		side := "user"
 		if m.Role == llm.Assistant {
-			now = "assistant"
+			side = "assistant"
 		}
-		if now != side {
-			end()
-			side = now
+		if side != all.side {
+			all.end()
+			all.side = side
 		}
 		for _, p := range m.Parts {
-			part(p)
+			all.part(p)
 		}
 	}
-	end()
+	all.end()
+	w := wish{Said: all.said, Settings: map[string]string{}}
 	if system = words(system); system != "" {
 		w.Said = append([]string{"system: " + system}, w.Said...)
 	}
 	w.settings(r)
 	return w
+}
+
+// turns are what was said by turns.
+type turns struct {
+	imagesFirst bool
+	said        []string       // of the turns that are over
+	calls       map[string]int // which call of the request an id is
+	number      int            // of the last call
+
+	side                   string // whose turn it is
+	results, images, lines []string
+	text                   []string // that is no line yet
+}
+
+// flush makes a line of the text up to here.
+func (t *turns) flush() {
+	if text := words(strings.Join(t.text, " ")); text != "" {
+		t.lines = append(t.lines, t.side+": "+text)
+	}
+	t.text = nil
+}
+
+// end ends a turn.
+func (t *turns) end() {
+	t.flush()
+	t.said = slices.Concat(t.said, t.results, t.images, t.lines)
+	t.results, t.images, t.lines = nil, nil, nil
+}
+
+func (t *turns) part(p llm.Part) {
+	switch p.Kind {
+	case llm.Text, llm.Refusal:
+		if !strings.HasPrefix(p.Text, "The result of the tool call ") { // beside media, which OpenAI's tool messages cannot have
+			t.text = append(t.text, p.Text)
+		}
+	case llm.Image, llm.Document, llm.Audio:
+		medium := fmt.Sprintf("%s %d %s", p.Kind, len(p.Media.Data)+base64.StdEncoding.EncodedLen(len(p.Media.Text)), p.Media.URL)
+		if t.imagesFirst {
+			t.images = append(t.images, medium)
+			return
+		}
+		t.flush()
+		t.lines = append(t.lines, medium)
+	case llm.Call:
+		t.flush()
+		t.number++
+		t.calls[p.Call.ID] = t.number
+		t.lines = append(t.lines, fmt.Sprintf("call %d %s %s", t.number, p.Call.Name, canonicalJSON(p.Call.Args)))
+	case llm.Result:
+		t.result(p.Result)
+	}
+}
+
+// result takes the text of a tool's result, and its media as said beside it.
+func (t *turns) result(r *llm.ToolResult) {
+	text := ""
+	var media []llm.Part
+	for _, inner := range r.Parts {
+		if inner.Kind == llm.Text {
+			text += " " + inner.Text
+		} else {
+			media = append(media, inner)
+		}
+	}
+	if r.Error && !strings.HasPrefix(text, "Error: ") {
+		text = "Error: " + strings.TrimSpace(text)
+	}
+	text = strings.TrimPrefix(text, " The result follows in the next message of the user.")
+	t.results = append(t.results, fmt.Sprintf("result %d %s", t.calls[r.CallID], words(canonicalJSON([]byte(words(text))))))
+	for _, inner := range media {
+		t.part(inner)
+	}
 }
 
 func canonicalJSON(b []byte) string {
