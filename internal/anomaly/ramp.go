@@ -10,9 +10,10 @@ const (
 	// RampStage is how long a share lasts at least: trouble that comes with load
 	// shows within seconds, and three shares take a minute and a half.
 	RampStage = 30 * time.Second
-	// RampRequests is how many requests go at a share at least, enough to tell a
-	// share of 25 % that fails from the everyday.
-	RampRequests = 30
+	// RampRequests is how many requests go at a share at least. Three shares are
+	// enough together to tell that a quarter fails from the everyday; more at each
+	// would keep a target with a request a second away for three minutes longer.
+	RampRequests = 10
 	// RampEvidence is the part of the usual evidence that ends a ramp: the target
 	// was in trouble a minute ago, so a relapse is likelier than trouble is.
 	RampEvidence = 0.6
@@ -24,12 +25,10 @@ func RampShares() []int { return []int{5, 25, 50} }
 
 // ramp is how far a target is on its way back.
 type ramp struct {
-	stage    int // of RampShares
-	began    time.Time
-	seen     int // requests of this stage
-	all      int // of all stages
-	relapses int
-	earliest time.Time // it does not come back before
+	stage int // of RampShares
+	began time.Time
+	seen  int // requests of this stage
+	all   int // of all stages
 }
 
 // comeBack begins the ramp at the first share that is more than the canaries
@@ -89,14 +88,12 @@ func (w *Watcher) climb(h *watched, s Sample) {
 	}
 }
 
-// relapse sends the traffic elsewhere again. Each one has the target wait longer,
-// so that one that is well only now and then does not pull traffic to and fro.
+// relapse sends the traffic elsewhere again.
 func (w *Watcher) relapse(h *watched, f Finding) {
 	was := h.hold.Share
-	h.hold.Share, h.trial = 0, trial{}
-	h.ramp.relapses++
+	h.hold.Share, h.trial, h.ill = 0, trial{}, ill{bad: f.Bad, all: f.Of}
+	h.again++
 	h.level++
-	h.ramp.earliest = f.At.Add(w.length(h.ramp.relapses))
 	w.detector.Clear(h.hold.Target, f.At)
 	h.hold.Expires = w.until(h, f.At.Add(w.length(h.level)))
 	if !w.holder.Hold(h.hold) {
