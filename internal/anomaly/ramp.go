@@ -69,16 +69,20 @@ func (w *Watcher) step(h *watched, stage int, now time.Time) {
 
 // climb lets one request of the share speak.
 func (w *Watcher) climb(h *watched, s Sample) {
-	h.canary = s.At
+	tells := w.try(h, s)
 	for _, f := range w.detector.observeAt(s, RampEvidence) {
 		if f.Failover {
 			w.alarm(s.Target.Provider, s.At)
-			w.relapse(h, f)
+			w.relapse(h, s.At, f.Text)
 			return
 		}
 		w.act(f)
 	}
-	if s.Class != "" && !s.Class.CountsAgainstTarget() {
+	if !tells {
+		return
+	}
+	if h.trial.lasts() {
+		w.relapse(h, s.At, "it is as it was")
 		return
 	}
 	h.ramp.seen++
@@ -89,19 +93,17 @@ func (w *Watcher) climb(h *watched, s Sample) {
 }
 
 // relapse sends the traffic elsewhere again.
-func (w *Watcher) relapse(h *watched, f Finding) {
-	was := h.hold.Share
-	h.hold.Share, h.trial, h.ill = 0, trial{}, ill{bad: f.Bad, all: f.Of}
+func (w *Watcher) relapse(h *watched, now time.Time, why string) {
+	why = fmt.Sprintf("not well yet with %d %% of its traffic: %s", h.hold.Share, why)
+	h.ill.add(h.trial)
+	h.hold.Share, h.trial = 0, trial{}
 	h.again++
 	h.level++
-	w.detector.Clear(h.hold.Target, f.At)
-	h.hold.Expires = w.until(h, f.At.Add(w.length(h.level)))
+	w.detector.Clear(h.hold.Target, now)
+	h.hold.Expires = w.until(h, now.Add(w.length(h.level)))
 	if !w.holder.Hold(h.hold) {
-		w.end(h, f.At, "the last target that still works is not held")
+		w.end(h, now, "the last target that still works is not held")
 		return
 	}
-	w.report(Event{
-		Kind: HoldExtended, At: f.At, Target: h.hold.Target, Finding: f, Hold: h.hold,
-		Text: fmt.Sprintf("not well yet with %d %% of its traffic: %s", was, f.Text),
-	})
+	w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 }

@@ -285,9 +285,40 @@ func (w *Watcher) length(level int) time.Duration {
 
 // judge lets one canary speak for or against a held target.
 func (w *Watcher) judge(h *watched, s Sample) {
+	if !w.try(h, s) {
+		return
+	}
+	switch {
+	case h.trial.well(h.signal):
+		if w.steady(h, s.At) {
+			w.comeBack(h, s.At)
+		}
+	case h.trial.lasts():
+		w.extend(h, s.At, "canary requests show that the trouble lasts")
+	}
+}
+
+// Broke takes note that a target's breaker has opened. While it is open no canary
+// shows that the trouble lasts.
+func (w *Watcher) Broke(target llm.Target, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch h := w.held[target]; {
+	case h == nil:
+	case h.hold.Share > 0:
+		w.relapse(h, at, "its breaker opened")
+	default:
+		h.ill.add(h.trial)
+		h.trial = trial{}
+	}
+}
+
+// try notes how a request went that a held target got; false where that says
+// nothing of the target.
+func (w *Watcher) try(h *watched, s Sample) bool {
 	failed := s.Class != ""
 	if failed && !s.Class.CountsAgainstTarget() {
-		return
+		return false
 	}
 	h.canary = s.At
 	speed, known := w.detector.speed(s)
@@ -302,14 +333,7 @@ func (w *Watcher) judge(h *watched, s Sample) {
 	if bad || known && speed.slower > material {
 		w.alarm(s.Target.Provider, s.At)
 	}
-	switch {
-	case h.trial.well(h.signal):
-		if w.steady(h, s.At) {
-			w.comeBack(h, s.At)
-		}
-	case h.trial.lasts():
-		w.extend(h, s.At, "canary requests show that the trouble lasts")
-	}
+	return true
 }
 
 // steady says that a target has been well for long enough. One that came back

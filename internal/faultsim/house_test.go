@@ -171,6 +171,7 @@ func (h *house) Transition(t record.Transition) {
 	switch {
 	case t.To == record.Open:
 		h.left(h.now(), t.Target, byBreaker)
+		h.requests.Go(func() { h.watcher.Broke(t.Target, t.At) }) // as in the program, not in the breaker's own call
 	case t.To == record.Closed:
 		h.returned(h.now(), t.Target, byBreaker)
 	}
