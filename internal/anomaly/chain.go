@@ -159,7 +159,7 @@ func (c *chain) finding(again bool) Finding {
 	_, _, usual := c.usual()
 	f := Finding{
 		Signal: ch.signal, Failover: c.alarm.failover, Again: again,
-		Now: float64(c.bad) / float64(c.run), Usual: usual,
+		Now: float64(c.bad) / float64(c.run), Usual: usual, Bad: int(c.bad), Of: int(c.run),
 	}
 	f.Z = (f.Now - usual) / c.deviation(float64(c.run))
 	f.Text = fmt.Sprintf("%d of %d %s (%.0f %%), usually %.1f %% (z = %.1f)", c.bad, c.run, ch.verb, 100*f.Now, 100*usual, f.Z)

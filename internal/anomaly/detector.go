@@ -96,6 +96,7 @@ type Finding struct {
 	Signal     Signal
 	Z          float64 // distance from the usual in the target's own standard deviations
 	Now, Usual float64 // in the unit of the measure's Score
+	Bad, Of    int     // requests that went badly, of those of the trouble; of Errors, SlowShare, Throttling and Latency
 	Text       string  // in plain words, with the figures
 	Failover   bool    // it matters enough to send traffic elsewhere
 	Again      bool    // the same trouble was found before and lasts

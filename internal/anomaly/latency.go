@@ -128,17 +128,23 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		return Finding{}, false
 	}
 	l.evidence = min(l.evidence, maxEvidence*decideAt*in.threshold)
-	again, tell := l.alarm.tell(l.excess > material && !l.witness.single(), in)
+	again, tell := l.alarm.tell(l.excess+l.doubt() > material && !l.witness.single(), in)
 	if !tell {
 		return Finding{}, false
 	}
 	f := Finding{
 		Signal: Latency, Z: l.excess / spread, Failover: l.alarm.failover, Again: again,
-		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size),
+		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size), Bad: int(l.run), Of: int(l.run),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
 	f.Text += l.witness.tells("slow answers")
 	return f, true
+}
+
+// doubt is the standard error of the mean deviation: of what is twice as slow, half
+// is measured as a little less.
+func (l *level) doubt() float64 {
+	return l.spread * math.Sqrt(max(1/float64(l.run), excessWeight/2))
 }
 
 // slow says whether a time is so far from usual that it counts as slow, and by

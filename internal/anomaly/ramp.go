@@ -10,9 +10,10 @@ const (
 	// RampStage is how long a share lasts at least: trouble that comes with load
 	// shows within seconds, and three shares take a minute and a half.
 	RampStage = 30 * time.Second
-	// RampRequests is how many requests go at a share at least, enough to tell a
-	// share of 25 % that fails from the everyday.
-	RampRequests = 30
+	// RampRequests is how many requests go at a share at least. Three shares are
+	// enough together to tell that a quarter fails from the everyday; more at each
+	// would keep a target with a request a second away for three minutes longer.
+	RampRequests = 10
 	// RampEvidence is the part of the usual evidence that ends a ramp: the target
 	// was in trouble a minute ago, so a relapse is likelier than trouble is.
 	RampEvidence = 0.6
@@ -24,12 +25,10 @@ func RampShares() []int { return []int{5, 25, 50} }
 
 // ramp is how far a target is on its way back.
 type ramp struct {
-	stage    int // of RampShares
-	began    time.Time
-	seen     int // requests of this stage
-	all      int // of all stages
-	relapses int
-	earliest time.Time // it does not come back before
+	stage int // of RampShares
+	began time.Time
+	seen  int // requests of this stage
+	all   int // of all stages
 }
 
 // comeBack begins the ramp at the first share that is more than the canaries
@@ -70,16 +69,20 @@ func (w *Watcher) step(h *watched, stage int, now time.Time) {
 
 // climb lets one request of the share speak.
 func (w *Watcher) climb(h *watched, s Sample) {
-	h.canary = s.At
+	tells := w.try(h, s)
 	for _, f := range w.detector.observeAt(s, RampEvidence) {
 		if f.Failover {
 			w.alarm(s.Target.Provider, s.At)
-			w.relapse(h, f)
+			w.relapse(h, s.At, f.Text)
 			return
 		}
 		w.act(f)
 	}
-	if s.Class != "" && !s.Class.CountsAgainstTarget() {
+	if !tells {
+		return
+	}
+	if h.trial.lasts() {
+		w.relapse(h, s.At, "it is as it was")
 		return
 	}
 	h.ramp.seen++
@@ -89,22 +92,18 @@ func (w *Watcher) climb(h *watched, s Sample) {
 	}
 }
 
-// relapse sends the traffic elsewhere again. Each one has the target wait longer,
-// so that one that is well only now and then does not pull traffic to and fro.
-func (w *Watcher) relapse(h *watched, f Finding) {
-	was := h.hold.Share
+// relapse sends the traffic elsewhere again.
+func (w *Watcher) relapse(h *watched, now time.Time, why string) {
+	why = fmt.Sprintf("not well yet with %d %% of its traffic: %s", h.hold.Share, why)
+	h.ill.add(h.trial)
 	h.hold.Share, h.trial = 0, trial{}
-	h.ramp.relapses++
+	h.again++
 	h.level++
-	h.ramp.earliest = f.At.Add(w.length(h.ramp.relapses))
-	w.detector.Clear(h.hold.Target, f.At)
-	h.hold.Expires = w.until(h, f.At.Add(w.length(h.level)))
+	w.detector.Clear(h.hold.Target, now)
+	h.hold.Expires = w.until(h, now.Add(w.length(h.level)))
 	if !w.holder.Hold(h.hold) {
-		w.end(h, f.At, "the last target that still works is not held")
+		w.end(h, now, "the last target that still works is not held")
 		return
 	}
-	w.report(Event{
-		Kind: HoldExtended, At: f.At, Target: h.hold.Target, Finding: f, Hold: h.hold,
-		Text: fmt.Sprintf("not well yet with %d %% of its traffic: %s", was, f.Text),
-	})
+	w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 }

@@ -122,3 +122,33 @@ func TestATargetThatIsWellEveryOtherMinuteStaysHeld(t *testing.T) {
 		t.Errorf("%d holds in an hour of flapping: %s", placed, kinds(*events))
 	}
 }
+
+func TestABreakerThatOpensSaysThatTheTroubleOfAHeldTargetLasts(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(34, gemini, 600)
+	for range 5000 {
+		w.Observe(g.next())
+	}
+	w.Broke(gemini, g.now) // nothing is held yet
+	g.errors = 1
+	bring(t, w, g, holder)
+	g.errors = 0
+	for holder.held[gemini].Share == 0 {
+		w.Observe(let(g, holder))
+	}
+	w.Broke(gemini, g.now)
+	broke := g.now
+	if h := holder.held[gemini]; h.Share != 0 {
+		t.Fatalf("%d %% of the traffic still goes there", h.Share)
+	}
+	for holder.held[gemini].Share == 0 && g.now.Sub(broke) < time.Hour {
+		w.Observe(let(g, holder))
+		if at := g.now.Sub(broke); at > 30*time.Second && at < 36*time.Second {
+			w.Broke(gemini, g.now) // between two canaries that go well
+		}
+		w.Tick(g.now)
+	}
+	if back := g.now.Sub(broke); back < 90*time.Second || back > 3*time.Minute {
+		t.Errorf("comes back %s after a relapse and another opening: %s", back, kinds(*events))
+	}
+}

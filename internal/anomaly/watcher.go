@@ -18,11 +18,13 @@ const (
 	// DefaultMaxHold is Envoy's cap of one ejection; a recovered target waits
 	// no longer than this to be judged.
 	DefaultMaxHold = 300 * time.Second
-	// DefaultMaxRest bounds for how long a target gets no canaries after some did
-	// badly: each is a caller's request that is slow once more, and where there
-	// are few requests one in five seconds is most of them. What is well again is
-	// as a rule back within five minutes all the same.
+	// DefaultMaxRest bounds for how long a target gets no canaries after one did
+	// badly, so that what is well again is as a rule back within five minutes.
 	DefaultMaxRest = 2 * time.Minute
+	// RestRequests is how many of a target's requests go elsewhere for one that
+	// its trouble hurts once more: few enough for callers, as far as DefaultMaxRest
+	// allows where there are few requests.
+	RestRequests = 40
 	// DefaultNoCanary ends a hold that no canary could judge, because there
 	// was no traffic: the next requests will tell.
 	DefaultNoCanary = 10 * time.Minute
@@ -61,7 +63,7 @@ type WatcherConfig struct {
 	Detector Config
 	Hold     time.Duration // of a first hold; each further one is twice as long
 	MaxHold  time.Duration // of one hold, or of one extension
-	MaxRest  time.Duration // from canaries, after some did badly
+	MaxRest  time.Duration // from canaries, after one did badly
 	NoCanary time.Duration // since the last canary, after which a hold ends
 	Longest  time.Duration // of a hold with all its extensions
 	Calm     time.Duration
@@ -124,7 +126,9 @@ type Watcher struct {
 type watched struct {
 	hold   record.Hold
 	signal Signal
+	ill    ill
 	level  int       // how often the time was doubled
+	again  int       // how often in a row it came back too soon
 	canary time.Time // the last one, or when the hold was placed
 	trial  trial
 	ramp   ramp
@@ -135,7 +139,7 @@ type span struct{ began, last time.Time }
 
 // rest is what is remembered of a target's last hold.
 type rest struct {
-	level int
+	again int
 	ended time.Time
 }
 
@@ -252,18 +256,15 @@ func (w *Watcher) together(as llm.Provider, now time.Time) (in, known int) {
 }
 
 func (w *Watcher) place(f Finding) *watched {
-	level := 0
+	again := 0
 	if r, ok := w.rests[f.Target]; ok {
 		calm := int(f.At.Sub(r.ended) / w.cfg.Calm)
-		level = max(0, r.level+1-calm)
+		again = max(0, r.again+1-calm)
 	}
-	h := &watched{signal: f.Signal, level: level, canary: f.At, hold: record.Hold{
+	h := &watched{signal: f.Signal, ill: ill{bad: f.Bad, all: f.Of}, level: again, again: again, canary: f.At, hold: record.Hold{
 		ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
-		Placed: f.At, Expires: f.At.Add(w.length(level)),
+		Placed: f.At, Expires: f.At.Add(w.length(again)),
 	}}
-	if level > 0 { // it came back too soon
-		h.ramp.earliest = h.hold.Expires
-	}
 	if !w.holder.Hold(h.hold) {
 		return nil
 	}
@@ -284,25 +285,62 @@ func (w *Watcher) length(level int) time.Duration {
 
 // judge lets one canary speak for or against a held target.
 func (w *Watcher) judge(h *watched, s Sample) {
-	failed := s.Class != ""
-	if failed && !s.Class.CountsAgainstTarget() {
+	if !w.try(h, s) {
 		return
-	}
-	speed, known := w.detector.speed(s)
-	slow := known && speed.slow && h.signal == SlowShare
-	h.canary = s.At
-	h.trial.note(s.At, failed || slow, speed.slower, known)
-	if failed || slow || known && speed.slower > material {
-		w.alarm(s.Target.Provider, s.At)
 	}
 	switch {
 	case h.trial.well(h.signal):
-		if !s.At.Before(h.ramp.earliest) {
+		if w.steady(h, s.At) {
 			w.comeBack(h, s.At)
 		}
-	case h.trial.bad():
+	case h.trial.lasts():
 		w.extend(h, s.At, "canary requests show that the trouble lasts")
 	}
+}
+
+// Broke takes note that a target's breaker has opened. While it is open no canary
+// shows that the trouble lasts.
+func (w *Watcher) Broke(target llm.Target, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch h := w.held[target]; {
+	case h == nil:
+	case h.hold.Share > 0:
+		w.relapse(h, at, "its breaker opened")
+	default:
+		h.ill.add(h.trial)
+		h.trial = trial{}
+	}
+}
+
+// try notes how a request went that a held target got; false where that says
+// nothing of the target.
+func (w *Watcher) try(h *watched, s Sample) bool {
+	failed := s.Class != ""
+	if failed && !s.Class.CountsAgainstTarget() {
+		return false
+	}
+	h.canary = s.At
+	speed, known := w.detector.speed(s)
+	if known {
+		h.trial.speed(speed.slower)
+	}
+	bad, usual := failed, usualFailures
+	if h.signal.OfSpeed() {
+		bad, usual = failed || known && (speed.slower > fastEnough || h.signal == SlowShare && speed.slow), usualSlow
+	}
+	h.trial.note(s.At, bad, usual, h.ill.share())
+	if bad || known && speed.slower > material {
+		w.alarm(s.Target.Provider, s.At)
+	}
+	return true
+}
+
+// steady says that a target has been well for long enough. One that came back
+// too soon must be so for a minute without a bad canary, then for two and so on,
+// so that one that is well only now and then does not pull traffic to and fro.
+func (w *Watcher) steady(h *watched, now time.Time) bool {
+	return h.again == 0 || now.Sub(h.trial.fine) >= w.length(h.again)
 }
 
 // Tick ends or extends the holds whose time has come. It acts one tick before
@@ -332,6 +370,11 @@ func (w *Watcher) Tick(now time.Time) {
 // extend gives a hold more time, never past its bound. Where its canaries did
 // badly there are none for a while, and then they get a new trial.
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
+	if h.trial.lasts() {
+		w.holder.Rest(h.hold.Target, now.Add(w.rest(h)))
+		h.ill.add(h.trial)
+		h.trial = trial{}
+	}
 	if h.hold.Share == 0 {
 		h.level++
 	}
@@ -344,10 +387,16 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 		}
 		w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 	}
-	if h.trial.bad() {
-		w.holder.Rest(h.hold.Target, now.Add(min(w.length(h.level), w.cfg.MaxRest)))
-		h.trial = trial{}
+}
+
+// rest is for how long a target gets no canaries.
+func (w *Watcher) rest(h *watched) time.Duration {
+	longest := min(w.length(h.level), w.cfg.MaxRest)
+	rate := w.detector.rate(h.hold.Target)
+	if rate*longest.Minutes() <= RestRequests {
+		return longest
 	}
+	return time.Duration(RestRequests / rate * float64(time.Minute))
 }
 
 // until gives an instant, or the hold's bound if that comes first.
@@ -364,7 +413,7 @@ func (w *Watcher) until(h *watched, at time.Time) time.Time {
 
 func (w *Watcher) end(h *watched, now time.Time, why string) {
 	delete(w.held, h.hold.Target)
-	w.rests[h.hold.Target] = rest{level: h.level, ended: now}
+	w.rests[h.hold.Target] = rest{again: h.again, ended: now}
 	w.detector.Clear(h.hold.Target, now)
 	w.holder.Release(h.hold.Target, why)
 	h.hold.Ended, h.hold.Ending = now, why

@@ -217,24 +217,30 @@ func TestWhenProvidersFailTogetherNothingMoves(t *testing.T) {
 	}
 }
 
-func TestBadCanariesGiveTheirTargetARest(t *testing.T) {
-	w, holder, _ := watch(WatcherConfig{}, 3)
-	g := newTraffic(8, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
-	g.errors = 1
-	bring(t, w, g, holder)
-	var rests []time.Duration
-	for range 8 {
-		bad, before := canary(g), len(holder.rests)
-		w.Observe(bad)
-		for _, until := range holder.rests[before:] {
-			rests = append(rests, until.Sub(bad.At))
+func TestABadCanaryGivesItsTargetARest(t *testing.T) {
+	for rate, want := range map[float64][]time.Duration{
+		5:   {30 * time.Second, time.Minute, 2 * time.Minute, 2 * time.Minute},
+		60:  {30 * time.Second, 40 * time.Second, 40 * time.Second, 40 * time.Second},
+		600: {4 * time.Second, 4 * time.Second, 4 * time.Second, 4 * time.Second},
+	} {
+		w, holder, _ := watch(WatcherConfig{}, 3)
+		g := newTraffic(8, gemini, rate)
+		for range 1000 {
+			w.Observe(g.next())
 		}
-	}
-	if want := []time.Duration{time.Minute, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute}; !slices.Equal(rests, want) {
-		t.Errorf("rests of %v after each two bad canaries, want %v", rests, want)
+		g.errors = 1
+		bring(t, w, g, holder)
+		var rests []time.Duration
+		for range want {
+			bad, before := canary(g), len(holder.rests)
+			w.Observe(bad)
+			for _, until := range holder.rests[before:] {
+				rests = append(rests, until.Sub(bad.At).Round(time.Second))
+			}
+		}
+		if !slices.Equal(rests, want) {
+			t.Errorf("%v requests a minute: rests of %v after each bad canary, want %v", rate, rests, want)
+		}
 	}
 }
 

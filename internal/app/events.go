@@ -74,6 +74,9 @@ func (a *App) switched(t record.Transition) {
 		s.Kind = alerts.BreakerClosed
 	}
 	if t.To == record.Open {
+		if a.watcher != nil {
+			a.watcher.Broke(t.Target, t.At)
+		}
 		s.Next = t.At.Add(a.cfg.Breaker.RecoveryTimeout)
 	}
 	if s.Kind != "" {

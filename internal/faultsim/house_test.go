@@ -166,6 +166,7 @@ func (h *house) Transition(t record.Transition) {
 	switch {
 	case t.To == record.Open:
 		h.left(h.now(), t.Target, byBreaker)
+		h.requests.Go(func() { h.watcher.Broke(t.Target, t.At) }) // as in the program, not in the breaker's own call
 	case t.To == record.Closed:
 		h.returned(h.now(), t.Target, byBreaker)
 	}
@@ -212,7 +213,7 @@ func (u *upstream) Ping(context.Context) (provider.Status, error) { return provi
 func (u *upstream) Send(ctx context.Context, _ *provider.Leave, target llm.Target, _ *llm.Request) (*llm.Reply, error) {
 	r := ctx.Value(requestKey{}).(*request)
 	o := u.stub.answer(u.house.now(), r, target.Model)
-	r.worthless = o.worthless
+	r.worthless, r.outlier = o.worthless, o.outlier
 	if o.hangs {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -25,6 +25,7 @@ type request struct {
 	model         string // as the caller writes it
 	input, output int
 	worthless     bool // the answer that came last says nothing, though nobody can tell from its form
+	outlier       bool // it was slow by nobody's fault
 }
 
 // outcome is what a provider does with one request.
@@ -38,6 +39,7 @@ type outcome struct {
 	stalls    bool // it goes silent there instead
 	empty     bool
 	worthless bool
+	outlier   bool
 }
 
 // background is how often requests fail by nobody's fault: a chain of two states.
@@ -100,9 +102,11 @@ func (s *stub) answer(at time.Duration, r *request, model string) outcome {
 	each := usualEach.Seconds() * math.Exp(0.15*rng.NormFloat64()) * load
 	if rng.Float64() < 0.01 {
 		first *= 2 + 10*rng.ExpFloat64()
+		o.outlier = true
 	}
 	if rng.Float64() < 0.005 {
 		each *= 2 + 10*rng.ExpFloat64()
+		o.outlier = true
 	}
 	for s.over < len(s.faults) && s.faults[s.over].to <= at {
 		s.over++

@@ -187,8 +187,8 @@ func policyRow(name string, perMin float64, r *tally) string {
 	if len(back) == 0 {
 		found = "-" // nobody looks for any
 	}
-	return fmt.Sprintf("| %s/min | %s | %.3f | %.3f | %.1f | %s | %.3f | %d | %d | %.2f | %.2f | %s | %.2f | %.2f | %.2f | %s |\n",
-		number(perMin), name, of(r.whole), of(r.good), float64(lost)/float64(max(1, n)),
+	return fmt.Sprintf("| %s/min | %s | %.3f | %.3f | %.3f | %.1f | %s | %.3f | %d | %d | %.2f | %.2f | %s | %.2f | %.2f | %.2f | %s |\n",
+		number(perMin), name, of(r.whole), of(r.good), of(r.good+r.unlucky), float64(lost)/float64(max(1, n)),
 		found, float64(len(r.falsely[byHold])+len(r.falsely[byRule]))/days/float64(len(targets)), r.common, r.longBlips,
 		of(r.elsewhere), r.cost.Dollars()/float64(r.requests)*1000, pair(back, 60), float64(flaps)/float64(max(1, n)),
 		r.waits.quantile(0.95).Seconds(), r.moved.quantile(0.5).Seconds(), (r.cpu / time.Duration(max(1, r.requests))).Round(100*time.Nanosecond))
@@ -337,7 +337,7 @@ func (r *report) String() string {
 	table("One fault at a time", singleWords, head, r.faults)
 	table("The same in a bursty background", burstyWords, head, r.bursty)
 	table("Random incidents, policy by policy", policyWords,
-		"| requests | policy | available % | good % | lost per incident | missed | false holds a day and provider | held with no network here | blips held over 2 min | not on A % | $ per 1,000 | back after, minutes | flaps per incident | TTFT p95 s | TTFT p50 of the moved s | CPU a request |", r.policies)
+		"| requests | policy | available % | good % | good, outliers apart % | lost per incident | missed | false holds a day and provider | held with no network here | blips held over 2 min | not on A % | $ per 1,000 | back after, minutes | flaps per incident | TTFT p95 s | TTFT p50 of the moved s | CPU a request |", r.policies)
 	table("Without faults", controlWords,
 		"| requests | background | days | requests in all | holds | of them in the first week | told without a hold | breakers opened a day | available % | CPU a request |", r.controls)
 	return b.String()

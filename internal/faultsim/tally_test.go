@@ -59,6 +59,7 @@ type tally struct {
 	requests  int
 	whole     int
 	good      int
+	unlucky   int // whole, and slow only because providers that are well are so now and then
 	cutOff    int // requests that came while nobody could be reached from this side; in none of the other counts
 	elsewhere int // answers that did not come from the first provider
 	cost      record.NanoUSD
@@ -135,6 +136,8 @@ func (t *tally) ended(r *request, got result) {
 	}
 	if good {
 		t.good++
+	} else if whole && r.outlier {
+		t.unlucky++
 	}
 	if got.from != "" && got.from != llm.Claude {
 		t.elsewhere++

@@ -15,8 +15,8 @@ keys and holds, and the real detector, between simulated callers and stubs of th
   small prompt, a token each 20 ms, with a spread of 0.25 and 0.15 (logarithms), a load that swings by the day, and outliers: 1 %% of
   first tokens and 0.5 %% of paces are 2 to 30 times as slow. Some requests fail by nobody's fault, by a Markov chain over time.
 - **Available** is a request that got a whole, meaningful answer; **good** one that also had its first token within 10 s and came at
-  less than twice the pace usual for the hour. The outliers alone keep good below about 99.5 %%: what a policy can reach is
-  what the oracle, which knows every fault, has.
+  less than twice the pace usual for the hour. The outliers of providers that are well alone keep good below about 99.5 %%, for an
+  oracle that knows every fault, too; "outliers apart" counts an answer as good that was slow by such an outlier alone.
 - **Found** is when traffic is kept away from the target, be it by its breaker, by a hold of the detector, or because its key cools
   down after a 429. Requests until then count all that arrived, those under way included: at 60 a minute and answers of five
   seconds some five are always under way, at 600 some fifty.
@@ -28,10 +28,9 @@ The pauses of the router's retries are random, so that figures differ a little f
 	acceptanceWords = `Missed incidents, slow returns and flaps are listed only where they break their bound. "Answers until found" are the
 requests of the fault that were over by then. What does not hold, and why:
 
-- **Good**: the outliers of healthy providers alone keep it below the bound, for the oracle too. What a policy can do about it is the
-  difference to the oracle.
-- **Few requests**: 18 good canaries take 18 minutes at one request a minute and four at five, and a rest after bad ones is up to two
-  minutes more. Slow answers until a slow provider is found, and as canaries, are a large share where there are few requests.
+- **Few requests**: three to eighteen good canaries, by how many requests the trouble hurt, take as many minutes at one request a
+  minute, and a rest after a bad one is up to two minutes more. Slow answers until a slow provider is found, and as canaries, are a
+  large share where there are few requests.
 - **Many requests**: what is under way when a provider becomes slow is lost on it. The detector hears of an attempt when its whole
   request is over, so after a fallback's answer too, while a breaker hears at once.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.

@@ -10,7 +10,8 @@ import (
 )
 
 // DefaultCanaryInterval lets one request in five seconds through to a held
-// target: 18 clean ones, enough to call it well, take a minute and a half.
+// target: 18 clean ones, the most that it takes to call it well, take a minute
+// and a half.
 const DefaultCanaryInterval = 5 * time.Second
 
 // holds keeps the holds in force.
