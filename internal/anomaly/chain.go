@@ -83,7 +83,8 @@ type chain struct {
 	turned  instant
 
 	kind    kind
-	failed  bool // the request before
+	failed  bool   // the request before
+	looping uint16 // of the bad ones in this excursion; not saved, since it is for words alone
 	healthy int32
 	step    [hypotheses][2][2]float32 // log likelihood ratio by trouble, by the request before, by this one
 
@@ -142,7 +143,7 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	if c.most() < in.threshold {
 		return Finding{}, false
 	}
-	again, tell := c.alarm.tell(c.matters() && !c.witness.single(), in)
+	again, tell := c.alarm.tell(c.matters() && !c.witness.single() && !c.askedFor(), in)
 	if !tell {
 		return Finding{}, false
 	}
@@ -166,7 +167,7 @@ func (c *chain) finding(again bool) Finding {
 	if c.kind == slowing {
 		f.Text += fmt.Sprintf(", the slow ones x%.1f", math.Exp(float64(c.excess)))
 	}
-	f.Text += c.witness.tells(ch.what)
+	f.Text += c.circles() + c.witness.tells(ch.what)
 	return f
 }
 
@@ -186,6 +187,7 @@ func (c *chain) judge(before, now int, excess float64, in input) {
 	c.run++
 	c.bad += int32(now)
 	if now == 1 {
+		c.looping = min(c.looping+uint16(index(in.looping)), math.MaxUint16-1)
 		c.excess += (float32(excess) - c.excess) / float32(min(c.bad, 10))
 	}
 	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
@@ -242,7 +244,7 @@ func (c *chain) clear(at instant) {
 		c.waiting = [2]counts{}
 	}
 	c.evidence = [hypotheses]float64{}
-	c.run, c.bad, c.taught, c.excess = 0, 0, 0, 0
+	c.run, c.bad, c.looping, c.taught, c.excess = 0, 0, 0, 0, 0
 	c.alarm, c.witness = alarm{}, nil
 }
 

@@ -82,6 +82,7 @@ type Sample struct {
 	Asked        string           // the model as the caller wrote it; "" for the target's own
 	Tokens       int64            // of prompt and answer, whoever counted them
 	Cost         record.NanoUSD   // of the attempt
+	Looping      bool             // the answer goes in circles, so it is none
 	// Prompt is a hash of what was asked; 0 where it is not known. Failures that
 	// all have the same one are not the target's.
 	Prompt uint64
@@ -194,6 +195,7 @@ func (d *Detector) Tick(now time.Time) []Finding {
 
 // observe lets the tests of the sample's target see it.
 func (d *Detector) observe(s Sample, share float64) []Finding {
+	s = s.judged()
 	limited := s.Class == llm.RateLimit
 	if s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
 		return nil
@@ -202,7 +204,7 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s)}
+	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s), looping: s.Looping}
 	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {
@@ -264,6 +266,7 @@ type input struct {
 	from      origin
 	threshold float64
 	frozen    bool // part of the answers is slow: no speed is learned
+	looping   bool // the answer goes in circles
 }
 
 // find gives the sample's series. A series begins with an answer, so that

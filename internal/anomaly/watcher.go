@@ -284,6 +284,7 @@ func (w *Watcher) length(level int) time.Duration {
 
 // judge lets one canary speak for or against a held target.
 func (w *Watcher) judge(h *watched, s Sample) {
+	s = s.judged()
 	failed := s.Class != ""
 	if failed && !s.Class.CountsAgainstTarget() {
 		return

@@ -147,6 +147,7 @@ func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary,
+		Looping: attempt.Looping,
 	}
 }
 
