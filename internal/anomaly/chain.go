@@ -84,7 +84,7 @@ type chain struct {
 
 	kind    kind
 	failed  bool   // the request before
-	looping uint16 // of the bad ones in this excursion; not saved, since it is for words alone
+	looping uint16 // answers in circles among the bad ones of this excursion; not saved, as looper is not
 	healthy int32
 	step    [hypotheses][2][2]float32 // log likelihood ratio by trouble, by the request before, by this one
 
@@ -93,6 +93,7 @@ type chain struct {
 	taught   int32   // bad requests counted since it was found
 	recent   float32 // share of the last dozen
 	excess   float32 // by how much the bad ones are slower than usual, a mean logarithm
+	looper   uint32  // whose answers go in circles; 0 for nobody's
 	alarm    alarm
 	witness  *witness // nil while nothing went badly
 }
@@ -187,8 +188,10 @@ func (c *chain) judge(before, now int, excess float64, in input) {
 	c.run++
 	c.bad += int32(now)
 	if now == 1 {
-		c.looping = min(c.looping+uint16(index(in.looping)), math.MaxUint16-1)
 		c.excess += (float32(excess) - c.excess) / float32(min(c.bad, 10))
+	}
+	if now == 1 && in.looping {
+		c.circle(in.from)
 	}
 	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
 }
@@ -244,7 +247,8 @@ func (c *chain) clear(at instant) {
 		c.waiting = [2]counts{}
 	}
 	c.evidence = [hypotheses]float64{}
-	c.run, c.bad, c.looping, c.taught, c.excess = 0, 0, 0, 0, 0
+	c.run, c.bad, c.taught, c.excess = 0, 0, 0, 0
+	c.looping, c.looper = 0, 0
 	c.alarm, c.witness = alarm{}, nil
 }
 

@@ -75,21 +75,22 @@ func TestAThirdOfAnswersInCirclesIsFound(t *testing.T) {
 func TestWhoAsksForRepetitionAloneMovesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		callers []string
-		prompts uint64 // how many different ones
-		from    string // whose answers go in circles
+		prompts uint64  // how many different ones
+		from    string  // whose answers go in circles
+		errors  float64 // share of all requests that fail
 	}{
-		"one of several, always another prompt": {[]string{"app", "batch", "chat"}, 1 << 40, "batch"},
-		"one of two":                            {[]string{"app", "batch"}, 1 << 40, "batch"},
-		"the only one":                          {[]string{"batch"}, 1 << 40, "batch"},
-		"one without a name, with one prompt":   {[]string{""}, 1, ""},
-		"callers without names, with one prompt beside other prompts": {[]string{""}, 2, ""},
+		"one of several, always another prompt": {[]string{"app", "batch", "chat"}, 1 << 40, "batch", 0.01},
+		"one of two":                            {[]string{"app", "batch"}, 1 << 40, "batch", 0.01},
+		"the only one":                          {[]string{"batch"}, 1 << 40, "batch", 0.01},
+		"one without a name, with one prompt":   {[]string{""}, 1, "", 0.003},
+		"callers without names, with one prompt beside other prompts": {[]string{""}, 2, "", 0.003},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := 0
 			for seed := range uint64(20) {
 				w, holder, events := watch(WatcherConfig{}, 3)
 				g := newTraffic(300+seed, gemini, 60)
-				g.errors, g.callers = 0, c.callers
+				g.errors, g.callers = c.errors, c.callers
 				for range 1000 {
 					w.Observe(g.next())
 				}
