@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openai/openai-go/v3"
 
+	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
 	"breakwater/internal/sim"
 )
@@ -116,4 +118,14 @@ func TestTheDetectorHoldsAProviderWhoseAnswersGoInCircles(t *testing.T) {
 		}
 		return false
 	})
+}
+
+func TestBacktestCountsAnAnswerInCirclesAmongWhatAHoldSpares(t *testing.T) {
+	usual, effect := elsewhere{}, moved{}
+	m := moment{Sample: anomaly.Sample{Target: llm.Target{Provider: llm.OpenAI, Model: "gpt"}, Took: time.Minute, Looping: true}}
+	usual.learn(m)
+	effect.keep(m, usual)
+	if len(usual) != 0 || effect.kept != 1 || effect.failed != 1 || effect.waited != time.Minute {
+		t.Errorf("usual %v, effect %+v; want one that failed, and nothing learned", usual, effect)
+	}
 }

@@ -72,8 +72,12 @@ func (a *attempt) hears(c *llm.Chunk) {
 		a.ending = a.endings.Get().(*ending)
 		a.ending.n = 0
 	}
-	a.ending.add(c.Thinking)
-	a.ending.add(c.Text)
+	if c.Thinking != "" {
+		a.ending.add(c.Thinking)
+	}
+	if c.Text != "" {
+		a.ending.add(c.Text)
+	}
 	if c.Call != nil {
 		a.ending.add(c.Call.Args)
 	}
