@@ -166,6 +166,7 @@ type series struct {
 // Observe takes one sample and gives what it completes the evidence for:
 // nearly always nothing.
 func (d *Detector) Observe(s Sample) []Finding {
+	s = s.judged()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append(d.observe(s, 1), d.usage.observe(&d.cfg, s)...)
@@ -195,7 +196,6 @@ func (d *Detector) Tick(now time.Time) []Finding {
 
 // observe lets the tests of the sample's target see it.
 func (d *Detector) observe(s Sample, share float64) []Finding {
-	s = s.judged()
 	limited := s.Class == llm.RateLimit
 	if s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"breakwater/internal/llm"
 )
 
-// judged gives the sample as the tests of its target see it: an answer that goes
-// in circles is no better than one that cannot be read, whoever ended it.
+// judged gives the sample as the tests see it: an answer that goes in circles is
+// no better than one that cannot be read, whoever ended it. Nor is it a long one.
 func (s Sample) judged() Sample {
 	if s.Looping && !s.Class.CountsAgainstTarget() {
 		s.Class = llm.Garbage

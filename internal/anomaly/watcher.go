@@ -176,6 +176,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // Observe takes one sample.
 func (w *Watcher) Observe(s Sample) {
+	s = s.judged()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.Class == "" || s.Class.CountsAgainstTarget() {
@@ -284,7 +285,6 @@ func (w *Watcher) length(level int) time.Duration {
 
 // judge lets one canary speak for or against a held target.
 func (w *Watcher) judge(h *watched, s Sample) {
-	s = s.judged()
 	failed := s.Class != ""
 	if failed && !s.Class.CountsAgainstTarget() {
 		return

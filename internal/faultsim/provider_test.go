@@ -37,7 +37,7 @@ type outcome struct {
 	breaksAt  int  // tokens after which the answer breaks off; 0 for never
 	stalls    bool // it goes silent there instead
 	empty     bool
-	worthless bool // it says the same for ever
+	worthless bool
 }
 
 // background is how often requests fail by nobody's fault: a chain of two states.
