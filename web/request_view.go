@@ -225,6 +225,7 @@ func marks(a record.Attempt) []string {
 	}{
 		{a.Hedge, "hedge: sent beside one that was late"}, {a.Probe, "probe of a half-open breaker"},
 		{a.Canary, "canary to a held target"}, {a.LastResort, "last resort: its breaker was open"},
+		{a.Looping, "the answer goes in circles"},
 	} {
 		if m.is {
 			all = append(all, m.word)

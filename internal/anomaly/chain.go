@@ -83,7 +83,8 @@ type chain struct {
 	turned  instant
 
 	kind    kind
-	failed  bool // the request before
+	failed  bool   // the request before
+	looping uint16 // answers in circles among the bad ones of this excursion; not saved, as looper is not
 	healthy int32
 	step    [hypotheses][2][2]float32 // log likelihood ratio by trouble, by the request before, by this one
 
@@ -92,6 +93,7 @@ type chain struct {
 	taught   int32   // bad requests counted since it was found
 	recent   float32 // share of the last dozen
 	excess   float32 // by how much the bad ones are slower than usual, a mean logarithm
+	looper   uint32  // whose answers go in circles; 0 for nobody's
 	alarm    alarm
 	witness  *witness // nil while nothing went badly
 }
@@ -142,7 +144,7 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	if c.most() < in.threshold {
 		return Finding{}, false
 	}
-	again, tell := c.alarm.tell(c.matters() && !c.witness.single(), in)
+	again, tell := c.alarm.tell(c.matters() && !c.witness.single() && !c.askedFor(), in)
 	if !tell {
 		return Finding{}, false
 	}
@@ -166,7 +168,7 @@ func (c *chain) finding(again bool) Finding {
 	if c.kind == slowing {
 		f.Text += fmt.Sprintf(", the slow ones x%.1f", math.Exp(float64(c.excess)))
 	}
-	f.Text += c.witness.tells(ch.what)
+	f.Text += c.circles() + c.witness.tells(ch.what)
 	return f
 }
 
@@ -187,6 +189,9 @@ func (c *chain) judge(before, now int, excess float64, in input) {
 	c.bad += int32(now)
 	if now == 1 {
 		c.excess += (float32(excess) - c.excess) / float32(min(c.bad, 10))
+	}
+	if now == 1 && in.looping {
+		c.circle(in.from)
 	}
 	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
 }
@@ -243,6 +248,7 @@ func (c *chain) clear(at instant) {
 	}
 	c.evidence = [hypotheses]float64{}
 	c.run, c.bad, c.taught, c.excess = 0, 0, 0, 0
+	c.looping, c.looper = 0, 0
 	c.alarm, c.witness = alarm{}, nil
 }
 

@@ -82,6 +82,7 @@ type Sample struct {
 	Asked        string           // the model as the caller wrote it; "" for the target's own
 	Tokens       int64            // of prompt and answer, whoever counted them
 	Cost         record.NanoUSD   // of the attempt
+	Looping      bool             // the answer goes in circles, so it is none
 	// Prompt is a hash of what was asked; 0 where it is not known. Failures that
 	// all have the same one are not the target's.
 	Prompt uint64
@@ -166,6 +167,7 @@ type series struct {
 // Observe takes one sample and gives what it completes the evidence for:
 // nearly always nothing.
 func (d *Detector) Observe(s Sample) []Finding {
+	s = s.judged()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append(d.observe(s, 1), d.usage.observe(&d.cfg, s)...)
@@ -203,7 +205,7 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s)}
+	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s), looping: s.Looping}
 	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {
@@ -265,6 +267,7 @@ type input struct {
 	from      origin
 	threshold float64
 	frozen    bool // part of the answers is slow: no speed is learned
+	looping   bool // the answer goes in circles
 }
 
 // find gives the sample's series. A series begins with an answer, so that

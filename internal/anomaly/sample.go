@@ -15,6 +15,6 @@ func SampleOf(t *record.Trace, attempt record.Attempt) Sample {
 		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
-		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary,
+		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary, Looping: attempt.Looping,
 	}
 }

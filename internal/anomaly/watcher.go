@@ -180,6 +180,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // Observe takes one sample.
 func (w *Watcher) Observe(s Sample) {
+	s = s.judged()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.Class == "" || s.Class.CountsAgainstTarget() {

@@ -14,7 +14,7 @@ const usualWeight = 0.02
 // moved is what keeping attempts away from a target would have come to.
 type moved struct {
 	kept    int           // attempts that would have gone elsewhere
-	failed  int           // of them, as it was
+	failed  int           // of them, as it was; answers that go in circles, too
 	rescued int           // of these, attempts of requests that failed for their callers
 	waited  time.Duration // for those that failed
 	saved   float64       // dollars that those that failed cost
@@ -25,7 +25,7 @@ type moved struct {
 // keep counts an attempt that would have gone elsewhere.
 func (e *moved) keep(m moment, usual elsewhere) {
 	e.kept++
-	if m.Class.CountsAgainstTarget() {
+	if m.Looping || m.Class.CountsAgainstTarget() {
 		e.failed++
 		e.waited += m.Took
 		e.saved += m.Cost.Dollars()
@@ -60,7 +60,7 @@ type answers struct {
 
 // learn takes an answer.
 func (e elsewhere) learn(m moment) {
-	if m.Class != "" {
+	if m.Looping || m.Class != "" {
 		return
 	}
 	a := e[m.Target]

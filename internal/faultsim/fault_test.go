@@ -31,6 +31,10 @@ const (
 	noFault
 )
 
+// endless is how many tokens an answer has that would not end by itself: a
+// caller's limit, as large as the largest answers of the trace.
+const endless = 1000
+
 // fault is one trouble of one or more providers.
 type fault struct {
 	name       string
@@ -56,7 +60,7 @@ func (f *fault) matters() bool {
 	switch f.kind {
 	case slow:
 		return f.share >= 1 && max(f.ttft, f.tpot) >= 2
-	case poison, looping, bloat, noFault, ownEgress:
+	case poison, bloat, noFault, ownEgress:
 		return false
 	}
 	return f.share >= 0.25
@@ -106,7 +110,7 @@ func (f *fault) change(o *outcome, rng *rand.Rand) {
 	case garbage:
 		o.failure, o.wait = &llm.Failure{Class: llm.Garbage, Status: 200, Message: "simulated"}, soon(rng)
 	case looping:
-		o.worthless = true
+		o.worthless, o.output = true, max(o.output, endless)
 	case emptyAnswer:
 		o.empty = true
 	case bloat:

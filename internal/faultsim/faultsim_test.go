@@ -45,6 +45,15 @@ func TestAQuarterOfErrorsIsFoundWithin45Requests(t *testing.T) {
 	}
 }
 
+func TestTextThatGoesInCirclesIsHeld(t *testing.T) {
+	for _, perMin := range []float64{5, 20} {
+		in := one(t, "looping text", perMin, time.Hour).incidents[0]
+		if !in.held || in.heard > 20 || in.out {
+			t.Errorf("at %v a minute: held %v after %d answers, still held %v; want within 20, and back", perMin, in.held, in.heard, in.out)
+		}
+	}
+}
+
 func TestTwiceAsSlowIsHeld(t *testing.T) {
 	for _, name := range []string{"slow x2", "slow x5, first token"} {
 		in := one(t, name, 5, time.Hour).incidents[0]

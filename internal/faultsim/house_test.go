@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -242,13 +243,32 @@ const (
 	between = 2 * time.Second
 )
 
+// prose is text that does not repeat itself.
+var prose = func() string {
+	text, rng := make([]byte, 1<<16), rand.New(rand.NewPCG(1, 1))
+	for i := range text {
+		text[i] = byte('a' + rng.IntN(26))
+	}
+	return string(text)
+}()
+
+// says gives so many tokens.
+func (a *answer) says(n int) string {
+	if a.worthless {
+		return strings.Repeat(word, n)
+	}
+	n = min(n*len(word), len(prose))
+	from := a.sent * len(word) % (len(prose) - n + 1)
+	return prose[from : from+n]
+}
+
 func (a *answer) Next() (llm.Chunk, error) {
 	if a.over || a.empty {
 		return llm.Chunk{}, io.EOF
 	}
 	if a.sent == 0 {
 		a.sent = 1
-		return llm.Chunk{Text: word}, nil
+		return llm.Chunk{Text: a.says(1)}, nil
 	}
 	until := a.output
 	if a.breaksAt > 0 {
@@ -258,8 +278,9 @@ func (a *answer) Next() (llm.Chunk, error) {
 	if err := pause(a.ctx, time.Duration(n)*a.each); err != nil {
 		return llm.Chunk{}, err
 	}
+	text := a.says(n)
 	if a.sent += n; a.sent < until {
-		return llm.Chunk{Text: strings.Repeat(word, n)}, nil
+		return llm.Chunk{Text: text}, nil
 	}
 	if a.breaksAt > 0 {
 		if a.stalls {
@@ -269,7 +290,7 @@ func (a *answer) Next() (llm.Chunk, error) {
 		return llm.Chunk{}, down(llm.StreamCut, 0)
 	}
 	a.over = true
-	return llm.Chunk{Text: strings.Repeat(word, n), Finish: llm.FinishStop, Usage: &llm.Usage{Input: int64(a.input), Output: int64(a.output)}}, nil
+	return llm.Chunk{Text: text, Finish: llm.FinishStop, Usage: &llm.Usage{Input: int64(a.input), Output: int64(a.output)}}, nil
 }
 
 func (a *answer) Close() error { return nil }

@@ -111,6 +111,7 @@ type attempt struct {
 	output      int
 	each        time.Duration
 	committed   bool // the caller has seen some of it
+	looping     bool
 }
 
 // try asks a provider.
@@ -127,7 +128,7 @@ func (w *world) try(at time.Duration, r *request, i int) attempt {
 	case o.empty:
 		a.class = llm.Garbage
 	default:
-		a.first, a.each, a.output, a.committed = o.wait, o.each, o.output, true
+		a.first, a.each, a.output, a.committed, a.looping = o.wait, o.each, o.output, true, o.worthless
 		if o.breaksAt > 0 {
 			a.class, a.output = llm.StreamCut, o.breaksAt
 		}
@@ -263,6 +264,7 @@ func newDetecting(w *world) func(*request) {
 			d.watcher.Observe(anomaly.Sample{
 				Target: a.target, At: moment(at), Class: a.class, TTFT: a.first, Took: a.took,
 				InputTokens: int64(a.input), OutputTokens: int64(a.output), Stream: true, Caller: r.caller, Canary: canary,
+				Looping: a.looping,
 			})
 		}, order)
 	}

@@ -298,6 +298,7 @@ func sampleOf(o outcome, target llm.Target, r *request) anomaly.Sample {
 		sample.Class, sample.Took = o.failure.Class, o.wait
 		return sample
 	}
+	sample.Looping = o.worthless
 	sample.TTFT, sample.OutputTokens, sample.Took = o.wait, int64(o.output), o.wait+time.Duration(o.output-1)*o.each
 	return sample
 }

@@ -35,7 +35,8 @@ requests of the fault that were over by then. What does not hold, and why:
   request is over, so after a fallback's answer too, while a breaker hears at once.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
-- **Text that goes in circles** is a good answer by its form; nobody looks at what it says.
+- **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector
+  alone.
 - **Poison prompts** lead to a hold of A where more than one request of other tenants fails too, by nobody's fault, soon after the
   first: then the others seem to be in trouble as well. They still open the breakers of B and C, which get nothing else; A's mostly stays closed.
 - **Little room elsewhere**: with A down and B at half the traffic, B's refusals cool its only key down and the local server's are

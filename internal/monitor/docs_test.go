@@ -43,7 +43,7 @@ func TestThePageOfMetricsIsTrue(t *testing.T) {
 		p.registry = d.Registry
 		p.watch()
 		hedged := p.failedOver(gemini, claude)
-		hedged.Queued, hedged.Attempts[1].Hedge = time.Second, true
+		hedged.Queued, hedged.Attempts[1].Hedge, hedged.Attempts[1].Looping = time.Second, true, true
 		p.Trace(hedged)
 		p.Transition(record.Transition{ID: p.ids.Next(noon), At: noon, Target: gemini, From: record.Closed, To: record.Open})
 		p.Hold(record.Hold{ID: p.ids.Next(noon), Target: gemini, Expires: noon.Add(time.Minute)})

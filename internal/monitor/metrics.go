@@ -37,6 +37,7 @@ type metrics struct {
 	probeCost   *prometheus.CounterVec
 	events      prometheus.Counter
 	hedges      *prometheus.CounterVec
+	looping     *prometheus.CounterVec
 	queued      prometheus.Histogram
 }
 
@@ -73,6 +74,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		up:          gauge("breakwater_provider_up", "1 when an endpoint of the provider answered its last free probe, 0 when none did.", "provider"),
 		probeCost:   counter("breakwater_probe_cost_usd_total", "What paid probes cost in US dollars, by the price table; none are sent unless probes.completion is set.", "provider"),
 		hedges:      counter("breakwater_hedges_total", "Calls that were sent beside a late one: won served the caller, lost did not.", "result"),
+		looping:     counter("breakwater_looping_answers_total", "Answers that went in circles: they ended with the same few words again and again.", "provider"),
 		queued:      histogram("breakwater_queue_wait_seconds", "Time that requests waited for their turn; those that did not wait are not counted.").With(nil).(prometheus.Histogram),
 		events: func() prometheus.Counter {
 			v := counter("breakwater_events_dropped_total", "Events that the monitor could not take in time; they are missing from detection, incidents and the count of holds, not from the record.")
@@ -161,6 +163,9 @@ func (m *metrics) attempt(a record.Attempt) {
 	}
 	if a.Hedge {
 		m.hedges.WithLabelValues(hedgeResult(a)).Inc()
+	}
+	if a.Looping {
+		m.looping.WithLabelValues(p).Inc()
 	}
 	if a.Cost > 0 {
 		m.cost.WithLabelValues(p).Add(a.Cost.Dollars())

@@ -90,6 +90,7 @@ type Attempt struct {
 	Canary     bool   // sent to a held target to see whether it is well again
 	Hedge      bool   // sent beside another attempt that was late
 	LastResort bool   // sent to a target whose breaker was open, since nobody else could answer
+	Looping    bool   // its answer goes in circles: it ends with the same few words again and again
 	Key        string // the name of the provider's key; "" where it needs none
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,6 +87,8 @@ type attempt struct {
 	whole    bool        // held is all there is
 	priced   bool        // the model's price is known
 	slow     slow
+	ending   *ending    // of what it said; nil while it said nothing
+	endings  *sync.Pool // where that is from
 }
 
 // attempt prepares an attempt with what it was granted.
@@ -96,7 +99,7 @@ func (w *walk) attempt(g grant) *attempt {
 		g.permit.renew(now, c.endpoint.Timeouts.lease())
 	}
 	return &attempt{
-		candidate: c, request: w.call.ID, began: now, permit: g.permit, leave: g.leave,
+		candidate: c, request: w.call.ID, began: now, permit: g.permit, leave: g.leave, endings: &w.r.endings,
 		Attempt: record.Attempt{
 			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
 			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
@@ -220,8 +223,10 @@ func (a *attempt) open(req *llm.Request) error {
 	a.UpstreamID, a.Status = a.reply.RequestID, 200
 	chunk, err := a.reply.Next()
 	a.timer.Stop()
-	if err == nil && !chunk.HasContent() {
-		a.content = time.Now().Add(max(limits.Answer, a.patience))
+	if err == nil {
+		if a.hears(&chunk); !chunk.HasContent() {
+			a.content = time.Now().Add(max(limits.Answer, a.patience))
+		}
 	}
 	for ; err == nil; chunk, err = a.pull() {
 		if err := a.hold(chunk, req.Dialect); err != nil {
@@ -360,12 +365,16 @@ func (a *attempt) pull() (llm.Chunk, error) {
 	}
 	chunk, err := a.reply.Next()
 	a.more = chunk.More
-	if err == nil && a.slow.floor > 0 {
+	if err != nil {
+		return chunk, err
+	}
+	a.hears(&chunk)
+	if a.slow.floor > 0 {
 		if f := a.slow.saw(chunk, waits); f != nil {
 			return llm.Chunk{}, f
 		}
 	}
-	return chunk, err
+	return chunk, nil
 }
 
 // failure says what an upstream's error means: a deadline of ours, the
@@ -397,6 +406,10 @@ func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 	if a.reply != nil {
 		a.reply.Close()
 	}
+	if a.ending != nil {
+		a.endings.Put(a.ending)
+		a.ending = nil
+	}
 	a.permit.b.pace.end()
 	a.leave.Done(a.Usage, f)
 	r.queue.Wake()
@@ -406,6 +419,7 @@ func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 // that was served, which settles the permit; after a failure settle does.
 func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	a.Took = time.Since(a.began)
+	a.Looping = a.ending != nil && a.ending.loops()
 	a.Cost, a.priced = r.price(a.target, a.Usage)
 	r.release(a, f)
 	if f == nil {

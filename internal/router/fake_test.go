@@ -27,6 +27,7 @@ type act struct {
 	panicAt int           // panics after so many chunks; 0 for never
 	slowly  time.Duration // before each chunk after the first
 	endless bool          // says "word " for ever
+	says    []llm.Chunk   // in place of its two chunks of text
 	pauseAt int           // waits 20 s before that chunk
 	preface int           // chunks without content before the answer
 	think   time.Duration // between two of those
@@ -226,6 +227,11 @@ func (s *fakeStream) Next() (llm.Chunk, error) {
 	s.at++
 	if s.act.endless {
 		return llm.Chunk{Text: "word "}, nil
+	}
+	if len(s.act.says) > 0 {
+		c := s.act.says[0]
+		s.act.says, s.at = s.act.says[1:], 2
+		return c, nil
 	}
 	switch s.at {
 	case 1:

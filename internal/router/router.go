@@ -154,6 +154,7 @@ type HybridRouter struct {
 	log       *slog.Logger
 	holds     *holds
 	prompts   maphash.Seed // of Trace.Prompt
+	endings   sync.Pool    // of *ending: a few KB that an answer needs while it comes
 	hedges    *hedges
 	spare     func() bool
 	queue     *traffic.Queue
@@ -208,6 +209,7 @@ func New(c Config) (*HybridRouter, error) {
 
 		lastResort: c.LastResort, nextAfterFilter: c.NextAfterFilter,
 	}
+	r.endings.New = func() any { return new(ending) }
 	r.breakers.Store(&map[llm.Target]*breaker{})
 	if len(r.chain) == 0 {
 		r.chain = llm.Providers()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math/rand/v2"
 	"strings"
@@ -70,6 +71,10 @@ type spoken struct {
 // compose makes the answer to a call out of a plan: cut to tokens, to the stop
 // sequences and to the limit.
 func compose(p plan, c call, f Fault, ids *rand.Rand) answer {
+	if f.Kind == Looping && p.vectors == nil {
+		c.maxTokens = cmp.Or(c.maxTokens, DefaultLoop)
+		p.text, p.calls = strings.Repeat(circle, 1+c.maxTokens*tokenLength/len(circle)), nil
+	}
 	a := answer{id: random(ids, 32), made: time.Now().UTC(), model: dated(c.model), finish: finishStop, vectors: p.vectors}
 	end := len(p.text)
 	for _, stop := range c.stop {

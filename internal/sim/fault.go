@@ -19,7 +19,13 @@ const (
 	// DefaultPace is the time between two tokens of Drip: so slow that nobody
 	// waits for the end, and never silent for long.
 	DefaultPace = time.Second
+	// DefaultLoop is after how many tokens Looping ends where the caller sets no
+	// limit: some pages, as small default limits of real servers are.
+	DefaultLoop = 2048
 )
+
+// circle is what Looping says again and again.
+const circle = "and so it goes on, "
 
 // FaultKind names a way to misbehave.
 type FaultKind string
@@ -49,6 +55,7 @@ const (
 	Garbage          FaultKind = "garbage"            // 200 with an HTML page
 	Empty            FaultKind = "empty"              // 200 without a body
 	ErrorInStream    FaultKind = "error_in_stream"    // an error object After tokens of a 200; in place of a whole body
+	Looping          FaultKind = "looping"            // a proper 200 whose text goes in circles until the caller's limit, or DefaultLoop
 	NoEnd            FaultKind = "no_end"             // a stream with all content, then a clean close without finish reason or end mark
 	NoMark           FaultKind = "no_mark"            // as a proper stream without its end mark: [DONE], message_stop, done; at Gemini, where the finish reason is the mark, the same as NoEnd
 )

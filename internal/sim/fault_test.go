@@ -130,6 +130,28 @@ func TestEmptyIsA200WithoutABody(t *testing.T) {
 	})
 }
 
+func TestLoopingSaysTheSameUntilTheLimit(t *testing.T) {
+	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
+		s := start(t, kind, Options{})
+		s.Set(Fault{Kind: Looping})
+		finishes := map[llm.Provider]string{llm.OpenAI: "length", llm.Claude: "max_tokens", llm.Gemini: "MAX_TOKENS", llm.Local: "length"}
+		for _, limit := range []int{0, 100, 3000} {
+			g := ask{stream: stream, max: limit}.send(t, s)
+			text, finish := textOf(kind, g.body)
+			tokens := limit
+			switch {
+			case limit == 0 && kind == llm.Claude: // whose requests always have one
+				tokens = 1024
+			case limit == 0:
+				tokens = DefaultLoop
+			}
+			if want := strings.Repeat(circle, 1000)[:tokens*tokenLength]; g.status != 200 || finish != finishes[kind] || text != want {
+				t.Errorf("limit %d: %d, finish %q, %d bytes: %.60q", limit, g.status, finish, len(text), text)
+			}
+		}
+	})
+}
+
 func TestHangSendsNothing(t *testing.T) {
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
 		s := start(t, kind, Options{})

@@ -162,6 +162,7 @@ type (
 		Canary     bool             `json:"canary,omitempty"`
 		Hedge      bool             `json:"hedge,omitempty"`
 		LastResort bool             `json:"last_resort,omitempty"`
+		Looping    bool             `json:"looping,omitempty"`
 	}
 	exportedCandidate struct {
 		exportedTarget
@@ -186,7 +187,7 @@ func exported(t *record.Trace) exportedTrace {
 			exportedTarget: exportedTarget(a.Target), Key: a.Key, Class: a.Class, Status: a.Status, Code: a.Code,
 			Message: a.Message, UpstreamID: a.UpstreamID, StartUS: micros(a.Start), TTFTUS: micros(a.TTFT),
 			TookUS: micros(a.Took), Usage: usageOf(a.Usage), CostUSD: a.Cost.String(),
-			Probe: a.Probe, Canary: a.Canary, Hedge: a.Hedge, LastResort: a.LastResort,
+			Probe: a.Probe, Canary: a.Canary, Hedge: a.Hedge, LastResort: a.LastResort, Looping: a.Looping,
 		})
 	}
 	for _, c := range t.Plan {

@@ -64,6 +64,7 @@ type (
 		Canary     bool   `parquet:"canary"`
 		Hedge      bool   `parquet:"hedge"`
 		LastResort bool   `parquet:"last_resort"`
+		Looping    bool   `parquet:"looping"`
 	}
 )
 
@@ -85,7 +86,7 @@ func parquetRow(t *record.Trace) parquetTrace {
 			Provider: string(a.Target.Provider), Endpoint: a.Target.Endpoint, Model: a.Target.Model, Key: a.Key,
 			Class: string(a.Class), Status: int32(a.Status), Code: a.Code, Message: a.Message, UpstreamID: a.UpstreamID,
 			Start: micros(a.Start), TTFT: micros(a.TTFT), Took: micros(a.Took), Input: a.Usage.Input, Output: a.Usage.Output,
-			Cost: int64(a.Cost), Probe: a.Probe, Canary: a.Canary, Hedge: a.Hedge, LastResort: a.LastResort,
+			Cost: int64(a.Cost), Probe: a.Probe, Canary: a.Canary, Hedge: a.Hedge, LastResort: a.LastResort, Looping: a.Looping,
 		})
 	}
 	return row

@@ -22,7 +22,7 @@ var errPacked = errors.New("not an entry of the journal")
 
 // packer writes values to bytes or reads them back. Each kind of entry says its
 // fields once, for both ways, so that they cannot differ. Whoever changes what
-// is packed changes segmentMagic.
+// is packed changes segmentMagic, unless it is one more of the bools.
 type packer struct {
 	b       []byte
 	reading bool
@@ -175,7 +175,7 @@ func (p *packer) attempt(a *record.Attempt) {
 	p.usage(&a.Usage)
 	p.int((*int64)(&a.Cost))
 	p.text(&a.Key)
-	p.bools(&a.Probe, &a.Canary, &a.Hedge, &a.LastResort)
+	p.bools(&a.Probe, &a.Canary, &a.Hedge, &a.LastResort, &a.Looping) // those that an older version did not know are false
 }
 
 func (p *packer) candidate(c *record.Candidate) {

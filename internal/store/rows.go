@@ -20,6 +20,7 @@ const (
 	flagOverflow // the whole trace is in trace_overflow
 	flagHedge
 	flagLastResort
+	flagLooping
 )
 
 const (
@@ -303,13 +304,13 @@ func (w *writer) attemptRows(ctx context.Context, trace record.ID, attempts []re
 
 func attemptFlags(a record.Attempt) int {
 	return flagIf(flagProbe, a.Probe) | flagIf(flagCanary, a.Canary) |
-		flagIf(flagHedge, a.Hedge) | flagIf(flagLastResort, a.LastResort)
+		flagIf(flagHedge, a.Hedge) | flagIf(flagLastResort, a.LastResort) | flagIf(flagLooping, a.Looping)
 }
 
 // setFlags is attemptFlags' way back.
 func setFlags(a *record.Attempt, flags int) {
 	a.Probe, a.Canary = flags&flagProbe != 0, flags&flagCanary != 0
-	a.Hedge, a.LastResort = flags&flagHedge != 0, flags&flagLastResort != 0
+	a.Hedge, a.LastResort, a.Looping = flags&flagHedge != 0, flags&flagLastResort != 0, flags&flagLooping != 0
 }
 
 func flagIf(flag int, set bool) int {

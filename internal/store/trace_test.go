@@ -48,7 +48,7 @@ func drawAttempt(t *rapid.T) record.Attempt {
 		UpstreamID: pick(t, "upstream id", "", "req_1"), Usage: drawUsage(t, "attempt usage"),
 		Cost:  record.NanoUSD(rapid.Int64Range(0, 1<<40).Draw(t, "attempt cost")),
 		Probe: rapid.Bool().Draw(t, "probe"), Canary: rapid.Bool().Draw(t, "canary"),
-		Hedge: rapid.Bool().Draw(t, "hedge"), LastResort: rapid.Bool().Draw(t, "last resort"),
+		Hedge: rapid.Bool().Draw(t, "hedge"), LastResort: rapid.Bool().Draw(t, "last resort"), Looping: rapid.Bool().Draw(t, "looping"),
 		Key: pick(t, "key", "", "main", "spare", "team-b"),
 	}
 }
