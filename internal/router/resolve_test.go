@@ -98,6 +98,32 @@ func TestTheLastWorkingTargetIsNeverHeld(t *testing.T) {
 	}
 }
 
+func TestAProviderWhoseTimeToBeProbedHasComeIsEnoughForAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.claude.set(&act{fail: serverDown()})
+		for range 3 {
+			h.ask(t.Context(), chat("claude", true))
+		}
+		h.claude.set(nil)
+		h.Pinged(llm.Claude, "", provider.Status{}, nil)
+		target := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}
+		hold := record.Hold{ID: 7, Target: target, Source: record.ByAnomaly, Placed: time.Now(), Expires: time.Now().Add(time.Hour)}
+		if h.isClosed(llm.Target{Provider: llm.Claude, Model: "claude-sonnet-4-5"}) || h.Hold(hold) {
+			t.Fatal("held while the other one's breaker is open")
+		}
+		time.Sleep(61 * time.Second)
+		if !h.Hold(hold) {
+			t.Fatal("not held although the other one may be tried again")
+		}
+		text, err := h.ask(t.Context(), chat("auto", true))
+		mustSay(t, text, err, "hello from claude")
+		if !h.isClosed(llm.Target{Provider: llm.Claude, Model: "claude-sonnet-4-5"}) {
+			t.Error("its breaker is not closed by the request")
+		}
+	})
+}
+
 func TestAHeldTargetGetsCanariesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

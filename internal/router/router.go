@@ -413,12 +413,15 @@ func (r *HybridRouter) Contact(p llm.Provider) (trouble string, known bool) {
 func (r *HybridRouter) Holds() []record.Hold { return r.holds.standing(time.Now()) }
 
 // anotherWorks says whether a default target other than this one would serve:
-// usable, its breaker closed, not held, and its endpoint well when last heard of.
+// usable, its breaker not open, not held, and its endpoint well when last heard
+// of. A half-open one counts, since nobody would ask it, and so close its breaker,
+// while this one serves badly before it in the chain; what is held serves after all
+// where the other one's probe fails.
 func (r *HybridRouter) anotherWorks(but llm.Target) bool {
 	for _, p := range r.chain {
 		for _, e := range r.endpoints[p] {
 			t := e.target("")
-			if t == but || e.Unusable != "" || r.breaker(t).state() != record.Closed {
+			if t == but || e.Unusable != "" || r.breaker(t).state() == record.Open {
 				continue
 			}
 			if _, held := r.holds.on(t, time.Now()); held {
