@@ -118,7 +118,7 @@ func (m Message) since() string {
 // wrote, and not what is wrong.
 func quietKinds() []string {
 	return []string{
-		"opened", "mitigated", "failing", "recovering", "recovered", "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
+		"opened", "mitigated", "failing", "recovering", recoveredEvent, returningEvent, "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
 		"figures", "part", "single", servingEvent,
 	}
 }

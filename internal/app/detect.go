@@ -161,7 +161,13 @@ func (a *App) detected(e anomaly.Event) {
 		s.Kind = alerts.HoldEnded
 	case anomaly.HoldRamped:
 		a.log.Info("traffic comes back", "target", e.Target.String(), "share", e.Hold.Share)
-		return
+		s.Kind = alerts.TrafficReturned
+	case anomaly.HoldExtended:
+		// Only one that was coming back has news in it: its share is gone again.
+		if e.Finding.At.IsZero() {
+			return
+		}
+		s.Kind = alerts.TrafficReturned
 	case anomaly.Found:
 		if !e.Finding.Again {
 			a.log.Warn("anomaly", "signal", string(e.Finding.Signal), "target", e.Target.String(), "caller", e.Finding.Caller, "finding", e.Text)
