@@ -85,13 +85,14 @@ func (s *Server) incidentList(c *gin.Context) {
 	q, right := readIncidentQuery(c.Request.URL.Query())
 	part := c.Query("part")
 	if !right || part != "" && part != partList && part != string(PartVerdict) {
-		c.String(http.StatusBadRequest, "There is no such filter. All incidents are at /incidents.\n")
+		f := s.frame("No such filter")
+		f.current = "/incidents"
+		s.send(c, http.StatusBadRequest, nowhere(f, "There is no such filter.", "The list of incidents has a form with all that it can be asked for: choose Incidents above."))
 		return
 	}
 	found, err := s.options.Desk.Incidents(c.Request.Context(), q, incidentsOnPage+1)
 	if err != nil {
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	p := incidentsPage{deskPage: s.desk(c), Query: q, Incidents: found}
