@@ -80,9 +80,6 @@ func alertLabels(m Message) map[string]string {
 // description gives the lines of a message as one text.
 func description(m Message) string {
 	var b strings.Builder
-	if m.Kind == record.NoticeChanged {
-		b.WriteString("New: " + m.change() + "\n")
-	}
 	for _, l := range m.lines() {
 		b.WriteString(l.label + ": " + l.text + "\n")
 	}
