@@ -2,10 +2,12 @@ package web
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/gin-gonic/gin"
 	"golang.org/x/net/html"
 )
@@ -96,6 +98,25 @@ func TestAllPagesAreOfOneFamily(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// The narrowest screen that WCAG asks for (1.4.10, Reflow): nothing but tables
+// and code in a frame of their own may need to be scrolled sideways.
+func TestNoPageIsWiderThanANarrowScreenInABrowser(t *testing.T) {
+	browser := startBrowser(t)
+	server := httptest.NewServer(house(t, &fake{status: busy(), detail: geminiDetail()}, busyDesk(), Options{}))
+	t.Cleanup(server.Close)
+	b := openTab(t, browser)
+	b.withoutScript() // the stream of one page would hold up the next
+	for _, path := range everyPage() {
+		b.do(chromedp.EmulateViewport(320, 900), chromedp.Navigate(server.URL+path))
+		eval[any](b, `document.querySelectorAll('details').forEach(d => d.open = true)`)
+		wide := eval[string](b, `document.documentElement.scrollWidth <= 320 ? '' : Array.from(document.querySelectorAll('body *'))
+			.filter(e => e.getBoundingClientRect().right > 320 && !e.closest('.scroll, pre, thead')).map(e => e.tagName + '.' + e.getAttribute('class') + ' ' + e.textContent.trim().slice(0, 40)).join('; ')`)
+		if wide != "" {
+			t.Errorf("%s is wider than the screen: %s", path, wide)
 		}
 	}
 }

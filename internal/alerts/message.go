@@ -67,7 +67,7 @@ func (m Message) foot() string {
 func (m Message) headline() string {
 	switch m.Kind {
 	case record.NoticeResolved:
-		return "Resolved: " + past(m.Incident.Title)
+		return "Resolved: " + tenseOf(m.Incident.Title).past
 	case record.NoticeReopened:
 		return "Back again: " + m.Incident.Title
 	case record.NoticeReminder:
@@ -215,8 +215,8 @@ func (m Message) summary() string {
 		return m.headline() + ". Nothing is to be done."
 	case record.NoticeResolved:
 		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
-		if !strings.Contains(m.Incident.Title, " is ") && !strings.Contains(m.Incident.Title, " are ") {
-			return fmt.Sprintf("%s. It lasted %s. %s", m.headline(), took, m.callers())
+		if !tenseOf(m.Incident.Title).span {
+			return fmt.Sprintf("%s. It was so for %s. %s", m.headline(), took, m.callers())
 		}
 		return fmt.Sprintf("%s for %s. %s", m.headline(), took, m.callers())
 	case record.NoticeReopened:
@@ -243,33 +243,38 @@ func (m Message) lasts() string {
 	return ""
 }
 
-// tenses are the verbs of titles as they are written now, of what has lasted
-// since an instant ("" where that cannot be said so), and of what is over.
-func tenses() [][3]string {
-	return [][3]string{
-		{" takes less than it is ", " has taken less than it is ", " took less than it was "}, {" is ", " has been ", " was "},
-		{" are ", " have been ", " were "}, {" cannot ", "", " could not "}, {" will not ", "", " was not going to "},
-	}
+// tense is a title's verb as it is written now, of what has lasted since an
+// instant ("" where that cannot be said so), and of what is over. span says that
+// a length of time fits behind the last.
+type tense struct {
+	now, since, past string
+	span             bool
 }
 
-// past puts a title into the past; one without a verb of tenses stays.
-func past(title string) string {
-	for _, t := range tenses() {
-		if strings.Contains(title, t[0]) {
-			return strings.Replace(title, t[0], t[2], 1)
+// tenseOf gives the whole title in each tense; one without a known verb stays.
+func tenseOf(title string) tense {
+	for _, t := range []tense{
+		{" takes less than it is ", " has taken less than it is ", " took less than it was ", true}, {" is being ", "", " was being ", true},
+		{" is ", " has been ", " was ", true}, {" are ", " have been ", " were ", true}, {" cannot ", "", " could not ", true},
+		{" will not ", "", " was not going to ", false},
+	} {
+		if before, after, ok := strings.Cut(title, t.now); ok {
+			whole := tense{now: title, past: before + t.past + after, span: t.span}
+			if t.since != "" {
+				whole.since = before + t.since + after
+			}
+			return whole
 		}
 	}
-	return title
+	return tense{now: title, past: title}
 }
 
 // sinceWhen says since when what a title says has lasted.
 func sinceWhen(title, when string) string {
-	for _, t := range tenses() {
-		if t[1] != "" && strings.Contains(title, t[0]) {
-			return strings.Replace(title, t[0], t[1], 1) + " since " + when + "."
-		}
+	if t := tenseOf(title); t.since != "" {
+		return t.since + " since " + when + "."
 	}
-	return title + ". It began at " + when + "."
+	return title + ". It has been so since " + when + "."
 }
 
 // change says of NoticeChanged what changed.

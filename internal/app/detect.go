@@ -195,7 +195,10 @@ func (a *App) noteworthy(f anomaly.Finding) {
 		a.conditions.raise(s, conditionCalm, string(f.Signal))
 		return
 	}
-	who := cmp.Or(f.Caller, "The callers")
-	s.Topic, s.Name, s.Title = record.TopicUsage, who, who+": use is unlike its past"
+	whose := "The callers' use"
+	if f.Caller != "" {
+		whose = "The use of the caller " + f.Caller
+	}
+	s.Topic, s.Name, s.Title = record.TopicUsage, cmp.Or(f.Caller, "The callers"), whose+" is unlike its past"
 	a.conditions.raise(s, conditionLong, string(f.Signal)+f.Model+f.Target.Model)
 }
