@@ -182,7 +182,7 @@ func busyDesk() *fakeDesk {
 		alerts: Alerts{
 			Channels: []Channel{
 				{Name: "slack", Kind: "slack", Where: "#llm-incidents", Sends: "critical and warning, at any hour", LastSent: testNow.Add(-8 * time.Minute)},
-				{Name: "on-call", Kind: "email", Where: "oncall@example.com", Sends: "critical, quiet 22:00 to 07:00 Europe/Berlin", Waiting: 2, LastSent: testNow.Add(-75 * time.Hour), Error: "smtp mail.example.com:587: 421 4.7.0 Try again later"},
+				{Name: "on-call", Kind: "email", Where: "oncall@example.com", Sends: "critical, quiet 22:00 to 07:00 Europe/Berlin", Waiting: 2, Oldest: testNow.Add(-20 * time.Minute), LastSent: testNow.Add(-75 * time.Hour), Error: "smtp mail.example.com:587: 421 4.7.0 Try again later"},
 				{Name: "archive", Kind: "webhook", Where: "hooks.example.com"},
 			},
 			Silences: []record.Silence{

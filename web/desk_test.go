@@ -302,7 +302,7 @@ func TestAChannelThatTellsNobodyIsMarked(t *testing.T) {
 	_, h := newDesk(t, &fake{}, d, Options{})
 	text := words(t, here(t, h, "/alerts").Body.String())
 	for _, want := range []string{
-		"Slack is told of incidents; on-call and archive are not. Ollama is under maintenance until 12:40 UTC.", "2 messages wait to be sent.",
+		"Slack is told of incidents; on-call and archive are not. Ollama is under maintenance until 12:40 UTC.", "2 messages wait to be sent.", "2 since 11:40",
 		"on-call E-mail oncall@example.com Tells nobody: the last message failed", "archive Webhook hooks.example.com Tells nobody: nothing is sent to it",
 		"3 signals found no room since the start", "Planned OpenAI, only throttling silenced", "by Ada, ended by Grace",
 	} {
@@ -437,6 +437,7 @@ func TestMaintenanceIsShownInsteadOfTrouble(t *testing.T) {
 		t.Error("an incident beside maintenance is no downtime")
 	}
 	var got struct {
+		Status                 struct{ Indicator string }
 		Components             []struct{ ID, Status string }
 		Scheduled_Maintenances []struct {
 			Name, Status, Impact, Scheduled_For, Scheduled_Until string
@@ -452,8 +453,58 @@ func TestMaintenanceIsShownInsteadOfTrouble(t *testing.T) {
 		all[0].Name != "Maintenance of Ollama" || len(all[0].Components) != 1 || all[0].Components[0].ID != "local" || len(all[0].Incident_Updates) != 1 {
 		t.Errorf("scheduled maintenances %+v", all)
 	}
-	if got.Components[3].Status != "under_maintenance" {
+	if got.Components[3].Status != "under_maintenance" || got.Status.Indicator != "maintenance" {
 		t.Errorf("components %+v", got.Components)
+	}
+}
+
+func TestAnOpenIncidentIsCountedHoweverManyBeganAfterIt(t *testing.T) {
+	d := &fakeDesk{}
+	for n := incidentsOnPage + 10; n > 0; n-- {
+		in := record.Incident{ID: record.ID(n), Number: int64(n), Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Resolved, Title: "Gemini is failing", Began: testNow.Add(time.Duration(n-100) * time.Minute)}
+		in.Ended = in.Began.Add(time.Minute)
+		if n == 1 {
+			in.State, in.Ended = record.Ongoing, time.Time{}
+		}
+		d.incidents = append(d.incidents, in)
+	}
+	_, h := newDesk(t, &fake{status: well()}, d, Options{})
+	body := get(t, h, "/incidents").Body.String()
+	if text := words(t, body); !strings.Contains(text, "One incident is not over: gemini is failing.") && !strings.Contains(text, "One incident is not over: Gemini is failing.") ||
+		!strings.Contains(body, `href="/incidents?state=lasting"`) {
+		t.Errorf("the page says %q", text)
+	}
+	older := get(t, h, "/incidents?before=12").Body.String()
+	if resolved := get(t, h, "/incidents?state=resolved").Body.String(); strings.Contains(resolved, "level-operational") || strings.Contains(older, "level-operational") {
+		t.Error("a part of the list says that all is well")
+	}
+}
+
+// The fields that https://www.mongodb.com/docs/api/doc/cloud-status/operation/operation-getstatussummary
+// says are always there (2026-11).
+func TestTheSummaryHasEveryFieldThatReadersCountOn(t *testing.T) {
+	_, h := newServer(t, &fake{status: maintainedStatus()})
+	var all map[string]any
+	if err := json.Unmarshal(get(t, h, "/status.json").Body.Bytes(), &all); err != nil {
+		t.Fatal(err)
+	}
+	of := func(list string) map[string]any { return all[list].([]any)[0].(map[string]any) }
+	maintenance := of("scheduled_maintenances")
+	for name, c := range map[string]struct {
+		object map[string]any
+		fields string
+	}{
+		"page":        {all["page"].(map[string]any), "id name url updated_at"},
+		"status":      {all["status"].(map[string]any), "indicator description"},
+		"component":   {of("components"), "id name status created_at updated_at position description showcase start_date group_id page_id group only_show_if_degraded"},
+		"maintenance": {maintenance, "id name status created_at updated_at monitoring_at resolved_at impact shortlink started_at page_id incident_updates components scheduled_for scheduled_until"},
+		"update":      {maintenance["incident_updates"].([]any)[0].(map[string]any), "id status body incident_id created_at updated_at display_at affected_components"},
+	} {
+		for field := range strings.FieldsSeq(c.fields) {
+			if _, there := c.object[field]; !there {
+				t.Errorf("the %s has no %s", name, field)
+			}
+		}
 	}
 }
 
