@@ -170,14 +170,14 @@ func TestAnIncidentIsASentenceItsFiguresAndItsStory(t *testing.T) {
 	_, h := newDesk(t, &fake{}, busyDesk(), Options{})
 	for path, wants := range map[string][]string{
 		"/incidents/42": {
-			"Claude is failing. No caller failed so far: the traffic is going to Gemini.", "Incident 42 is mitigated since 11:52 UTC", "Acknowledged by Ada at 11:56. Reopened once.",
+			"Claude is failing. No caller failed so far: the traffic is going to Gemini.", "Incident 42 has been mitigated since 11:52 UTC", "Acknowledged by Ada at 11:56. Reopened once.",
 			"Requests failed 0", "Served elsewhere 1,204 most by Gemini", "Added latency 312 ms", "Extra cost $4.20", "How long 8 min so far", "Found after 1 min", "Mitigated after 1 min",
 			"Ada Update Anthropic’s status page", "Acknowledged. Ada took it on.", "confirmed at 11:53:13, after 3 attempts receipt 1763812340.000200",
 			"421 4.7.0 Try again later. failed 4 times, next try at 12:00:23",
 		},
 		"/incidents/39": {
 			"Gemini, Claude and OpenAI were failing for 21 minutes. 1,812 requests failed, 220 were served elsewhere.", "resolved since 21 Nov 11:21 UTC",
-			"Mitigated after no data", "A second uplink by the end of the month.",
+			"Mitigated after never", "A second uplink by the end of the month.",
 		},
 		"/incidents/43": {"Nobody has acknowledged it.", "Silenced: nobody was told when it opened.", "Mitigated after not yet"},
 		"/incidents/41": {"OpenAI was slow for 8 minutes. No caller failed: Gemini took the traffic."},

@@ -228,7 +228,7 @@ func (s *Server) Nowhere(c *gin.Context) {
 	f := s.frame("No such page")
 	f.version = ""
 	s.send(c, http.StatusNotFound, nowhere(f, "There is no page at this address.",
-		"Look at its spelling, or go on from one of the pages above. Programs find the API's addresses in docs/http-api.md."))
+		"Look at its spelling, or go on from one of the pages above. Programs find the API’s addresses in docs/http-api.md."))
 }
 
 // unreadable logs why the Source could not tell.
