@@ -22,8 +22,9 @@ func (s *Server) badge(c *gin.Context) {
 		c.String(http.StatusNotFound, "There is no such badge. They are /badge/gemini.svg and so on.\n")
 		return
 	}
-	status, ok := s.status(c)
-	if !ok {
+	status, err := s.status(c)
+	if err != nil {
+		s.unreadable(c, err)
 		c.String(http.StatusServiceUnavailable, "The status cannot be read right now.\n")
 		return
 	}

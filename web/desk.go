@@ -81,10 +81,11 @@ type Alerts struct {
 // Channel is how a channel stands.
 type Channel struct {
 	Name     string
-	Kind     string // "slack", "email", "webhook" or "pagerduty"
-	Where    string // the address without its secret
-	Sends    string // in words, which severities and when; "" where it is sent nothing
-	Waiting  int    // messages that are to be sent
+	Kind     string    // "slack", "email", "webhook" or "pagerduty"
+	Where    string    // the address without its secret
+	Sends    string    // in words, which severities and when; "" where it is sent nothing
+	Waiting  int       // messages that are to be sent
+	Oldest   time.Time // when the oldest was made that should have been sent by now; zero where there is none
 	LastSent time.Time
 	Error    string // of the last try, "" where it went well
 }
@@ -110,15 +111,7 @@ type IncidentQuery struct {
 	Provider llm.Provider
 	Severity record.Severity
 	State    record.IncidentState // or StateNotOver
-	Before   int64                // only those with a lower number; 0 for all
-}
-
-// Matches says whether an incident is asked for.
-func (q IncidentQuery) Matches(in *record.Incident) bool {
-	state := q.State == "" || q.State == in.State || q.State == StateNotOver && in.State.Lasts()
-	return state && in.Number > 0 && (q.Before == 0 || in.Number < q.Before) &&
-		(q.Topic == "" || q.Topic == in.Topic) && (q.Provider == "" || q.Provider == in.Subject) &&
-		(q.Severity == "" || q.Severity == in.Severity)
+	Before   int64                // only those that began before the one of this number; 0 for all
 }
 
 // standing says whether a silence holds now.

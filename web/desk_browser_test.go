@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,12 +55,17 @@ func TestDeskScreenshots(t *testing.T) {
 		{"alerts-none", "/alerts", &fakeDesk{}, Options{OperatorKey: "k"}},
 		{"operator", "/operator", &fakeDesk{}, Options{OperatorKey: "k"}},
 		{"maintenance", "/", busyDesk(), Options{}},
+		{"incident-missing", "/incidents/9999", busyDesk(), Options{}},
+		{"unreadable", "/", busyDesk(), Options{}},
 	} {
-		status := degraded()
-		if look.name == "maintenance" {
-			status = maintainedStatus()
+		f := &fake{status: degraded()}
+		switch look.name {
+		case "maintenance":
+			f.status = maintainedStatus()
+		case "unreadable":
+			f.err = errors.New("the disk is gone")
 		}
-		url := serveDesk(t, &fake{status: status}, look.desk, look.options) + look.path
+		url := serveDesk(t, f, look.desk, look.options) + look.path
 		for _, view := range []struct {
 			name   string
 			width  int64

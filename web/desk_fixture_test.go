@@ -28,12 +28,24 @@ func (d *fakeDesk) Incidents(_ context.Context, q IncidentQuery, limit int) ([]r
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var found []record.Incident
+	older := false
 	for i := range d.incidents {
-		if q.Matches(&d.incidents[i]) && len(found) < limit {
+		if q.Before > 0 && !older {
+			older = d.incidents[i].Number == q.Before
+			continue
+		}
+		if matches(q, &d.incidents[i]) && len(found) < limit {
 			found = append(found, d.incidents[i])
 		}
 	}
 	return found, d.err
+}
+
+// matches says whether an incident is asked for.
+func matches(q IncidentQuery, in *record.Incident) bool {
+	state := q.State == "" || q.State == in.State || q.State == StateNotOver && in.State.Lasts()
+	return state && in.Number > 0 && (q.Topic == "" || q.Topic == in.Topic) &&
+		(q.Provider == "" || q.Provider == in.Subject) && (q.Severity == "" || q.Severity == in.Severity)
 }
 
 func (d *fakeDesk) Incident(_ context.Context, number int64) (IncidentDetail, error) {
@@ -170,7 +182,7 @@ func busyDesk() *fakeDesk {
 		alerts: Alerts{
 			Channels: []Channel{
 				{Name: "slack", Kind: "slack", Where: "#llm-incidents", Sends: "critical and warning, at any hour", LastSent: testNow.Add(-8 * time.Minute)},
-				{Name: "on-call", Kind: "email", Where: "oncall@example.com", Sends: "critical, quiet 22:00 to 07:00 Europe/Berlin", Waiting: 2, LastSent: testNow.Add(-75 * time.Hour), Error: "smtp mail.example.com:587: 421 4.7.0 Try again later"},
+				{Name: "on-call", Kind: "email", Where: "oncall@example.com", Sends: "critical, quiet 22:00 to 07:00 Europe/Berlin", Waiting: 2, Oldest: testNow.Add(-20 * time.Minute), LastSent: testNow.Add(-75 * time.Hour), Error: "smtp mail.example.com:587: 421 4.7.0 Try again later"},
 				{Name: "archive", Kind: "webhook", Where: "hooks.example.com"},
 			},
 			Silences: []record.Silence{

@@ -83,7 +83,7 @@ func TestDeskPagesAreWellBuilt(t *testing.T) {
 						inputs = append(inputs, attr(n, "id"))
 					case n.Data == "form" && attr(n, "method") == "post" && name == "reading":
 						t.Errorf("a form for somebody who may not act: %s", attr(n, "action"))
-					case n.Data == "a" && strings.HasPrefix(attr(n, "href"), "/requests"):
+					case n.Data == "a" && (strings.HasPrefix(attr(n, "href"), "/requests") || attr(n, "href") == "/metrics"):
 					case n.Data == "a" && strings.HasPrefix(attr(n, "href"), "/"):
 						if got := get(t, h, attr(n, "href")).Code; got != http.StatusOK {
 							t.Errorf("link to %q gives %d", attr(n, "href"), got)
@@ -170,14 +170,14 @@ func TestAnIncidentIsASentenceItsFiguresAndItsStory(t *testing.T) {
 	_, h := newDesk(t, &fake{}, busyDesk(), Options{})
 	for path, wants := range map[string][]string{
 		"/incidents/42": {
-			"Claude is failing. No caller failed so far: the traffic is going to Gemini.", "Incident 42 is mitigated since 11:52 UTC", "Acknowledged by Ada at 11:56. Reopened once.",
+			"Claude is failing. No caller failed so far: the traffic is going to Gemini.", "Incident 42 has been mitigated since 11:52 UTC", "Acknowledged by Ada at 11:56. Reopened once.",
 			"Requests failed 0", "Served elsewhere 1,204 most by Gemini", "Added latency 312 ms", "Extra cost $4.20", "How long 8 min so far", "Found after 1 min", "Mitigated after 1 min",
 			"Ada Update Anthropic’s status page", "Acknowledged. Ada took it on.", "confirmed at 11:53:13, after 3 attempts receipt 1763812340.000200",
 			"421 4.7.0 Try again later. failed 4 times, next try at 12:00:23",
 		},
 		"/incidents/39": {
 			"Gemini, Claude and OpenAI were failing for 21 minutes. 1,812 requests failed, 220 were served elsewhere.", "resolved since 21 Nov 11:21 UTC",
-			"Mitigated after no data", "A second uplink by the end of the month.",
+			"Mitigated after never", "A second uplink by the end of the month.",
 		},
 		"/incidents/43": {"Nobody has acknowledged it.", "Silenced: nobody was told when it opened.", "Mitigated after not yet"},
 		"/incidents/41": {"OpenAI was slow for 8 minutes. No caller failed: Gemini took the traffic."},
@@ -302,7 +302,7 @@ func TestAChannelThatTellsNobodyIsMarked(t *testing.T) {
 	_, h := newDesk(t, &fake{}, d, Options{})
 	text := words(t, here(t, h, "/alerts").Body.String())
 	for _, want := range []string{
-		"Slack is told of incidents; on-call and archive are not. Ollama is under maintenance until 12:40 UTC.", "2 messages wait to be sent.",
+		"Slack is told of incidents; on-call and archive are not. Ollama is under maintenance until 12:40 UTC.", "2 messages wait to be sent.", "2 since 11:40",
 		"on-call E-mail oncall@example.com Tells nobody: the last message failed", "archive Webhook hooks.example.com Tells nobody: nothing is sent to it",
 		"3 signals found no room since the start", "Planned OpenAI, only throttling silenced", "by Ada, ended by Grace",
 	} {
@@ -437,6 +437,7 @@ func TestMaintenanceIsShownInsteadOfTrouble(t *testing.T) {
 		t.Error("an incident beside maintenance is no downtime")
 	}
 	var got struct {
+		Status                 struct{ Indicator string }
 		Components             []struct{ ID, Status string }
 		Scheduled_Maintenances []struct {
 			Name, Status, Impact, Scheduled_For, Scheduled_Until string
@@ -452,8 +453,58 @@ func TestMaintenanceIsShownInsteadOfTrouble(t *testing.T) {
 		all[0].Name != "Maintenance of Ollama" || len(all[0].Components) != 1 || all[0].Components[0].ID != "local" || len(all[0].Incident_Updates) != 1 {
 		t.Errorf("scheduled maintenances %+v", all)
 	}
-	if got.Components[3].Status != "under_maintenance" {
+	if got.Components[3].Status != "under_maintenance" || got.Status.Indicator != "maintenance" {
 		t.Errorf("components %+v", got.Components)
+	}
+}
+
+func TestAnOpenIncidentIsCountedHoweverManyBeganAfterIt(t *testing.T) {
+	d := &fakeDesk{}
+	for n := incidentsOnPage + 10; n > 0; n-- {
+		in := record.Incident{ID: record.ID(n), Number: int64(n), Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Resolved, Title: "Gemini is failing", Began: testNow.Add(time.Duration(n-100) * time.Minute)}
+		in.Ended = in.Began.Add(time.Minute)
+		if n == 1 {
+			in.State, in.Ended = record.Ongoing, time.Time{}
+		}
+		d.incidents = append(d.incidents, in)
+	}
+	_, h := newDesk(t, &fake{status: well()}, d, Options{})
+	body := get(t, h, "/incidents").Body.String()
+	if text := words(t, body); !strings.Contains(text, "One incident is not over: Gemini is failing.") ||
+		!strings.Contains(body, `href="/incidents?state=lasting"`) {
+		t.Errorf("the page says %q", text)
+	}
+	older := get(t, h, "/incidents?before=12").Body.String()
+	if resolved := get(t, h, "/incidents?state=resolved").Body.String(); strings.Contains(resolved, "level-operational") || strings.Contains(older, "level-operational") {
+		t.Error("a part of the list says that all is well")
+	}
+}
+
+// The fields that https://www.mongodb.com/docs/api/doc/cloud-status/operation/operation-getstatussummary
+// says are always there (2026-11).
+func TestTheSummaryHasEveryFieldThatReadersCountOn(t *testing.T) {
+	_, h := newServer(t, &fake{status: maintainedStatus()})
+	var all map[string]any
+	if err := json.Unmarshal(get(t, h, "/status.json").Body.Bytes(), &all); err != nil {
+		t.Fatal(err)
+	}
+	of := func(list string) map[string]any { return all[list].([]any)[0].(map[string]any) }
+	maintenance := of("scheduled_maintenances")
+	for name, c := range map[string]struct {
+		object map[string]any
+		fields string
+	}{
+		"page":        {all["page"].(map[string]any), "id name url updated_at"},
+		"status":      {all["status"].(map[string]any), "indicator description"},
+		"component":   {of("components"), "id name status created_at updated_at position description showcase start_date group_id page_id group only_show_if_degraded"},
+		"maintenance": {maintenance, "id name status created_at updated_at monitoring_at resolved_at impact shortlink started_at page_id incident_updates components scheduled_for scheduled_until"},
+		"update":      {maintenance["incident_updates"].([]any)[0].(map[string]any), "id status body incident_id created_at updated_at display_at affected_components"},
+	} {
+		for field := range strings.FieldsSeq(c.fields) {
+			if _, there := c.object[field]; !there {
+				t.Errorf("the %s has no %s", name, field)
+			}
+		}
 	}
 }
 

@@ -138,3 +138,15 @@ func faulty(f form, name, field string) templ.Attributes {
 	}
 	return templ.Attributes{"aria-invalid": "true", "aria-describedby": name + "-problem"}
 }
+
+// optionsOf gives words to choose from, and what the page calls them.
+func optionsOf[T ~string](words []T, name func(T) string) [][2]string {
+	all := make([][2]string, len(words))
+	for i, w := range words {
+		all[i] = [2]string{string(w), name(w)}
+	}
+	return all
+}
+
+// itself is the name of a word that is called as it is written.
+func itself[T ~string](word T) string { return string(word) }

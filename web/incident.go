@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -86,17 +87,16 @@ func (s *Server) showIncident(c *gin.Context, status int, f form) {
 	part := c.Query("part")
 	n, right := incidentNumber(c)
 	if !right || part != "" && part != string(PartVerdict) && part != partStory && part != partNotices {
-		noIncident(c)
+		s.noIncident(c)
 		return
 	}
 	detail, err := s.options.Desk.Incident(c.Request.Context(), n)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		noIncident(c)
+		s.noIncident(c)
 		return
 	case err != nil:
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	p := incidentPage{deskPage: s.desk(c), IncidentDetail: detail}
@@ -108,8 +108,21 @@ func (s *Server) showIncident(c *gin.Context, status int, f form) {
 	s.send(c, status, incidentDocument(p))
 }
 
-func noIncident(c *gin.Context) {
-	c.String(http.StatusNotFound, "There is no such incident. All of them are at /incidents.\n")
+func (s *Server) noIncident(c *gin.Context) {
+	f := s.frame("No such incident")
+	f.current = "/incidents"
+	s.send(c, http.StatusNotFound, nowhere(f, "There is no such incident.", "Incidents are counted from 1. The list above has all that people were told of."))
+}
+
+// backToIncident is back, to the form of an incident.
+func (s *Server) backToIncident(c *gin.Context) {
+	n, right := incidentNumber(c)
+	action := c.Param("action")
+	if !right || !slices.Contains([]string{"acknowledge", "update", "resolve", "writeup", "silence"}, action) {
+		s.noIncident(c)
+		return
+	}
+	back(incidentPath(n) + "#" + action)(c)
 }
 
 // onIncident makes the handler of something that a person does about an

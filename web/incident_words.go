@@ -198,7 +198,7 @@ func callersWords(in record.Incident) string {
 // standingWords says how the incident stands: its number, state, who took it
 // on, and what else is to be known.
 func standingWords(in record.Incident, now time.Time) string {
-	parts := []string{incidentName(in) + " is " + stateWord(in.State) + stateSince(in, now) + "."}
+	parts := []string{incidentName(in) + " " + stateSince(in, now) + "."}
 	if in.Mitigated.IsZero() && in.State == record.Ongoing && ofCallers(in.Topic) && in.Impact.Failed > 0 {
 		parts = append(parts, "Callers are not yet served elsewhere.")
 	}
@@ -219,17 +219,18 @@ func standingWords(in record.Incident, now time.Time) string {
 	return strings.Join(parts, " ")
 }
 
-// stateSince says when a state began, as far as that is known.
+// stateSince says how an incident stands, and since when as far as that is known.
 func stateSince(in record.Incident, now time.Time) string {
+	is, since := "is "+stateWord(in.State), "has been "+stateWord(in.State)+" since "
 	switch {
 	case in.State == record.Resolved && !in.Ended.IsZero():
-		return " since " + when(in.Ended, now) + " UTC"
+		return since + when(in.Ended, now) + " UTC"
 	case in.State == record.Mitigated && !in.Mitigated.IsZero():
-		return " since " + when(in.Mitigated, now) + " UTC: callers are served elsewhere"
+		return since + when(in.Mitigated, now) + " UTC: callers are served elsewhere"
 	case in.State == record.Recovering:
-		return ": traffic is coming back"
+		return is + ": traffic is coming back"
 	}
-	return "; it began at " + when(in.Began, now) + " UTC"
+	return is + "; it began at " + when(in.Began, now) + " UTC"
 }
 
 // subjectWords says what an incident is about: "Gemini, key main at eu".
@@ -386,17 +387,13 @@ func foundAfter(in record.Incident) string {
 }
 
 func mitigatedAfter(in record.Incident) string {
-	if in.Mitigated.IsZero() {
-		return noneYet(in)
+	switch {
+	case in.Mitigated.IsZero() && in.State == record.Resolved:
+		return "never"
+	case in.Mitigated.IsZero():
+		return "not yet"
 	}
 	return shortly(in.Mitigated.Sub(in.Began))
-}
-
-func noneYet(in record.Incident) string {
-	if in.State == record.Resolved {
-		return noData
-	}
-	return "not yet"
 }
 
 // silenceWhat says what a silence of an incident's subject covers.

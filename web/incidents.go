@@ -26,6 +26,7 @@ type incidentsPage struct {
 	deskPage
 	Query     IncidentQuery
 	Incidents []record.Incident // the newest first
+	Open      []record.Incident // all that are not over, however long ago they began, where the whole list is asked for
 	Older     int64             // the number that an older page is asked for with; 0 where this is the last
 }
 
@@ -85,19 +86,26 @@ func (s *Server) incidentList(c *gin.Context) {
 	q, right := readIncidentQuery(c.Request.URL.Query())
 	part := c.Query("part")
 	if !right || part != "" && part != partList && part != string(PartVerdict) {
-		c.String(http.StatusBadRequest, "There is no such filter. All incidents are at /incidents.\n")
+		f := s.frame("No such filter")
+		f.current = "/incidents"
+		s.send(c, http.StatusBadRequest, nowhere(f, "There is no such filter.", "The list of incidents has a form with all that it can be asked for: choose Incidents above."))
 		return
 	}
 	found, err := s.options.Desk.Incidents(c.Request.Context(), q, incidentsOnPage+1)
 	if err != nil {
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	p := incidentsPage{deskPage: s.desk(c), Query: q, Incidents: found}
 	if len(found) > incidentsOnPage {
 		p.Incidents = found[:incidentsOnPage]
 		p.Older = p.Incidents[incidentsOnPage-1].Number
+	}
+	if !q.filtered() && q.Before == 0 {
+		if p.Open, err = s.options.Desk.Incidents(c.Request.Context(), IncidentQuery{State: StateNotOver}, incidentsOnPage); err != nil {
+			s.unreadablePage(c, err)
+			return
+		}
 	}
 	if part != "" {
 		s.send(c, http.StatusOK, renewedIncidents(part, p))
@@ -106,14 +114,32 @@ func (s *Server) incidentList(c *gin.Context) {
 	s.send(c, http.StatusOK, incidentsDocument(p))
 }
 
-// lasting gives those of the page that are not over.
+// lasting gives those that are not over: all of them, or of what a filter or an
+// older page shows.
 func (p incidentsPage) lasting() []record.Incident {
+	if !p.partial() {
+		return p.Open
+	}
 	return slices.DeleteFunc(slices.Clone(p.Incidents), func(in record.Incident) bool { return !in.State.Lasts() })
 }
 
-// level is what the page's rule and icon say.
+// partial says whether the page is not the newest of all.
+func (p incidentsPage) partial() bool { return p.Query.filtered() || p.Query.Before > 0 }
+
+// further says whether some that are not over are on another page.
+func (p incidentsPage) further() bool {
+	return !p.partial() && slices.ContainsFunc(p.Open, func(in record.Incident) bool {
+		return !slices.ContainsFunc(p.Incidents, func(on record.Incident) bool { return on.ID == in.ID })
+	})
+}
+
+// level is what the page's rule and icon say. A part of the list does not show
+// that all is well.
 func (p incidentsPage) level() Level {
 	level := LevelOperational
+	if p.partial() {
+		level = LevelUnknown
+	}
 	for _, in := range p.lasting() {
 		level = worse(level, incidentLevel(in))
 	}
@@ -126,7 +152,7 @@ func (p incidentsPage) headline() string {
 	switch {
 	case p.Query.filtered() && len(p.Incidents) == 0:
 		return "No incident is like that."
-	case p.Query.filtered() || p.Query.Before > 0:
+	case p.partial():
 		return countIncidents(len(p.Incidents), p.Older > 0) + "."
 	case len(open) == 1:
 		return "One incident is not over: " + lowerFirst(sentence(open[0].Title))
@@ -147,7 +173,7 @@ func (p incidentsPage) consequence() string {
 		return "One opens when a provider is in trouble beyond doubt, a key or a model is lost, a budget runs out early, or the record cannot be written."
 	case len(p.Incidents) == 0:
 		return "Leave a filter out to see more."
-	case p.Query.filtered() || p.Query.Before > 0:
+	case p.partial():
 		return "The newest first."
 	}
 	last := p.Incidents[0]

@@ -212,11 +212,11 @@ func (o *operators) cookie(r *http.Request, value string, age int) *http.Cookie 
 // session reads a cookie's value, and gives the name of who signed in.
 func (o *operators) session(value string, now time.Time) (string, bool) {
 	body, signature, _ := strings.Cut(value, ".")
-	payload, err := base64.RawURLEncoding.DecodeString(body)
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(body)
 	if err != nil {
 		return "", false
 	}
-	got, err := base64.RawURLEncoding.DecodeString(signature)
+	got, err := base64.RawURLEncoding.Strict().DecodeString(signature)
 	if err != nil || !hmac.Equal(got, o.sign(string(payload))) {
 		return "", false
 	}

@@ -136,8 +136,7 @@ func (s *Server) requests(c *gin.Context) {
 		p.Counts, err = s.options.Requests.Count(c.Request.Context(), p.Form.Query)
 	}
 	if err != nil {
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	s.send(c, http.StatusOK, requestsDocument(p))
@@ -191,8 +190,7 @@ func (s *Server) request(c *gin.Context) {
 	case errors.Is(err, ErrNoRequest):
 		s.noRequest(c, name, false)
 	case err != nil:
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 	default:
 		s.send(c, http.StatusOK, requestDocument(requestPage{Request: found, Now: s.now().UTC(), Assets: s.assets, Version: s.options.Version}))
 	}

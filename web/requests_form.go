@@ -24,7 +24,7 @@ type requestForm struct {
 func formLabels() map[string]string {
 	return map[string]string{
 		"since": "From", "until": "Until", "outcome": "Outcome", "provider": "Provider", "class": "Failure", "asked": "Asked for",
-		"model": "Model", "endpoint": "Endpoint", "key": "Key", "caller": "Caller", "took": "Slower than", "ttft": "First token after",
+		"model": "Model", "endpoint": "Endpoint", "key": "Provider’s key", "caller": "Caller", "took": "Slower than", "ttft": "First token after",
 		"cost": "Dearer than", "id": "Id begins with", "before": "before",
 	}
 }

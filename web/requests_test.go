@@ -70,7 +70,7 @@ func (f *fakeRequests) Request(_ context.Context, id record.ID) (Request, error)
 
 func serveRequests(t *testing.T, f *fakeRequests) http.Handler {
 	t.Helper()
-	s, err := New(Options{Source: &fake{status: well()}, Changes: &fake{}, Requests: f, Version: "0.1.0", Log: slog.New(slog.DiscardHandler)})
+	s, err := New(Options{Source: &fake{status: well()}, Changes: &fake{}, Desk: &fakeDesk{}, Requests: f, Version: "0.1.0", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestAFilterThatCannotBeReadIsNamedAndNothingIsSearched(t *testing.T) {
 			}
 			name, value, _ := strings.Cut(query, "=")
 			if path == "/requests?" && !strings.Contains(query, "&") && name != "rerouted" && name != "before" &&
-				(!strings.Contains(body, `id="e-`+name+`"`) || name != "outcome" && name != "provider" && name != "class" && !strings.Contains(body, `value="`+value+`"`)) {
+				(!strings.Contains(body, `id="f-`+name+`-wrong"`) || name != "outcome" && name != "provider" && name != "class" && !strings.Contains(body, `value="`+value+`"`)) {
 				t.Errorf("%s: the field has no error beside it, or lost what was written", query)
 			}
 		}

@@ -330,20 +330,10 @@ func (r requestRow) day() string {
 func (r requestRow) tokens() int64 { return r.Usage.Input + r.Usage.Output }
 
 func outcomeOptions() [][2]string {
-	var all [][2]string
-	for _, o := range record.Outcomes() {
-		all = append(all, [2]string{string(o), string(o)})
-	}
-	return all
+	return optionsOf(record.Outcomes(), itself[record.Outcome])
 }
 
-func providerOptions() [][2]string {
-	var all [][2]string
-	for _, p := range llm.Providers() {
-		all = append(all, [2]string{string(p), p.Title()})
-	}
-	return all
-}
+func providerOptions() [][2]string { return optionsOf(llm.Providers(), llm.Provider.Title) }
 
 func classOptions() [][2]string {
 	all := [][2]string{{string(AnyFailure), "any failed attempt"}}

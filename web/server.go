@@ -97,6 +97,22 @@ func (s *Server) registerActions(r gin.IRoutes) {
 	r.POST("/silences/:id/end", secureForms, s.act(deed{form: "end", do: s.endSilence, show: s.showAlerts}))
 	r.POST("/operator", secureForms, s.signIn)
 	r.POST("/operator/leave", secureForms, s.signOut)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.Handle(method, "/incidents/:number/:action", secure, s.backToIncident)
+		r.Handle(method, "/alerts/test", secure, back("/alerts"))
+		r.Handle(method, "/silences", secure, back("/alerts#silence"))
+		r.Handle(method, "/silences/:id/end", secure, back("/alerts"))
+		r.Handle(method, "/operator/leave", secure, back("/operator"))
+	}
+}
+
+// back sends a browser that asks for a form's address to the page of the form: a
+// form that was refused is shown under its own address, which may be loaded again.
+func back(to string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Cache-Control", "no-store")
+		c.Redirect(http.StatusSeeOther, to)
+	}
 }
 
 // Close ends all event streams, so that the HTTP server can stop. Call it
@@ -118,9 +134,9 @@ func (s *Server) page(c *gin.Context) {
 		c.String(http.StatusNotFound, "The page has no such part.\n")
 		return
 	}
-	status, ok := s.status(c)
-	if !ok {
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+	status, err := s.status(c)
+	if err != nil {
+		s.unreadablePage(c, err)
 		return
 	}
 	p := page{
@@ -140,18 +156,18 @@ func (s *Server) provider(c *gin.Context) {
 	span, right := asSpan(c.Query("span"))
 	part := providerPart(c.Query("part"))
 	if !known || !right || part != "" && !slices.Contains([]providerPart{partState, partCourse, partTraffic}, part) {
-		c.String(http.StatusNotFound, "There is no such page. All providers are on the status page, /.\n")
+		s.send(c, http.StatusNotFound, nowhere(s.frame("No such provider"), "There is no such page of a provider.",
+			"The pages are /providers/gemini, claude, openai and local, over the last hour, day or month. The status page has all providers."))
 		return
 	}
-	status, ok := s.status(c)
-	if !ok {
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+	status, err := s.status(c)
+	if err != nil {
+		s.unreadablePage(c, err)
 		return
 	}
 	detail, err := s.options.Source.Detail(c.Request.Context(), name, span)
 	if err != nil {
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	detail.Line, detail.Span, detail.Provider = status.Line, span, Provider{Name: name, State: Off}
@@ -167,8 +183,9 @@ func (s *Server) provider(c *gin.Context) {
 }
 
 func (s *Server) summary(c *gin.Context) {
-	status, ok := s.status(c)
-	if !ok {
+	status, err := s.status(c)
+	if err != nil {
+		s.unreadable(c, err)
 		c.JSON(http.StatusServiceUnavailable, gin.H{"error": "the status cannot be read right now"})
 		return
 	}
@@ -182,14 +199,36 @@ func (s *Server) summary(c *gin.Context) {
 	c.Data(http.StatusOK, "application/json; charset=utf-8", append(body, '\n'))
 }
 
-// status asks the Source, and logs why it could not tell.
-func (s *Server) status(c *gin.Context) (Status, bool) {
+// status asks the Source.
+func (s *Server) status(c *gin.Context) (Status, error) {
 	status, err := s.options.Source.Status(c.Request.Context())
-	if err == nil {
-		return maintained(status), true
+	if err != nil {
+		return Status{}, err
 	}
+	return maintained(status), nil
+}
+
+// frame gives what surrounds a page that says that something is not there.
+func (s *Server) frame(title string) frame {
+	return frame{title: title, icon: s.assets.url("icon-unknown.svg"), now: s.now().UTC(), files: s.assets, version: s.options.Version}
+}
+
+// unreadablePage answers where what a page shows could not be read.
+func (s *Server) unreadablePage(c *gin.Context, err error) {
 	s.unreadable(c, err)
-	return Status{}, false
+	f := s.frame("Status unknown")
+	f.refresh = "10"
+	s.send(c, http.StatusServiceUnavailable, failure(f))
+}
+
+// Nowhere answers a browser at an address under which there is nothing. It
+// stands in front of any guard, so it tells nothing of this Breakwater.
+func (s *Server) Nowhere(c *gin.Context) {
+	secure(c)
+	f := s.frame("No such page")
+	f.version = ""
+	s.send(c, http.StatusNotFound, nowhere(f, "There is no page at this address.",
+		"Look at its spelling, or go on from one of the pages above. Programs find the API’s addresses in docs/http-api.md."))
 }
 
 // unreadable logs why the Source could not tell.

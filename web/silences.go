@@ -88,8 +88,7 @@ func (s *Server) showAlerts(c *gin.Context, status int, f form) {
 	}
 	found, err := s.options.Desk.Alerts(c.Request.Context())
 	if err != nil {
-		s.unreadable(c, err)
-		s.send(c, http.StatusServiceUnavailable, failure(s.assets))
+		s.unreadablePage(c, err)
 		return
 	}
 	p := alertsPage{deskPage: s.desk(c), Alerts: found, Tests: s.tests.of(found.Channels)}

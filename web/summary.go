@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +11,10 @@ import (
 )
 
 // summary has the shape of Statuspage's summary.json, so that readers of it
-// work unchanged: https://metastatuspage.com/api.
+// work unchanged: https://confluence.status.atlassian.com/api shows one whole,
+// https://www.mongodb.com/docs/api/doc/cloud-status/operation/operation-getstatussummary
+// which fields are always there (2026-11). What an update says of tweets and
+// subscribers is left out.
 type summary struct {
 	Page       summaryPage        `json:"page"`
 	Status     summaryStatus      `json:"status"`
@@ -29,7 +33,9 @@ type summaryPage struct {
 }
 
 type summaryStatus struct {
-	Indicator   string `json:"indicator"` // none, minor, major, critical
+	// none, minor, major or critical; maintenance where nothing else is the matter:
+	// https://github.com/zulip/zulip/blob/main/zerver/webhooks/statuspage/fixtures/component_status_update.json (2026-11).
+	Indicator   string `json:"indicator"`
 	Description string `json:"description"`
 }
 
@@ -39,8 +45,10 @@ type summaryComponent struct {
 	Status             string    `json:"status"`
 	Description        string    `json:"description"`
 	Position           int       `json:"position"`
+	CreatedAt          time.Time `json:"created_at"` // when this Breakwater began to watch it
 	UpdatedAt          time.Time `json:"updated_at"`
 	Showcase           bool      `json:"showcase"`
+	StartDate          *string   `json:"start_date"`
 	GroupID            *string   `json:"group_id"`
 	Group              bool      `json:"group"`
 	OnlyShowIfDegraded bool      `json:"only_show_if_degraded"`
@@ -66,7 +74,8 @@ type summaryIncident struct {
 	Components   []summaryComponent `json:"components"`
 }
 
-// summaryMaintenance is an incident that was planned.
+// summaryMaintenance is an incident that was planned: its status is scheduled or
+// in_progress here, and its impact maintenance.
 type summaryMaintenance struct {
 	summaryIncident
 	ScheduledFor   time.Time `json:"scheduled_for"`
@@ -81,28 +90,27 @@ type summaryUpdate struct {
 	CreatedAt  time.Time `json:"created_at"`
 	UpdatedAt  time.Time `json:"updated_at"`
 	DisplayAt  time.Time `json:"display_at"`
+	// Affected is always null: an update says of no component what it was before.
+	Affected *struct{} `json:"affected_components"`
 }
 
 const summaryPageID = "breakwater"
 
 func summarise(s Status, base string) summary {
 	verdict := Judge(s)
-	indicator := map[Level]string{LevelOperational: "none", LevelUnknown: "none", LevelDegraded: "minor", LevelDown: "critical"}[verdict.Level]
-	if verdict.Level == LevelDegraded && callersAffected(s.Numbers) {
-		indicator = "major"
-	}
 	out := summary{
 		Page:                  summaryPage{ID: summaryPageID, Name: "Breakwater", URL: base + "/", TimeZone: "Etc/UTC", UpdatedAt: s.Now.UTC()},
-		Status:                summaryStatus{Indicator: indicator, Description: strings.TrimSuffix(verdict.Headline, ".")},
+		Status:                summaryStatus{Description: strings.TrimSuffix(verdict.Headline, ".")},
 		Components:            []summaryComponent{},
 		Incidents:             []summaryIncident{},
 		ScheduledMaintenances: []summaryMaintenance{},
 	}
 	for _, p := range s.Providers {
 		if p.State != Off {
-			out.Components = append(out.Components, component(p, len(out.Components)+1, s.Now))
+			out.Components = append(out.Components, component(p, len(out.Components)+1, s))
 		}
 	}
+	out.Status.Indicator = indicator(verdict.Level, callersAffected(s.Numbers), out.Components)
 	for _, in := range s.Incidents {
 		if in.State.Lasts() {
 			out.Incidents = append(out.Incidents, openIncident(in, base, out.Components))
@@ -116,7 +124,24 @@ func summarise(s Status, base string) summary {
 	return out
 }
 
-func component(p Provider, position int, now time.Time) summaryComponent {
+// indicator says how bad it is in Statuspage's words.
+func indicator(l Level, affected bool, components []summaryComponent) string {
+	unwell := slices.DeleteFunc(slices.Clone(components), func(c summaryComponent) bool { return c.Status == "operational" })
+	other := slices.ContainsFunc(unwell, func(c summaryComponent) bool { return c.Status != "under_maintenance" })
+	switch {
+	case l == LevelDown:
+		return "critical"
+	case l == LevelDegraded && affected:
+		return "major"
+	case len(unwell) > 0 && !other:
+		return "maintenance"
+	case l == LevelDegraded:
+		return "minor"
+	}
+	return "none"
+}
+
+func component(p Provider, position int, s Status) summaryComponent {
 	uptime := make(map[string]*float64)
 	for _, u := range p.Uptimes {
 		uptime[u.Window] = nil
@@ -127,7 +152,7 @@ func component(p Provider, position int, now time.Time) summaryComponent {
 	return summaryComponent{
 		Uptime: uptime,
 		ID:     string(p.Name), Name: p.Name.Title(), Status: componentStatus(p), Description: p.Model,
-		Position: position, UpdatedAt: now.UTC(), Showcase: true, PageID: summaryPageID,
+		Position: position, CreatedAt: s.Started.UTC(), UpdatedAt: s.Now.UTC(), Showcase: true, PageID: summaryPageID,
 	}
 }
 

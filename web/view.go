@@ -232,7 +232,7 @@ func incidentName(in record.Incident) string {
 
 // inPast puts the title of an incident that is over into the past tense.
 func inPast(title string) string {
-	for _, verb := range [][2]string{{" is ", " was "}, {" are ", " were "}, {" cannot ", " could not "}} {
+	for _, verb := range [][2]string{{" takes less than it is ", " took less than it was "}, {" is ", " was "}, {" are ", " were "}, {" cannot ", " could not "}, {" will not ", " was not going to "}} {
 		if strings.Contains(title, verb[0]) {
 			return strings.Replace(title, verb[0], verb[1], 1)
 		}

@@ -2,6 +2,8 @@ package alerts
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -42,7 +44,7 @@ func alertmanagerBody(m Message, receiver string) alertmanagerMessage {
 		Status: "firing", Labels: alertLabels(m), Annotations: map[string]string{"summary": m.headline(), "description": description(m)},
 		StartsAt: i.Began.UTC(), GeneratorURL: m.page(), Fingerprint: fmt.Sprintf("%016x", uint64(i.ID)),
 	}
-	if page := m.page(); page != "" {
+	if page := m.page(); page != "" && !ownMachine(m.URL) {
 		alert.Annotations["runbook_url"] = page
 	}
 	if m.Kind == record.NoticeResolved {
@@ -54,6 +56,13 @@ func alertmanagerBody(m Message, receiver string) alertmanagerMessage {
 		Status: alert.Status, Receiver: receiver, GroupLabels: group, CommonLabels: alert.Labels, CommonAnnotations: alert.Annotations,
 		ExternalURL: m.URL, Alerts: []alertmanagerAlert{alert},
 	}
+}
+
+// ownMachine says whether an address is that of Breakwater's own machine alone, as
+// where nobody set public_url: no runbook for who reads the alert elsewhere.
+func ownMachine(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
 }
 
 func alertLabels(m Message) map[string]string {
@@ -80,9 +89,6 @@ func alertLabels(m Message) map[string]string {
 // description gives the lines of a message as one text.
 func description(m Message) string {
 	var b strings.Builder
-	if m.Kind == record.NoticeChanged {
-		b.WriteString("New: " + m.change() + "\n")
-	}
 	for _, l := range m.lines() {
 		b.WriteString(l.label + ": " + l.text + "\n")
 	}

@@ -21,10 +21,11 @@ const noLongerConfigured = "the channel was no longer configured"
 // ChannelState is how a channel stands.
 type ChannelState struct {
 	Name     string
-	Kind     string // "slack", "email", "webhook" or "pagerduty"
-	Where    string // the address without its secret: "#ops", "ops@example.com", a host
-	Sends    string // in words, which severities and when: "critical and warning, quiet 22:00 to 07:00 Europe/Berlin"
-	Waiting  int    // messages that are to be sent
+	Kind     string    // "slack", "email", "webhook" or "pagerduty"
+	Where    string    // the address without its secret: "#ops", "ops@example.com", a host
+	Sends    string    // in words, which severities and when: "critical and warning, quiet 22:00 to 07:00 Europe/Berlin"
+	Waiting  int       // messages that are to be sent
+	Oldest   time.Time // when the oldest was made that should have been sent by now; zero where there is none
 	LastSent time.Time
 	Error    string // of the last try, "" where it went well
 }
@@ -33,13 +34,13 @@ type ChannelState struct {
 func (m *Manager) Channels(ctx context.Context) ([]ChannelState, error) {
 	all := make([]ChannelState, 0, len(m.cfg.Channels))
 	for _, c := range m.cfg.Channels {
-		o, err := m.cfg.Store.Outbox(ctx, c.Name())
+		o, err := m.cfg.Store.Outbox(ctx, c.Name(), time.Now())
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, ChannelState{
 			Name: c.Name(), Kind: c.Kind(), Where: c.Where(), Sends: m.cfg.Routes[c.Name()].words(),
-			Waiting: o.Waiting, LastSent: o.LastSent, Error: o.Error,
+			Waiting: o.Waiting, Oldest: o.Oldest, LastSent: o.LastSent, Error: o.Error,
 		})
 	}
 	return all, nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/llm"
@@ -159,6 +160,29 @@ func (s *story) join(p llm.Provider, at time.Time, why string) {
 	}
 	s.parts[p] = true
 	s.add(record.Event{At: at, Kind: record.EventJoined, Text: p.Title() + " " + why})
+}
+
+// partWell says in several providers' incident that one of them has no trouble
+// left, and who has. One that is well now and then is said once, with its last time.
+func (s *story) partWell(p llm.Provider, at time.Time) {
+	left := s.inTrouble()
+	if s.Topic != record.TopicEverything || left[p] {
+		return
+	}
+	var names []string
+	for _, o := range llm.Providers() {
+		if left[o] {
+			names = append(names, o.Title())
+		}
+	}
+	begins, verb := p.Title()+" is well again; ", " is"
+	if len(names) > 1 {
+		verb = " are"
+	}
+	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool {
+		return e.Kind == recoveredEvent && e.By == "" && strings.HasPrefix(e.Text, begins)
+	})
+	s.add(record.Event{At: at, Kind: recoveredEvent, Text: begins + list(names) + verb + " not yet."})
 }
 
 // worsen makes an incident critical when no provider is left to serve.

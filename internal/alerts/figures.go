@@ -52,6 +52,7 @@ func (m *Manager) measure(ctx context.Context, st *story) {
 	if text == "" {
 		return
 	}
+	text = soFar(text)
 	// The last word of a timeline is what brought the end about.
 	at := len(st.Timeline)
 	if at > 0 && st.Timeline[at-1].Kind == resolvedEvent {
@@ -87,13 +88,16 @@ func grown(before, now record.Impact) record.Impact {
 	return i
 }
 
+// soFar begins a sentence about figures that may still grow.
+func soFar(text string) string { return "So far " + strings.ToLower(text[:1]) + text[1:] }
+
 // figures says what an incident meant for callers; "" where it meant nothing.
 func figures(i record.Impact) string {
 	if i.Rerouted+i.Failed == 0 {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("So far: " + impactWords(i))
+	b.WriteString(impactWords(i))
 	if i.Added > 0 {
 		fmt.Fprintf(&b, " Those served elsewhere took %s longer on average.", brief(i.Added))
 	}

@@ -131,7 +131,7 @@ func TestTheTimelineTellsWhatItMeantForCallers(t *testing.T) {
 			t.Errorf("timeline %s", got)
 		}
 		first, _, _ := strings.Cut(text(i, figuresEvent), "\n")
-		if first != "So far: 61 requests served elsewhere, most by Claude; 2 requests failed. Those served elsewhere took 350 ms longer on average. What did not serve cost $1.5." {
+		if first != "So far 2 requests failed; 61 were served elsewhere, most by Claude. Those served elsewhere took 350 ms longer on average. What did not serve cost $1.5." {
 			t.Errorf("figures %q", first)
 		}
 		if i.Impact.Rerouted != seconds || i.Impact.Added != 350*time.Millisecond {
@@ -169,11 +169,54 @@ func TestSeveralProvidersInTroubleTogetherAreOneIncident(t *testing.T) {
 		for _, p := range []llm.Target{gemini, claude, openai, local} {
 			h.say(BreakerClosed, p)
 		}
+		want(t, strings.Split(text(h.incident(1), recoveredEvent), "\n"),
+			"gemini/gemini-2.5-flash: breaker_closed", "Gemini is well again; Claude, OpenAI and Ollama are not yet.",
+			"claude/claude-3-5-sonnet: breaker_closed", "Claude is well again; OpenAI and Ollama are not yet.",
+			"openai/gpt-4o: breaker_closed", "OpenAI is well again; Ollama is not yet.", "local/llama3: breaker_closed")
 		h.pass(DefaultWellFor)
 		want(t, h.states())
 		want(t, l.told(), "1 opened", "1 changed", "1 resolved")
 		if i := h.incident(1); i.Severity != record.Critical || i.Title != "Every provider is failing" || strings.Count(kinds(i), record.EventJoined) != 4 {
 			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func TestAProviderThatIsWellNowAndThenIsSaidSoOnce(t *testing.T) {
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
+		h.say(BreakerOpened, gemini)
+		h.say(BreakerOpened, claude)
+		h.say(BreakerProbeFailed, gemini)
+		for range 5 {
+			h.say(BreakerClosed, gemini)
+			h.say(BreakerOpened, gemini)
+		}
+		if said := text(h.incident(1), recoveredEvent); strings.Count(said, "Gemini is well again") != 1 {
+			t.Errorf("it says %q", said)
+		}
+	})
+}
+
+func TestTheSharesInWhichTrafficComesBackAreInTheTimelineAlone(t *testing.T) {
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, l *listener) {
+		share := func(target llm.Target, text string) {
+			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: TrafficReturned, Text: text})
+			synctest.Wait()
+		}
+		share(gemini, "coming back with 5 % of its traffic") // of what nobody held
+		want(t, h.states())
+		h.say(HoldPlaced, gemini)
+		share(claude, "coming back with 5 % of its traffic")
+		for _, text := range []string{"coming back with 5 %", "not well yet with 5 %: slow", "coming back with 5 %", "coming back with 20 %"} {
+			share(gemini, text)
+			time.Sleep(time.Second)
+		}
+		want(t, h.states(), "gemini open")
+		want(t, strings.Split(text(h.incident(1), returningEvent), "\n"), "gemini/gemini-2.5-flash: not well yet with 5 %: slow",
+			"gemini/gemini-2.5-flash: coming back with 5 %", "gemini/gemini-2.5-flash: coming back with 20 %")
+		want(t, l.told(), "1 opened")
+		if causes := strings.Join(l.sent[0].causes(), " "); strings.Contains(causes, "coming back") {
+			t.Errorf("the message says %q is wrong", causes)
 		}
 	})
 }

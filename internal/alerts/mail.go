@@ -258,6 +258,9 @@ type mailLine struct {
 
 func (m Message) mail() mailContent {
 	c := mailContent{Title: m.headline(), Lead: m.summary(), Foot: m.foot(), Page: m.page()}
+	if m.Kind == record.NoticeChanged {
+		c.Lead = m.standing() // what changed is the first line
+	}
 	for _, l := range m.lines() {
 		c.Lines = append(c.Lines, mailLine{l.label, strings.Split(l.text, "\n")})
 	}

@@ -39,10 +39,14 @@ func (m Message) page() string {
 	case m.URL == "":
 		return ""
 	case m.Incident.Number == 0:
-		return m.URL + "/alerts" // of a test
+		return m.at("/alerts") // of a test
 	}
-	return fmt.Sprintf("%s/incidents/%d", strings.TrimSuffix(m.URL, "/"), m.Incident.Number)
+	return m.at(fmt.Sprintf("/incidents/%d", m.Incident.Number))
 }
+
+// at gives the address of a page, by its path alone where nobody said where
+// people reach Breakwater.
+func (m Message) at(path string) string { return strings.TrimSuffix(m.URL, "/") + path }
 
 // foot says how bad it is and which incident it is.
 func (m Message) foot() string {
@@ -63,7 +67,7 @@ func (m Message) foot() string {
 func (m Message) headline() string {
 	switch m.Kind {
 	case record.NoticeResolved:
-		return "Resolved: " + verb(m.Incident.Title, "was", "were")
+		return "Resolved: " + tenseOf(m.Incident.Title).past
 	case record.NoticeReopened:
 		return "Back again: " + m.Incident.Title
 	case record.NoticeReminder:
@@ -89,13 +93,17 @@ func (m Message) lines() []line {
 			{"To do", m.afterwards()},
 		}
 	}
-	all := []line{
+	var all []line
+	if m.Kind == record.NoticeChanged {
+		all = append(all, line{"New", m.change()})
+	}
+	all = append(all, []line{
 		{"What", strings.Join(m.causes(), "\n")},
 		{"Since", m.since()},
 		{"Callers", m.callers()},
 		{"Breakwater", m.doing()},
 		{"To do", m.advice()},
-	}
+	}...)
 	if !i.Acknowledged.IsZero() {
 		by := "somebody"
 		if i.AcknowledgedBy != "" {
@@ -109,7 +117,7 @@ func (m Message) lines() []line {
 func (m Message) since() string {
 	text := clock(m.Incident.Began)
 	if n := m.Incident.Reopened; n > 0 {
-		text += fmt.Sprintf(", with %s within half an hour of its end", times(n, "return"))
+		text += fmt.Sprintf("; since then it ended and came back %s", times(n))
 	}
 	return text
 }
@@ -118,7 +126,7 @@ func (m Message) since() string {
 // wrote, and not what is wrong.
 func quietKinds() []string {
 	return []string{
-		"opened", "mitigated", "failing", "recovering", "recovered", "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
+		"opened", "mitigated", "failing", "recovering", recoveredEvent, returningEvent, "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
 		"figures", "part", "single", servingEvent,
 	}
 }
@@ -167,22 +175,24 @@ func (m Message) callers() string {
 	return meant(*m.Impact)
 }
 
-// impactWords gives the figures as a sentence.
+// impactWords gives the figures as a sentence, first whom it hurt.
 func impactWords(i record.Impact) string {
-	var b strings.Builder
-	if n := i.Rerouted; n > 0 {
-		fmt.Fprintf(&b, "%s served elsewhere", requests(n))
-		if by := i.ServedBy; by != "" {
-			fmt.Fprintf(&b, ", most by %s", by.Title())
-		}
-		b.WriteString("; ")
-	}
+	text := "No request failed"
 	if n := i.Failed; n > 0 {
-		fmt.Fprintf(&b, "%s failed.", requests(n))
-	} else {
-		b.WriteString("none failed.")
+		text = requests(n) + " failed"
 	}
-	return b.String()
+	switch n := i.Rerouted; {
+	case n == 1:
+		text += "; 1 was served elsewhere"
+	case n > 1:
+		text += "; " + grouped(n) + " were served elsewhere"
+	}
+	if by := i.ServedBy; by != "" && i.Rerouted > 1 {
+		text += ", most by " + by.Title()
+	} else if by != "" && i.Rerouted == 1 {
+		text += ", by " + by.Title()
+	}
+	return text + "."
 }
 
 // meant gives all figures: what callers noticed, and what it cost.
@@ -199,35 +209,72 @@ func meant(i record.Impact) string {
 
 // summary is the message in one sentence, for notifications.
 func (m Message) summary() string {
-	since := verb(m.Incident.Title, "has been", "have been") + " since " + clock(m.Incident.Began) + "."
+	since := sinceWhen(m.Incident.Title, clock(m.Incident.Began))
 	switch m.Kind {
 	case record.NoticeTest:
 		return m.headline() + ". Nothing is to be done."
 	case record.NoticeResolved:
 		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
-		if verb(m.Incident.Title, "", "") == m.Incident.Title {
-			return fmt.Sprintf("%s. It lasted %s. %s", m.headline(), took, m.callers())
+		if !tenseOf(m.Incident.Title).span {
+			return fmt.Sprintf("%s. It was so for %s. %s", m.headline(), took, m.callers())
 		}
 		return fmt.Sprintf("%s for %s. %s", m.headline(), took, m.callers())
 	case record.NoticeReopened:
 		return m.headline() + ". " + m.callers()
 	case record.NoticeReminder:
-		return "Still: " + since + " Nobody has taken it on. " + m.callers()
+		return "Still: " + since + " Nobody has taken it on" + m.lasts() + ". " + m.callers()
 	case record.NoticeChanged:
 		return m.Incident.Title + ". " + m.change()
 	}
 	return since + " " + m.callers()
 }
 
-// verb puts another tense into a title; one without "is" and "are" stays.
-func verb(title, one, several string) string {
-	if before, after, ok := strings.Cut(title, " is "); ok {
-		return before + " " + one + " " + after
+// standing is the summary of how things are, whatever brings the message about.
+func (m Message) standing() string {
+	m.Kind = record.NoticeOpened
+	return m.summary()
+}
+
+// lasts says for how long it has lasted when the message is made.
+func (m Message) lasts() string {
+	if d := m.ID.Time().Sub(m.Incident.Began); d > 0 {
+		return " in " + lasted(d)
 	}
-	if before, after, ok := strings.Cut(title, " are "); ok {
-		return before + " " + several + " " + after
+	return ""
+}
+
+// tense is a title's verb as it is written now, of what has lasted since an
+// instant ("" where that cannot be said so), and of what is over. span says that
+// a length of time fits behind the last.
+type tense struct {
+	now, since, past string
+	span             bool
+}
+
+// tenseOf gives the whole title in each tense; one without a known verb stays.
+func tenseOf(title string) tense {
+	for _, t := range []tense{
+		{" takes less than it is ", " has taken less than it is ", " took less than it was ", true}, {" is being ", "", " was being ", true},
+		{" is ", " has been ", " was ", true}, {" are ", " have been ", " were ", true}, {" cannot ", "", " could not ", true},
+		{" will not ", "", " was not going to ", false},
+	} {
+		if before, after, ok := strings.Cut(title, t.now); ok {
+			whole := tense{now: title, past: before + t.past + after, span: t.span}
+			if t.since != "" {
+				whole.since = before + t.since + after
+			}
+			return whole
+		}
 	}
-	return title
+	return tense{now: title, past: title}
+}
+
+// sinceWhen says since when what a title says has lasted.
+func sinceWhen(title, when string) string {
+	if t := tenseOf(title); t.since != "" {
+		return t.since + " since " + when + "."
+	}
+	return title + ". It has been so since " + when + "."
 }
 
 // change says of NoticeChanged what changed.
@@ -305,24 +352,29 @@ func lasted(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// requests writes a count of requests with groups of three digits.
-func requests(n int64) string {
+// grouped writes a number with groups of three digits.
+func grouped(n int64) string {
 	digits := fmt.Sprint(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}
+	return digits
+}
+
+// requests writes a count of requests.
+func requests(n int64) string {
 	if n == 1 {
 		return "1 request"
 	}
-	return digits + " requests"
+	return grouped(n) + " requests"
 }
 
-// times writes a count of something: "2 returns".
-func times(n int, what string) string {
+// times writes how often something was: "once", "3 times".
+func times(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "once"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d times", n)
 }
 
 // milliseconds writes a short duration.

@@ -127,16 +127,16 @@ func (p *PagerDuty) event(m Message, action string) pagerDutyEvent {
 	if action != "trigger" {
 		return e
 	}
-	i, title := m.Incident, m
+	i, summary := m.Incident, m.summary()
 	if m.Kind == record.NoticeChanged {
-		title.Kind = record.NoticeOpened // what changed is among the details
+		summary = m.standing() // what changed is among the details
 	}
 	e.Client, e.ClientURL = "Breakwater", m.URL
 	if page := m.page(); page != "" {
 		e.Links = []pagerDutyLink{{Href: page, Text: "Open in Breakwater"}}
 	}
 	e.Payload = &pagerDutyPayload{
-		Summary: redact.Short(title.summary(), maxPagerDutySummary), Source: source(m), Severity: pagerDutySeverity(i.Severity),
+		Summary: redact.Short(summary, maxPagerDutySummary), Source: source(m), Severity: pagerDutySeverity(i.Severity),
 		Timestamp: i.Began.UTC(), Component: component(i), Group: string(i.Subject), Class: string(i.Topic), Details: map[string]string{},
 	}
 	if m.Kind == record.NoticeTest {
@@ -144,9 +144,6 @@ func (p *PagerDuty) event(m Message, action string) pagerDutyEvent {
 	}
 	for _, l := range m.lines() {
 		e.Payload.Details[l.label] = l.text
-	}
-	if m.Kind == record.NoticeChanged {
-		e.Payload.Details["New"] = m.change()
 	}
 	return e
 }

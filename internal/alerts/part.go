@@ -116,7 +116,7 @@ func (m Message) partCallers() string {
 		}
 	}
 	if m.Impact != nil && m.Impact.Rerouted+m.Impact.Failed > 0 {
-		text += " So far: " + meant(*m.Impact)
+		text += " " + soFar(meant(*m.Impact))
 	}
 	return text
 }

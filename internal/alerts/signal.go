@@ -22,17 +22,18 @@ const (
 	BreakerClosed      SignalKind = "breaker_closed"
 	HoldPlaced         SignalKind = "hold_placed"
 	HoldEnded          SignalKind = "hold_ended"
-	TroubleFound       SignalKind = "trouble_found" // the detector's finding that led to no hold; repeated while it lasts
-	TroubleEnded       SignalKind = "trouble_ended" // such a finding was not repeated for CalmAfter
-	CallerFailed       SignalKind = "caller_failed" // a request that had tried the provider failed for its caller
-	Rerouted           SignalKind = "rerouted"      // another provider served a request that the provider should have served
-	TargetServed       SignalKind = "target_served" // a request or a probe went well
-	KeyLost            SignalKind = "key_lost"      // the provider refuses a key, or it is out of quota
-	KeyBack            SignalKind = "key_back"      // such a key works again
-	ModelMissing       SignalKind = "model_missing" // the provider does not have a model of the configuration
-	Removed            SignalKind = "removed"       // a key or model is no longer in the configuration
-	Raised             SignalKind = "raised"        // a condition of Topic and Name holds; may be repeated while it does, with new words
-	Cleared            SignalKind = "cleared"       // it does no longer
+	TroubleFound       SignalKind = "trouble_found"    // the detector's finding that led to no hold; repeated while it lasts
+	TroubleEnded       SignalKind = "trouble_ended"    // such a finding was not repeated for CalmAfter
+	CallerFailed       SignalKind = "caller_failed"    // a request that had tried the provider failed for its caller
+	Rerouted           SignalKind = "rerouted"         // another provider served a request that the provider should have served
+	TrafficReturned    SignalKind = "traffic_returned" // a held target gets another share of its traffic, of which none is one
+	TargetServed       SignalKind = "target_served"    // a request or a probe went well
+	KeyLost            SignalKind = "key_lost"         // the provider refuses a key, or it is out of quota
+	KeyBack            SignalKind = "key_back"         // such a key works again
+	ModelMissing       SignalKind = "model_missing"    // the provider does not have a model of the configuration
+	Removed            SignalKind = "removed"          // a key or model is no longer in the configuration
+	Raised             SignalKind = "raised"           // a condition of Topic and Name holds; may be repeated while it does, with new words
+	Cleared            SignalKind = "cleared"          // it does no longer
 )
 
 // Signal is one thing that may begin, confirm or end an incident.

@@ -32,6 +32,8 @@ const (
 	resolvedEvent   = "resolved"
 	figuresEvent    = "figures"
 	partEvent       = "part" // it became a part of a larger incident
+	recoveredEvent  = "recovered"
+	returningEvent  = "returning" // traffic comes back in shares
 )
 
 // story is one incident in its life, with what still speaks against its end.
@@ -196,6 +198,11 @@ func (s *story) applyWhole(g Signal) step {
 		return better(s, s.open, g.Target, g)
 	case HoldEnded:
 		return better(s, s.held, g.Target, g)
+	case TrafficReturned:
+		if !s.held[g.Target] {
+			return nothing
+		}
+		s.returning(g)
 	case TargetServed:
 		if !s.unknown[g.Provider] {
 			return nothing
@@ -282,8 +289,9 @@ func better[K comparable](s *story, of map[K]bool, which K, g Signal) step {
 	}
 	delete(of, which)
 	delete(s.unknown, g.Provider)
-	s.say("recovered", g)
+	s.say(recoveredEvent, g)
 	if s.troubled() {
+		s.partWell(g.Provider, g.At)
 		return changed
 	}
 	return s.wellAgain(g.At, "All is well again.")
@@ -340,6 +348,14 @@ func (s *story) say(kind string, g Signal) {
 	}
 	s.said[key] = said{text, times}
 	s.add(record.Event{At: g.At, Kind: kind, Text: text})
+}
+
+// returning says which share of its traffic a held target gets. The same share
+// of the same target is said once, with its last time.
+func (s *story) returning(g Signal) {
+	text := redact.Short(redact.Secrets(g.Target.String()+": "+g.Text), maxText)
+	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool { return e.Kind == returningEvent && e.Text == text })
+	s.add(record.Event{At: g.At, Kind: returningEvent, Text: text})
 }
 
 // since finds an event after the incident opened or came back; -1 where there

@@ -167,7 +167,7 @@ var edges = map[record.IncidentState][]record.IncidentState{
 
 func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
 	kinds := []SignalKind{BreakerOpened, BreakerProbeFailed, BreakerClosed, HoldPlaced, HoldEnded, TroubleFound, TroubleEnded, CallerFailed,
-		Rerouted, TargetServed, Raised, Cleared}
+		Rerouted, TrafficReturned, TargetServed, Raised, Cleared}
 	rapid.Check(t, func(t *rapid.T) {
 		s, at, said := begin(1, whole(llm.Gemini), noon), noon, 0
 		for range rapid.IntRange(1, 60).Draw(t, "signals") {

@@ -80,7 +80,16 @@ func (m Message) advice() string {
 	case record.TopicRecord:
 		return "Look at the disk of the database: is it full (df), is it writable, does it answer? When it does, breakwater store check says whether the file is sound."
 	}
+	if m.hurts() {
+		return "See at " + m.at("/requests?outcome=failed") + " why no other provider served them: where a model's chain has this provider alone, add another. " + elsewhere(m.Incident.Subject)
+	}
 	return providerAdvice(m.Incident.Subject)
+}
+
+// hurts says whether callers' requests fail.
+func (m Message) hurts() bool {
+	i := m.Incident
+	return i.Severity == record.Critical && i.State == record.Ongoing
 }
 
 // afterwards says what is left to do when it is over.
@@ -110,16 +119,29 @@ func (m Message) afterwards() string {
 
 // providerAdvice says where a provider's own trouble is told.
 func providerAdvice(p llm.Provider) string {
-	const wait = "Nothing, if it recovers by itself. Otherwise look at "
-	switch p {
-	case llm.Gemini:
-		return wait + "status.cloud.google.com and at the project's quota."
-	case llm.Claude:
-		return wait + "status.claude.com and at the organisation's limits."
-	case llm.OpenAI:
-		return wait + "status.openai.com and at the project's limits."
-	case llm.Local:
+	if p == llm.Local {
+		return elsewhere(p)
+	}
+	return "Nothing, if it recovers by itself. Otherwise look at " + places(p) + "."
+}
+
+// elsewhere says what to look at outside Breakwater.
+func elsewhere(p llm.Provider) string {
+	if p == llm.Local {
 		return "Look at the Ollama server: does it run (ollama ps), is its memory full, is the model there (ollama list)?"
 	}
-	return wait + "its status page."
+	return "Look at " + places(p) + "."
+}
+
+// places are where a provider tells of its trouble, and of what it allows.
+func places(p llm.Provider) string {
+	switch p {
+	case llm.Gemini:
+		return "status.cloud.google.com and at the project's quota"
+	case llm.Claude:
+		return "status.claude.com and at the organisation's limits"
+	case llm.OpenAI:
+		return "status.openai.com and at the project's limits"
+	}
+	return "its status page"
 }

@@ -26,16 +26,16 @@ func oneOf(topic record.Topic) record.Incident {
 	case record.TopicModel:
 		return missingModel()
 	case record.TopicThrottling:
-		i.Subject, i.Title = llm.OpenAI, "OpenAI is throttling"
+		i.Subject, i.Title = llm.OpenAI, "openai/gpt-4o takes less than it is sent"
 		text = "OpenAI refused 38 of 120 requests in 5 min with 429, and takes 60 requests a minute where 500 are configured."
 	case record.TopicErrorBudget:
-		i.Severity, i.Name, i.Title = record.Critical, "availability", "The error budget of availability burns 14 times too fast"
+		i.Severity, i.Name, i.Title = record.Critical, "availability", "The error budget for all requests is being used up"
 		text = "2.1 % of the requests of the last hour failed; 99.9 % in 30 days are the objective. At this pace it is used up in 2 days."
 	case record.TopicBudget:
-		i.Name, i.Title = "Gemini today", "The budget Gemini today is spent too fast"
+		i.Name, i.Title = "Gemini today", "The budget Gemini today will not last"
 		text = "$1.90 of $2.50 is spent at 12:00 UTC; at this pace it is used up at 15:47 UTC."
 	case record.TopicUsage:
-		i.Severity, i.Name, i.Title = record.Info, "nightly", "The caller nightly is unlike its past"
+		i.Severity, i.Name, i.Title = record.Info, "nightly", "The use of the caller nightly is unlike its past"
 		text = "4,200,000 tokens in the last hour, usually 310,000 (z = 6.1)"
 	case record.TopicRecord:
 		i.Severity, i.Title = record.Critical, "The record cannot be written"

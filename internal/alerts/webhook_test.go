@@ -71,6 +71,19 @@ func hook(t *testing.T, cfg WebhookConfig) *Webhook {
 	return w
 }
 
+func TestARunbookIsLinkedByAWholeAddressOrNotAtAll(t *testing.T) {
+	for at, want := range map[string]string{
+		"https://breakwater.example": "https://breakwater.example/incidents/12", "https://breakwater.example/": "https://breakwater.example/incidents/12",
+		"": "", "http://localhost:8080": "", "http://127.0.0.1:8080": "", "http://[::1]:8080": "",
+	} {
+		m := fullMessage(record.NoticeOpened)
+		m.URL = at
+		if got := alertmanagerBody(m, "ops").Alerts[0].Annotations["runbook_url"]; got != want {
+			t.Errorf("at %q: %q, want %q", at, got, want)
+		}
+	}
+}
+
 // fullMessage has everything that a message can have.
 func fullMessage(kind record.NoticeKind) Message {
 	i := geminiDown()

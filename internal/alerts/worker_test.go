@@ -204,7 +204,7 @@ func TestAStormMakesAFewMessagesAndLosesNone(t *testing.T) {
 				t.Errorf("of incident %d, which is %s, %q was told last", i.Number, i.State, got)
 			}
 		}
-		o, err := h.store.Outbox(t.Context(), "people")
+		o, err := h.store.Outbox(t.Context(), "people", time.Now())
 		if n := len(people.heard()); n > 40 || err != nil || o.Waiting != 0 {
 			t.Errorf("%d messages about %d incidents, %d wait (%v)", n, len(all), o.Waiting, err)
 		}
@@ -223,6 +223,7 @@ func TestAChannelThatRefusesIsLeftAloneAndSaysSo(t *testing.T) {
 		}}
 		cfg := silent(Route{}, l)
 		h := move(t, path, cfg)
+		began := time.Now().UTC()
 		h.key(KeyLost, "a")
 		settle()
 		h.key(KeyLost, "b")
@@ -233,7 +234,7 @@ func TestAChannelThatRefusesIsLeftAloneAndSaysSo(t *testing.T) {
 			t.Errorf("tried %d times", n)
 		}
 		states, err := h.Channels(t.Context())
-		if want := (ChannelState{Name: "a", Kind: "slack", Where: "#a", Sends: "critical and warning", Waiting: 2, Error: "slack: invalid_auth"}); err != nil || len(states) != 1 || states[0] != want {
+		if want := (ChannelState{Name: "a", Kind: "slack", Where: "#a", Sends: "critical and warning", Waiting: 2, Oldest: began, Error: "slack: invalid_auth"}); err != nil || len(states) != 1 || states[0] != want {
 			t.Errorf("got %+v (%v), want %+v", states, err, want)
 		}
 		if err := h.Test(t.Context(), "a"); err == nil || err.Error() != "slack: invalid_auth" {

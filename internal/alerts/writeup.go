@@ -35,7 +35,7 @@ func Draft(i record.Incident, now time.Time) string {
 	if impact == "" {
 		impact = "No request of a caller was affected, as far as Breakwater counted."
 	}
-	say("%s", strings.TrimPrefix(impact, "So far: "))
+	say("%s", impact)
 	say("\n_Who noticed, and how:_ …")
 	say("\n## When\n")
 	say("| | at | after |\n|---|---|---|")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/tidwall/gjson"
 
 	"breakwater/internal/llm"
@@ -365,6 +366,19 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 	}{{"GET", "/v2", 404}, {"GET", "/v1/chat/completions", 405}, {"GET", "/readyz", 503}} {
 		if status, body, _ := d.send(t, c.method, c.path, ""); status != c.status || body == "" {
 			t.Errorf("%s %s: HTTP %d %s", c.method, c.path, status, body)
+		}
+	}
+}
+
+func TestABrowserThatGoesAstrayIsShownAPage(t *testing.T) {
+	d := newDoor(t, func(o *Options) { o.Nowhere = func(c *gin.Context) { c.String(404, "a page") } })
+	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+	if status, body, _ := d.send(t, "GET", "/nonsense", "", "Accept", browser); status != 404 || body != "a page" {
+		t.Errorf("a browser: HTTP %d %s", status, body)
+	}
+	for method, accept := range map[string]string{"GET": "*/*", "POST": browser} {
+		if status, body, _ := d.send(t, method, "/nonsense", "", "Accept", accept); status != 404 || gjson.Get(body, "error.code").String() != "not_found" {
+			t.Errorf("%s that accepts %s: HTTP %d %s", method, accept, status, body)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -62,6 +63,7 @@ type Options struct {
 	Version   string       // of Breakwater, as GET /api/version tells it
 	Ready     func() error // nil while requests can be served
 	Log       *slog.Logger
+	Nowhere   gin.HandlerFunc // answers a browser at an address under which there is nothing; nil for JSON there too
 }
 
 // Server is the HTTP API.
@@ -97,7 +99,13 @@ func (s *Server) Engine() (*gin.Engine, *gin.RouterGroup) {
 	engine.HandleMethodNotAllowed = true
 	engine.ContextWithFallback = true
 	engine.Use(s.recover, s.checkHost)
-	engine.NoRoute(func(c *gin.Context) { s.unknownPath(c, http.StatusNotFound, "not_found", "there is nothing at") })
+	engine.NoRoute(func(c *gin.Context) {
+		if s.Nowhere != nil && c.Request.Method == http.MethodGet && strings.Contains(c.GetHeader("Accept"), "text/html") {
+			s.Nowhere(c)
+			return
+		}
+		s.unknownPath(c, http.StatusNotFound, "not_found", "there is nothing at")
+	})
 	engine.NoMethod(func(c *gin.Context) {
 		s.unknownPath(c, http.StatusMethodNotAllowed, "method_not_allowed", c.Request.Method+" is not understood at")
 	})

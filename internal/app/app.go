@@ -195,7 +195,7 @@ func (a *App) buildServer(hop string, registry *prometheus.Registry) error {
 		Replay: replay.Limits{Keep: a.cfg.Idempotency.For, Bytes: a.cfg.Idempotency.Bytes},
 		Hosts:  hosts(a.cfg), Keep: api.Keep(a.cfg.Responses), Stored: stored(a.upstreams),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Ready:   a.ready, Log: a.log, Tokens: a.tokens, Version: a.opts.Version,
+		Ready:   a.ready, Log: a.log, Tokens: a.tokens, Version: a.opts.Version, Nowhere: a.page.Nowhere,
 	})
 	engine, guarded := a.api.Engine()
 	a.page.Register(guarded)

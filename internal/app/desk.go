@@ -24,17 +24,15 @@ type incidentDesk struct {
 	changed func(...web.Part)
 }
 
-// Incidents filters what the store gives. There are few: one a day is a lot.
+// Incidents has the store find a page of the list.
 func (d *incidentDesk) Incidents(ctx context.Context, q web.IncidentQuery, limit int) ([]record.Incident, error) {
-	all, err := d.store.Incidents(ctx, time.Time{}, mostIncidents)
+	of := store.IncidentQuery{Topic: q.Topic, Provider: q.Provider, Severity: q.Severity, State: q.State, Before: q.Before, Limit: limit}
+	if q.State == web.StateNotOver {
+		of.State, of.Lasting = "", true
+	}
+	found, err := d.store.FindIncidents(ctx, of)
 	if err != nil {
 		return nil, fmt.Errorf("read the incidents: %w", err)
-	}
-	var found []record.Incident
-	for i := range all {
-		if q.Matches(&all[i]) && len(found) < limit {
-			found = append(found, all[i])
-		}
 	}
 	return found, nil
 }

@@ -52,6 +52,12 @@ func TestTheDeskReadsTheRecord(t *testing.T) {
 	if err != nil || len(keys) != 2 || keys[0].Number != last.Number {
 		t.Errorf("of keys: %+v, %v", keys, err)
 	}
+	if lasting, err := d.Incidents(t.Context(), web.IncidentQuery{State: web.StateNotOver}, 50); err != nil || len(lasting) != 0 {
+		t.Errorf("not over: %+v, %v", lasting, err)
+	}
+	if over, err := d.Incidents(t.Context(), web.IncidentQuery{State: record.Resolved, Provider: llm.Claude}, 50); err != nil || len(over) != 3 {
+		t.Errorf("resolved: %+v, %v", over, err)
+	}
 	if older, err := d.Incidents(t.Context(), web.IncidentQuery{Before: last.Number}, 1); err != nil || len(older) != 1 || older[0].Number != last.Number-1 {
 		t.Errorf("older: %+v, %v", older, err)
 	}

@@ -139,7 +139,13 @@ func (a *App) detected(e anomaly.Event) {
 		s.Kind = alerts.HoldEnded
 	case anomaly.HoldRamped:
 		a.log.Info("traffic comes back", "target", e.Target.String(), "share", e.Hold.Share)
-		return
+		s.Kind = alerts.TrafficReturned
+	case anomaly.HoldExtended:
+		// Only one that was coming back has news in it: its share is gone again.
+		if e.Finding.At.IsZero() {
+			return
+		}
+		s.Kind = alerts.TrafficReturned
 	case anomaly.Found:
 		if !e.Finding.Again {
 			a.log.Warn("anomaly", "signal", string(e.Finding.Signal), "target", e.Target.String(), "caller", e.Finding.Caller, "finding", e.Text)
@@ -167,7 +173,10 @@ func (a *App) noteworthy(f anomaly.Finding) {
 		a.conditions.raise(s, conditionCalm, string(f.Signal))
 		return
 	}
-	who := cmp.Or(f.Caller, "The callers")
-	s.Topic, s.Name, s.Title = record.TopicUsage, who, who+": use is unlike its past"
+	whose := "The callers' use"
+	if f.Caller != "" {
+		whose = "The use of the caller " + f.Caller
+	}
+	s.Topic, s.Name, s.Title = record.TopicUsage, cmp.Or(f.Caller, "The callers"), whose+" is unlike its past"
 	a.conditions.raise(s, conditionLong, string(f.Signal)+f.Model+f.Target.Model)
 }

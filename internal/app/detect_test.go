@@ -1,8 +1,10 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
@@ -64,4 +66,32 @@ func runStore(t *testing.T, st *store.Store) (stop func()) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestTheWayBackOfAHeldTargetIsInItsIncident(t *testing.T) {
+	h := startHouse(t, houseOptions{})
+	now := time.Now()
+	target := llm.Target{Provider: llm.Claude, Model: "claude-sonnet-4-5"}
+	slow := anomaly.Finding{Signal: anomaly.Latency, Target: target, At: now}
+	for _, e := range []anomaly.Event{
+		{Kind: anomaly.HoldPlaced, Finding: slow, Text: "slow"},
+		{Kind: anomaly.HoldRamped, Text: "coming back with 5 % of its traffic"},
+		{Kind: anomaly.HoldExtended, Text: "still coming back"},
+		{Kind: anomaly.HoldExtended, Finding: slow, Text: "not well yet with 5 % of its traffic: slow"},
+	} {
+		e.At, e.Target = now, target
+		h.App.detected(e)
+	}
+	want := []string{"claude/claude-sonnet-4-5: coming back with 5 % of its traffic", "claude/claude-sonnet-4-5: not well yet with 5 % of its traffic: slow"}
+	h.eventually(t, "the lines of the timeline", func() bool {
+		var lines []string
+		for _, in := range h.App.alerts.Open() {
+			for _, e := range in.Timeline {
+				if e.Kind == "returning" {
+					lines = append(lines, e.Text)
+				}
+			}
+		}
+		return slices.Equal(lines, want)
+	})
 }

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"context"
+	"time"
+
 	"breakwater/internal/monitor"
 	"breakwater/internal/replay"
 )
@@ -15,7 +18,36 @@ func (a *App) readings() monitor.Readings {
 		SignalsDropped: func() uint64 { return a.alerts.Dropped() },
 		Refused:        a.gate.Refused,
 		Replays:        func() replay.Counts { return a.api.Replays() },
+		Outbox:         a.outbox,
 	}
+}
+
+// outboxPatience bounds what a look at /metrics waits for the database.
+const outboxPatience = 2 * time.Second
+
+// outbox gives what waits for each channel that is configured; nothing where the
+// record cannot be read, since a 0 would say that all is sent.
+func (a *App) outbox() []monitor.Outbox {
+	if len(a.cfg.Channels) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), outboxPatience)
+	defer cancel()
+	now := time.Now()
+	waiting, err := a.store.Waiting(ctx, now)
+	if err != nil {
+		a.log.Warn("what waits for the channels cannot be read", "error", err)
+		return nil
+	}
+	var all []monitor.Outbox
+	for _, c := range a.cfg.Channels {
+		o := monitor.Outbox{Channel: c.Name, Waiting: waiting[c.Name].Waiting}
+		if oldest := waiting[c.Name].Oldest; !oldest.IsZero() {
+			o.Oldest = max(0, now.Sub(oldest))
+		}
+		all = append(all, o)
+	}
+	return all
 }
 
 // anomalyScores gives what the detector compares, of the configured targets

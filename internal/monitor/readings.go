@@ -20,6 +20,14 @@ type Readings struct {
 	SignalsDropped func() uint64                      // signals of incidents that found no room
 	Refused        func() map[traffic.Priority]uint64 // requests that the gate turned away
 	Replays        func() replay.Counts
+	Outbox         func() []Outbox // of each channel
+}
+
+// Outbox is what waits to be sent to one channel.
+type Outbox struct {
+	Channel string
+	Waiting int
+	Oldest  time.Duration // age of the oldest message that should have been sent; 0 where there is none
 }
 
 // Rate is how a provider did in one window; without a Provider, how Breakwater
@@ -48,6 +56,7 @@ type readings struct {
 	availability, score, down, calls *prometheus.Desc
 	z, evidence                      *prometheus.Desc
 	signals, refused, replays        *prometheus.Desc
+	waiting, oldest                  *prometheus.Desc
 }
 
 func newReadings(r Readings) *readings {
@@ -68,13 +77,15 @@ func newReadings(r Readings) *readings {
 		signals:      desc("breakwater_signals_dropped_total", "Signals of trouble that found no room to wait, so that incidents may miss them."),
 		refused:      desc("breakwater_gate_refused_total", "Requests that were turned away because Breakwater was full.", "priority"),
 		replays:      desc("breakwater_replays_total", "Requests with the Idempotency-Key of an earlier one, by what they got.", "result"),
+		waiting:      desc("breakwater_outbox_messages", "Messages that wait to be sent to a channel.", "channel"),
+		oldest:       desc("breakwater_outbox_oldest_seconds", "Age of the oldest message that should have been sent to a channel; 0 when there is none.", "channel"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (r *readings) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		r.success, r.took, r.looked, r.availability, r.score, r.down, r.calls, r.z, r.evidence, r.signals, r.refused, r.replays,
+		r.success, r.took, r.looked, r.availability, r.score, r.down, r.calls, r.z, r.evidence, r.signals, r.refused, r.replays, r.waiting, r.oldest,
 	} {
 		to <- d
 	}
@@ -104,6 +115,12 @@ func (r *readings) Collect(to chan<- prometheus.Metric) {
 		counter(r.replays, n.Joined, "joined")
 		counter(r.replays, n.Mismatched, "mismatched")
 		counter(r.replays, n.TooLarge, "too_large")
+	}
+	if r.Outbox != nil {
+		for _, o := range r.Outbox() {
+			gauge(r.waiting, float64(o.Waiting), o.Channel)
+			gauge(r.oldest, o.Oldest.Seconds(), o.Channel)
+		}
 	}
 }
 

@@ -32,6 +32,9 @@ func madeUpReadings() Readings {
 		SignalsDropped: func() uint64 { return 2 },
 		Refused:        func() map[traffic.Priority]uint64 { return map[traffic.Priority]uint64{traffic.Batch: 5} },
 		Replays:        func() replay.Counts { return replay.Counts{Replayed: 3, Joined: 1, Mismatched: 4} },
+		Outbox: func() []Outbox {
+			return []Outbox{{Channel: "ops", Waiting: 3, Oldest: 90 * time.Second}, {Channel: "pager"}}
+		},
 	}
 }
 
@@ -50,6 +53,7 @@ func TestReadingsAreShownAsTheyStandAtEachLook(t *testing.T) {
 			"anomaly_evidence_ratio{endpoint=,measure=errors,model=gemini-2.5-pro,provider=gemini}": 0.5,
 			"signals_dropped_total{}": 2, "gate_refused_total{priority=batch}": 5, "gate_refused_total{priority=urgent}": 0,
 			"replays_total{result=replayed}": 3, "replays_total{result=mismatched}": 4, "replays_total{result=too_large}": 0,
+			"outbox_messages{channel=ops}": 3, "outbox_oldest_seconds{channel=ops}": 90, "outbox_messages{channel=pager}": 0, "outbox_oldest_seconds{channel=pager}": 0,
 		}
 		p.want(want)
 		p.registry = prometheus.NewRegistry()

@@ -154,3 +154,21 @@ func (s *Store) KeyRollups(ctx context.Context, span Span, from, to time.Time) (
 
 // Hasty has searches look at two rows only.
 func Hasty(s *Store) { s.searches.hasty = true }
+
+// PlanOfList gives how SQLite goes about reading a page of the list.
+func PlanOfList(ctx context.Context, s *Store, q IncidentQuery) ([]string, error) {
+	where, args := q.where()
+	return s.plan(ctx, `SELECT * FROM incidents `+where, args...)
+}
+
+// PlanOfRecent gives how it reads the incidents that lasted until lately.
+func PlanOfRecent(ctx context.Context, s *Store) ([]string, error) {
+	return s.plan(ctx, `SELECT * FROM incidents `+sinceIncidents, 0, DefaultLimit)
+}
+
+func (s *Store) plan(ctx context.Context, of string, args ...any) ([]string, error) {
+	return query(ctx, s.readers, func(rows *sql.Rows, step *string) error {
+		var id, parent, unused int
+		return rows.Scan(&id, &parent, &unused, step)
+	}, `EXPLAIN QUERY PLAN `+of, args...)
+}
