@@ -73,7 +73,7 @@ type Disk struct {
 
 // OnDisk puts the journal's current segment on a disk that can fail.
 func OnDisk(s *Store) *Disk {
-	s.journal.turn <- struct{}{}
+	s.journal.turn.await(nil)
 	defer s.journal.leaveTurn()
 	d := &Disk{segmentFile: s.journal.file}
 	s.journal.file = d
@@ -154,3 +154,9 @@ func (s *Store) KeyRollups(ctx context.Context, span Span, from, to time.Time) (
 
 // Hasty has searches look at two rows only.
 func Hasty(s *Store) { s.searches.hasty = true }
+
+// Turns gives the two ways to a turn, and the way out of it.
+func Turns() (take func() bool, await func(patience <-chan time.Time) bool, leave func()) {
+	t := &turn{left: make(chan struct{}, 1)}
+	return t.take, t.await, t.leave
+}
