@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"io"
 	"os"
@@ -108,9 +109,20 @@ func TestACommandThatASignalEndsSaysWhatCameOfIt(t *testing.T) {
 }
 
 func TestABackupThatFindsNoRoomLeavesNothing(t *testing.T) {
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	// A file may have 64 blocks, of 512 or 1024 bytes.
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 64 && exec "$0" "$@"`, program, "store", "backup", copied, "--db", emptyRecord(t))
+	path, copied := emptyRecord(t), filepath.Join(t.TempDir(), "copy.db")
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of more than fits SQLite's memory, so that it writes before the end.
+	if _, err := db.Exec(`INSERT INTO state (name, at, body) VALUES ('large', 0, zeroblob(?))`, 12<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A file may have 8,000 blocks, of 512 or 1024 bytes.
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 8000 && exec "$0" "$@"`, program, "store", "backup", copied, "--db", path)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), copied) {
 		t.Errorf("%v: %s", err, out)
