@@ -48,7 +48,7 @@ func backupCommand() *cobra.Command {
 				tell("%d of about %d MiB", done>>20, about>>20)
 			})
 			if err != nil {
-				return err
+				return brokenOff(cmd.Context(), err, "there is no copy")
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is a copy of %s\n", args[0], cfg.DB)
 			return nil
@@ -80,7 +80,7 @@ func storeCheckCommand() *cobra.Command {
 			tell := teller(cmd.ErrOrStderr())
 			found, err := store.Check(cmd.Context(), path, func(step string) { tell("%s", step) })
 			if err != nil {
-				return err
+				return brokenOff(cmd.Context(), err, "not all was looked at")
 			}
 			for _, fault := range found.Faults {
 				fmt.Fprintln(cmd.OutOrStdout(), fault)
@@ -147,9 +147,10 @@ func exportCommand() *cobra.Command {
 				return wrongLine(errors.New("--format must be ndjson, csv or parquet"))
 			}
 			tell := teller(cmd.ErrOrStderr())
-			return store.Export(cmd.Context(), cfg.DB, store.Format(format), begin, end, cmd.OutOrStdout(), func(n int64, at time.Time) {
+			err = store.Export(cmd.Context(), cfg.DB, store.Format(format), begin, end, cmd.OutOrStdout(), func(n int64, at time.Time) {
 				tell("%d requests, up to %s", n, at.Format(time.RFC3339))
 			})
+			return brokenOff(cmd.Context(), err, "what was written is not all")
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", string(store.NDJSON), "the `form`: ndjson, csv or parquet")
@@ -189,7 +190,8 @@ func rebuildCommand() *cobra.Command {
 			if _, err := os.Stat(cfg.DB); err != nil {
 				return err
 			}
-			return rebuild(cmd.Context(), cfg.DB, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			err = rebuild(cmd.Context(), cfg.DB, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return brokenOff(cmd.Context(), err, "no figure was changed")
 		},
 	}
 	config.AddFlags(cmd.Flags())
@@ -217,6 +219,15 @@ func rebuild(ctx context.Context, path string, out, errs io.Writer) error {
 	}
 	fmt.Fprintln(out, "they are now")
 	return nil
+}
+
+// brokenOff gives the error of a command that a signal ended, which is told what
+// has come of it; any other error stays as it is.
+func brokenOff(ctx context.Context, err error, left string) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return errors.New("broken off: " + left)
 }
 
 // teller gives what tells how far a command has come, now and then.

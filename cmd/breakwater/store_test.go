@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"breakwater/internal/store"
 )
 
 func TestTheRecordIsLookedAfterWhileBreakwaterRuns(t *testing.T) {
@@ -63,6 +69,66 @@ func TestTheRecordIsLookedAfterWhileBreakwaterRuns(t *testing.T) {
 	}
 	if code, out, errs = runProgram(t, env, "store", "check", copied); code != 1 || !strings.Contains(errs, "is not sound") {
 		t.Errorf("check of a damaged backup: exit %d, %s%s", code, out, errs)
+	}
+}
+
+// emptyRecord makes a database without traces.
+func emptyRecord(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "empty.db")
+	s, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestACommandThatASignalEndsSaysWhatCameOfIt(t *testing.T) {
+	db := emptyRecord(t)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for want, args := range map[string][]string{
+		"there is no copy": {"backup", copied}, "not all was looked at": {"check"},
+		"what was written is not all": {"export"}, "no figure was changed": {"rebuild"},
+	} {
+		cmd := root(t.Context())
+		cmd.SetArgs(append([]string{"store", "--db", db}, args...))
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		if err := cmd.ExecuteContext(ended); err == nil || err.Error() != "broken off: "+want {
+			t.Errorf("%s: %v", args[0], err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(copied)); err != nil || len(left) > 0 {
+		t.Errorf("a backup that was broken off left %v (%v)", left, err)
+	}
+}
+
+func TestABackupThatFindsNoRoomLeavesNothing(t *testing.T) {
+	path, copied := emptyRecord(t), filepath.Join(t.TempDir(), "copy.db")
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of more than fits SQLite's memory, so that it writes before the end.
+	if _, err := db.Exec(`INSERT INTO state (name, at, body) VALUES ('large', 0, zeroblob(?))`, 12<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A file may have 8,000 blocks, of 512 or 1024 bytes.
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 8000 && exec "$0" "$@"`, program, "store", "backup", copied, "--db", path)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), copied) {
+		t.Errorf("%v: %s", err, out)
+	}
+	if left, err := os.ReadDir(filepath.Dir(copied)); err != nil || len(left) > 0 {
+		t.Errorf("left are %v (%v)", left, err)
 	}
 }
 

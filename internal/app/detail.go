@@ -45,14 +45,12 @@ func (s *status) Detail(ctx context.Context, p llm.Provider, span web.Span) (web
 	}
 	d.Records, d.Slow, d.Looks = h.records(p), h.slow(p), looks(s.prober.Looks(), p)
 	d.Measures = measures(s.scores(), p)
-	changes, err := s.store.KeyChanges(ctx, now.Add(-detailChangesFor), store.MaxLimit)
+	changes, err := s.store.KeyChanges(ctx, p, now.Add(-detailChangesFor), detailChanges)
 	if err != nil {
 		return d, fmt.Errorf("read the changes of keys: %w", err)
 	}
 	for _, c := range changes {
-		if c.Provider == p && len(d.Changes) < detailChanges {
-			d.Changes = append(d.Changes, web.Change(c))
-		}
+		d.Changes = append(d.Changes, web.Change(c))
 	}
 	return d, nil
 }

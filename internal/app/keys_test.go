@@ -103,7 +103,7 @@ func TestALostKeyIsAnIncidentOfItsOwnUntilItWorksAgain(t *testing.T) {
 		if open := a.alerts.Open(); len(open) != 0 {
 			t.Errorf("still open: %+v", open)
 		}
-		changes, err := a.store.KeyChanges(context.Background(), time.Time{}, 0)
+		changes, err := a.store.KeyChanges(context.Background(), "", time.Time{}, 0)
 		if err != nil || len(changes) != 3 || changes[0].ID <= changes[1].ID || changes[2].To != record.KeyCooling {
 			t.Errorf("the record has %+v (%v), want the three changes with ids that rise", changes, err)
 		}

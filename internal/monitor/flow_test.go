@@ -116,7 +116,7 @@ func TestAChangeOfAKeyReachesStoreListenersAndLogWithoutItsSecret(t *testing.T) 
 			t.Errorf("heard %+v, want the change", heard)
 		}
 		p.flush()
-		if kept, err := p.store.KeyChanges(context.Background(), noon, 0); err != nil || !reflect.DeepEqual(kept, heard) {
+		if kept, err := p.store.KeyChanges(context.Background(), "", noon, 0); err != nil || !reflect.DeepEqual(kept, heard) {
 			t.Errorf("the store has %+v (%v), want the change", kept, err)
 		}
 		if line := out.String(); !strings.Contains(line, "level=WARN") || !strings.Contains(line, `key="main ····x7Qf"`) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -17,6 +18,10 @@ import (
 // that an export takes, and how long it keeps the write-ahead log from
 // beginning anew.
 const exportRows = 1000
+
+// exportBuffer is how much is written at once: a line for each trace would be
+// a system call for each.
+const exportBuffer = 64 << 10
 
 // Format is a form of exported traces.
 type Format string
@@ -90,9 +95,10 @@ func newExporter(format Format, out io.Writer) (exporter, error) {
 	done := func() error { return nil }
 	switch format {
 	case NDJSON:
-		lines := json.NewEncoder(out)
+		buffered := bufio.NewWriterSize(out, exportBuffer)
+		lines := json.NewEncoder(buffered)
 		lines.SetEscapeHTML(false)
-		return exporter{func(t *record.Trace) error { return lines.Encode(exported(t)) }, done, done}, nil
+		return exporter{func(t *record.Trace) error { return lines.Encode(exported(t)) }, buffered.Flush, done}, nil
 	case CSV:
 		table := csv.NewWriter(out)
 		flush := func() error { table.Flush(); return table.Error() }

@@ -73,7 +73,7 @@ type Disk struct {
 
 // OnDisk puts the journal's current segment on a disk that can fail.
 func OnDisk(s *Store) *Disk {
-	s.journal.turn <- struct{}{}
+	s.journal.turn.await(nil)
 	defer s.journal.leaveTurn()
 	d := &Disk{segmentFile: s.journal.file}
 	s.journal.file = d
@@ -171,4 +171,10 @@ func (s *Store) plan(ctx context.Context, of string, args ...any) ([]string, err
 		var id, parent, unused int
 		return rows.Scan(&id, &parent, &unused, step)
 	}, `EXPLAIN QUERY PLAN `+of, args...)
+}
+
+// Turns gives the two ways to a turn, and the way out of it.
+func Turns() (take func() bool, await func(patience <-chan time.Time) bool, leave func()) {
+	t := &turn{left: make(chan struct{}, 1)}
+	return t.take, t.await, t.leave
 }

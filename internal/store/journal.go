@@ -32,7 +32,7 @@ const (
 func Durabilities() []Durability { return []Durability{Journaled, Durable, Unjournaled} }
 
 const (
-	// DefaultDurability costs a request 1.3 to 1.4 µs, more than half of it for the
+	// DefaultDurability costs a request 1.2 to 1.3 µs, 0.7 to 0.8 µs of it for the
 	// system call.
 	DefaultDurability = Journaled
 	// SyncEvery leaves a slow disk 10 ms to sync in, so that a power cut loses
@@ -73,18 +73,19 @@ type journal struct {
 
 	mu      sync.Mutex
 	waiting []byte // framed entries that are not in the file
-	spare   []byte // the same memory, to be used again
 	last    uint64 // number of the newest entry
 	synced  chan struct{}
 	old     []segment // full, oldest first
 	trouble string    // the last failure
-	bytes   int64     // of all segments
 
-	turn  chan struct{} // whoever has put something into it may write to the file
-	stuck atomic.Bool   // the disk hangs: nobody waits for a turn
-	file  segmentFile   // and what follows belongs to whoever has the turn
+	turn  turn        // to write to the file
+	stuck atomic.Bool // the disk hangs: nobody waits for a turn
+	file  segmentFile // and what follows belongs to whoever has the turn
 	path  string
 	size  int64
+	spare []byte // memory for waiting
+
+	bytes atomic.Int64 // of all segments
 
 	count uint64 // of segments so far; their names rise with it
 
@@ -104,10 +105,10 @@ func (j *journal) start(last uint64, old []segment) error {
 	j.last, j.old = last, old
 	j.written.Store(last)
 	j.safe.Store(last)
-	j.turn, j.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	j.turn.left, j.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	j.synced = make(chan struct{})
 	for _, s := range old {
-		j.bytes += s.size
+		j.bytes.Add(s.size)
 	}
 	if err := os.MkdirAll(j.folder, 0o700); err != nil {
 		return fmt.Errorf("the journal's folder cannot be made: %w", err)
@@ -171,28 +172,26 @@ func (j *journal) write(number uint64) bool {
 
 // takeTurn gives false where the disk hangs.
 func (j *journal) takeTurn() bool {
-	select {
-	case j.turn <- struct{}{}:
+	if j.turn.take() {
 		return true
-	default:
 	}
 	if j.stuck.Load() {
 		return false
 	}
 	patience := time.NewTimer(JournalPatience)
 	defer patience.Stop()
-	select {
-	case j.turn <- struct{}{}:
-		return true
-	case <-patience.C:
+	if !j.turn.await(patience.C) {
 		j.stuck.Store(true)
 		return false
 	}
+	return true
 }
 
 func (j *journal) leaveTurn() {
-	j.stuck.Store(false)
-	<-j.turn
+	if j.stuck.Load() {
+		j.stuck.Store(false)
+	}
+	j.turn.leave()
 }
 
 // flush writes what waits. It needs the turn. After a failure the next try
@@ -200,22 +199,22 @@ func (j *journal) leaveTurn() {
 func (j *journal) flush() error {
 	j.mu.Lock()
 	b, last := j.waiting, j.last
-	j.waiting, j.spare = j.spare[:0], nil
-	j.mu.Unlock()
 	if len(b) == 0 {
+		j.mu.Unlock()
 		return nil
 	}
-	_, err := j.file.WriteAt(b, j.size)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err != nil {
+	j.waiting, j.spare = j.spare[:0], nil
+	j.mu.Unlock()
+	if _, err := j.file.WriteAt(b, j.size); err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		j.waiting = append(b, j.waiting...)
 		j.fail(err)
 		signal(j.wake)
 		return err
 	}
 	j.size += int64(len(b))
-	j.bytes += int64(len(b))
+	j.bytes.Add(int64(len(b)))
 	if cap(b) <= SegmentBytes { // what a long trouble took is given back
 		j.spare = b[:0]
 	}
@@ -338,7 +337,7 @@ func (j *journal) keep() error {
 
 // advance is keep without the removing.
 func (j *journal) advance() error {
-	j.turn <- struct{}{}
+	j.turn.await(nil)
 	err := j.flush()
 	file, size, upto := j.file, j.size, j.written.Load()
 	j.leaveTurn()
@@ -363,7 +362,7 @@ func (j *journal) rotate() error {
 	if err != nil {
 		return err
 	}
-	j.turn <- struct{}{}
+	j.turn.await(nil)
 	full, was := j.file, segment{path: j.path, last: j.written.Load(), size: j.size}
 	j.file, j.path, j.size = file, path, int64(len(segmentMagic))
 	j.leaveTurn()
@@ -395,7 +394,7 @@ func (j *journal) clean() error {
 		j.trouble = err.Error()
 	}
 	for _, s := range j.old[:len(j.old)-len(old)] {
-		j.bytes -= s.size
+		j.bytes.Add(-s.size)
 	}
 	j.old = old
 	return err
@@ -405,7 +404,7 @@ func (j *journal) clean() error {
 func (j *journal) stats(st *Stats) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	st.JournalBytes, st.JournalFailing, st.JournalError = j.bytes, j.failing.Load(), j.trouble
+	st.JournalBytes, st.JournalFailing, st.JournalError = j.bytes.Load(), j.failing.Load(), j.trouble
 	st.Late = j.late.Load()
 }
 
@@ -415,7 +414,7 @@ func (j *journal) close() error {
 	if j.closed.Swap(true) {
 		return nil
 	}
-	j.turn <- struct{}{} // for ever
+	j.turn.await(nil) // and never leave it
 	err := errors.Join(j.flush(), j.file.Sync(), j.file.Close())
 	hard := j.harden()
 	if hard == nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"breakwater/internal/llm"
@@ -17,51 +18,94 @@ const (
 	packedKey
 )
 
+// entryRoom is the room that an entry is begun with: few need more.
+const entryRoom = 1 << 10
+
 // errPacked says that bytes are not an entry, though their checksum is right.
 var errPacked = errors.New("not an entry of the journal")
 
 // packer writes values to bytes or reads them back. Each kind of entry says its
 // fields once, for both ways, so that they cannot differ. Whoever changes what
 // is packed changes segmentMagic, unless it is one more of the bools.
+//
+// A request waits while its trace is packed, so values of one type that follow
+// each other are packed by one call, and the short ones, as nearly all are,
+// without another.
 type packer struct {
-	b       []byte
+	b       []byte // what is left to read; or what is written, and room for more
+	n       int    // how much of it is written
 	reading bool
 	bad     bool // the bytes ended early, or say what cannot be
 }
 
-// text packs a string of any type.
-func (p *packer) text(s *string) {
-	if !p.reading {
-		if n := len(*s); n < 0x80 { // nearly always, and then it is this byte
-			p.b = append(append(p.b, byte(n)), *s...)
-		} else {
-			p.b = append(binary.AppendUvarint(p.b, uint64(n)), *s...)
+// texts packs strings of any type.
+func (p *packer) texts(all ...*string) {
+	if p.reading {
+		for _, s := range all {
+			n := p.length()
+			*s = string(p.b[:n])
+			p.b = p.b[n:]
 		}
 		return
 	}
-	n := p.length()
-	*s = string(p.b[:n])
-	p.b = p.b[n:]
+	b, at := p.b, p.n
+	for _, s := range all {
+		n := len(*s)
+		if n >= 0x80 || n >= len(b)-at {
+			b = p.room(at, binary.MaxVarintLen64+n)
+			at += binary.PutUvarint(b[at:], uint64(n))
+			at += copy(b[at:], *s)
+			continue
+		}
+		b[at] = byte(n)
+		at++
+		if n > 0 {
+			at += copy(b[at:], *s)
+		}
+	}
+	p.n = at
 }
 
-// int packs an integer of any type.
-func (p *packer) int(i *int64) {
-	if !p.reading {
-		p.b = binary.AppendVarint(p.b, *i)
+// ints packs integers.
+func (p *packer) ints(all ...*int64) {
+	if p.reading {
+		for _, i := range all {
+			v, n := binary.Varint(p.b)
+			if n <= 0 {
+				p.fail()
+				return
+			}
+			*i, p.b = v, p.b[n:]
+		}
 		return
 	}
-	v, n := binary.Varint(p.b)
-	if n <= 0 {
-		p.fail()
-		return
+	b, at := p.room(p.n, len(all)*binary.MaxVarintLen64), p.n
+	for _, i := range all {
+		v := uint64(*i<<1) ^ uint64(*i>>63) // as binary.PutVarint does
+		for v >= 0x80 {
+			b[at] = byte(v) | 0x80
+			at++
+			v >>= 7
+		}
+		b[at] = byte(v)
+		at++
 	}
-	*i, p.b = v, p.b[n:]
+	p.n = at
+}
+
+// room gives what is written with room for more bytes after the first.
+func (p *packer) room(first, more int) []byte {
+	if len(p.b)-first < more {
+		p.b = slices.Grow(p.b[:first], more)
+		p.b = p.b[:cap(p.b)]
+	}
+	return p.b
 }
 
 // small packs an int.
 func (p *packer) small(i *int) {
 	v := int64(*i)
-	p.int(&v)
+	p.ints(&v)
 	if p.reading { // what is written may be read elsewhere at the same time
 		*i = int(v)
 	}
@@ -73,7 +117,7 @@ func (p *packer) size(n int) int {
 	if p.reading {
 		return p.length()
 	}
-	p.b = binary.AppendUvarint(p.b, uint64(n))
+	p.n += binary.PutUvarint(p.room(p.n, binary.MaxVarintLen64)[p.n:], uint64(n))
 	return n
 }
 
@@ -93,7 +137,7 @@ func (p *packer) fail() { p.bad, p.b = true, nil }
 // time packs an instant, cut to the microsecond as all of the record is.
 func (p *packer) time(t *time.Time) {
 	us := t.UnixMicro()
-	p.int(&us)
+	p.ints(&us)
 	if p.reading {
 		*t = time.UnixMicro(us).UTC()
 	}
@@ -113,36 +157,18 @@ func (p *packer) bools(all ...*bool) {
 	}
 }
 
-func (p *packer) target(t *llm.Target) {
-	p.text((*string)(&t.Provider))
-	p.text(&t.Endpoint)
-	p.text(&t.Model)
-}
-
-func (p *packer) usage(u *llm.Usage) {
-	p.int(&u.Input)
-	p.int(&u.CacheRead)
-	p.int(&u.CacheWrite)
-	p.int(&u.CacheWrite1h)
-	p.int(&u.Output)
-	p.int(&u.Reasoning)
-	p.int(&u.AudioIn)
-	p.int(&u.AudioOut)
+// spent packs what a request or an attempt used and what it cost.
+func (p *packer) spent(u *llm.Usage, cost *record.NanoUSD) {
+	p.ints(&u.Input, &u.CacheRead, &u.CacheWrite, &u.CacheWrite1h, &u.Output, &u.Reasoning, &u.AudioIn, &u.AudioOut, (*int64)(cost))
 }
 
 func (p *packer) trace(t *record.Trace) {
-	p.int((*int64)(&t.ID))
+	p.ints((*int64)(&t.ID))
 	p.time(&t.Accepted)
-	p.int((*int64)(&t.TTFT))
-	p.int((*int64)(&t.Took))
-	p.text((*string)(&t.Door))
-	p.text(&t.Asked)
-	p.text((*string)(&t.Preferred))
-	p.text(&t.Caller)
-	p.text((*string)(&t.Outcome))
+	p.ints((*int64)(&t.TTFT), (*int64)(&t.Took))
+	p.texts((*string)(&t.Door), &t.Asked, (*string)(&t.Preferred), &t.Caller, (*string)(&t.Outcome))
 	p.small(&t.Status)
-	p.target(&t.Served)
-	p.text(&t.Reason)
+	p.texts((*string)(&t.Served.Provider), &t.Served.Endpoint, &t.Served.Model, &t.Reason)
 	if n := p.size(len(t.Attempts)); p.reading && n > 0 {
 		t.Attempts = make([]record.Attempt, n)
 	}
@@ -153,91 +179,76 @@ func (p *packer) trace(t *record.Trace) {
 		t.Plan = make([]record.Candidate, n)
 	}
 	for i := range t.Plan {
-		p.candidate(&t.Plan[i])
+		c := &t.Plan[i]
+		p.texts((*string)(&c.Target.Provider), &c.Target.Endpoint, &c.Target.Model, (*string)(&c.Verdict), &c.Detail)
 	}
-	p.usage(&t.Usage)
-	p.int((*int64)(&t.Cost))
-	p.text(&t.Strategy)
-	p.int((*int64)(&t.Queued))
+	p.spent(&t.Usage, &t.Cost)
+	p.texts(&t.Strategy)
+	p.ints((*int64)(&t.Queued))
 	p.bools(&t.Stream, &t.Simulated)
 }
 
 func (p *packer) attempt(a *record.Attempt) {
-	p.target(&a.Target)
-	p.int((*int64)(&a.Start))
-	p.int((*int64)(&a.TTFT))
-	p.int((*int64)(&a.Took))
-	p.text((*string)(&a.Class))
+	p.texts((*string)(&a.Target.Provider), &a.Target.Endpoint, &a.Target.Model)
+	p.ints((*int64)(&a.Start), (*int64)(&a.TTFT), (*int64)(&a.Took))
+	p.texts((*string)(&a.Class))
 	p.small(&a.Status)
-	p.text(&a.Code)
-	p.text(&a.Message)
-	p.text(&a.UpstreamID)
-	p.usage(&a.Usage)
-	p.int((*int64)(&a.Cost))
-	p.text(&a.Key)
+	p.texts(&a.Code, &a.Message, &a.UpstreamID)
+	p.spent(&a.Usage, &a.Cost)
+	p.texts(&a.Key)
 	p.bools(&a.Probe, &a.Canary, &a.Hedge, &a.LastResort, &a.Looping) // those that an older version did not know are false
 }
 
-func (p *packer) candidate(c *record.Candidate) {
-	p.target(&c.Target)
-	p.text((*string)(&c.Verdict))
-	p.text(&c.Detail)
-}
-
 func (p *packer) transition(t *record.Transition) {
-	p.int((*int64)(&t.ID))
+	p.ints((*int64)(&t.ID))
 	p.time(&t.At)
-	p.target(&t.Target)
-	p.text((*string)(&t.From))
-	p.text((*string)(&t.To))
-	p.text(&t.Reason)
-	p.int((*int64)(&t.Request))
+	p.texts((*string)(&t.Target.Provider), &t.Target.Endpoint, &t.Target.Model, (*string)(&t.From), (*string)(&t.To), &t.Reason)
+	p.ints((*int64)(&t.Request))
 }
 
 func (p *packer) hold(h *record.Hold) {
-	p.int((*int64)(&h.ID))
-	p.target(&h.Target)
-	p.text((*string)(&h.Source))
-	p.text(&h.Reason)
+	p.ints((*int64)(&h.ID))
+	p.texts((*string)(&h.Target.Provider), &h.Target.Endpoint, &h.Target.Model, (*string)(&h.Source), &h.Reason)
 	p.time(&h.Placed)
 	p.time(&h.Expires)
 	p.time(&h.Ended)
-	p.text(&h.Ending)
+	p.texts(&h.Ending)
 }
 
 func (p *packer) key(k *record.KeyChange) {
-	p.int((*int64)(&k.ID))
+	p.ints((*int64)(&k.ID))
 	p.time(&k.At)
-	p.text((*string)(&k.Provider))
-	p.text(&k.Endpoint)
-	p.text(&k.Key)
-	p.text(&k.Last4)
-	p.text((*string)(&k.From))
-	p.text((*string)(&k.To))
-	p.text(&k.Model)
+	p.texts((*string)(&k.Provider), &k.Endpoint, &k.Key, &k.Last4, (*string)(&k.From), (*string)(&k.To), &k.Model)
 	p.time(&k.Until)
-	p.text(&k.Reason)
-	p.int((*int64)(&k.Request))
+	p.texts(&k.Reason)
+	p.ints((*int64)(&k.Request))
 }
 
 // appendEntry appends an entry's packed form.
 func appendEntry(dst []byte, e entry) []byte {
-	p := packer{b: dst}
+	p := packer{b: dst, n: len(dst)}
+	p.room(p.n, entryRoom)
 	switch {
 	case e.trace != nil:
-		p.b = append(p.b, packedTrace)
+		p.kind(packedTrace)
 		p.trace(e.trace)
 	case e.transition != nil:
-		p.b = append(p.b, packedTransition)
+		p.kind(packedTransition)
 		p.transition(e.transition)
 	case e.hold != nil:
-		p.b = append(p.b, packedHold)
+		p.kind(packedHold)
 		p.hold(e.hold)
 	case e.key != nil:
-		p.b = append(p.b, packedKey)
+		p.kind(packedKey)
 		p.key(e.key)
 	}
-	return p.b
+	return p.b[:p.n]
+}
+
+// kind writes what an entry is.
+func (p *packer) kind(k byte) {
+	p.b[p.n] = k
+	p.n++
 }
 
 // unpackEntry reads what appendEntry wrote, all of it.

@@ -105,12 +105,12 @@ func (s *Store) KeyUsage(ctx context.Context, p llm.Provider, from, to time.Time
 	return all, nil
 }
 
-// KeyChanges gives the changes of keys since an instant, by their IDs, newest
-// first.
-func (s *Store) KeyChanges(ctx context.Context, since time.Time, limit int) ([]record.KeyChange, error) {
+// KeyChanges gives the changes of a provider's keys, or of all where p is "",
+// since an instant, by their IDs, newest first.
+func (s *Store) KeyChanges(ctx context.Context, p llm.Provider, since time.Time, limit int) ([]record.KeyChange, error) {
 	return query(ctx, s.readers, func(rows *sql.Rows, k *record.KeyChange) error {
 		return rows.Scan(&k.ID, scanTime{&k.At}, &k.Provider, &k.Endpoint, &k.Key, &k.Last4, &k.From, &k.To, &k.Model,
 			scanTime{&k.Until}, &k.Reason, &k.Request)
 	}, `SELECT id, at, provider, endpoint, name, last4, from_state, to_state, model, until, reason, request
-		FROM key_changes WHERE id >= ? ORDER BY id DESC LIMIT ?`, record.At(later(since)), limited(limit))
+		FROM key_changes WHERE id >= ? AND ? IN ('', provider) ORDER BY id DESC LIMIT ?`, record.At(later(since)), p, limited(limit))
 }

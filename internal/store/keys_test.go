@@ -144,11 +144,11 @@ func TestChangesOfKeysComeBackNewestFirst(t *testing.T) {
 		want = append([]record.KeyChange{change}, want...)
 	}
 	mustFlush(t, s)
-	got, err := s.KeyChanges(t.Context(), noon.Add(time.Minute), 0)
+	got, err := s.KeyChanges(t.Context(), llm.OpenAI, noon.Add(time.Minute), 0)
 	if err != nil || !reflect.DeepEqual(got, want[:2]) {
 		t.Errorf("got %+v (%v), want %+v", got, err, want[:2])
 	}
-	if got, err = s.KeyChanges(t.Context(), time.Time{}, 1); err != nil || !reflect.DeepEqual(got, want[:1]) {
+	if got, err = s.KeyChanges(t.Context(), "", time.Time{}, 1); err != nil || !reflect.DeepEqual(got, want[:1]) {
 		t.Errorf("got %+v (%v), want %+v", got, err, want[:1])
 	}
 }

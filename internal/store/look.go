@@ -118,6 +118,7 @@ func backup(ctx context.Context, path, file string, progress func(done, about in
 		made.Close()
 		if err != nil {
 			os.Remove(part)
+			os.Remove(part + "-journal") // SQLite's own, which stays when the disk is full
 		}
 	}()
 	copied := make(chan error, 1)
@@ -130,7 +131,7 @@ func backup(ctx context.Context, path, file string, progress func(done, about in
 			progress(info.Size(), (count-free)*size)
 		}
 	}); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	if err := made.Sync(); err != nil {
 		return err
@@ -144,14 +145,16 @@ func backup(ctx context.Context, path, file string, progress func(done, about in
 // lookEvery is how often progress is told.
 const lookEvery = time.Second
 
-// await waits for a result, and calls each meanwhile and at the end.
+// await waits for a result, and calls each meanwhile and at a good end.
 func await(result <-chan error, each func()) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-result:
-			each()
+			if err == nil {
+				each()
+			}
 			return err
 		case <-tick.C:
 			each()
@@ -232,8 +235,7 @@ func check(ctx context.Context, path string, progress func(step string)) (f Find
 	}
 	f.Journal = seen.against(written)
 	for _, c := range checks() {
-		progress(c.step)
-		if f.Faults, err = c.run(ctx, w.conn, f.Faults); err != nil {
+		if f.Faults, err = c.watched(ctx, w.conn, f.Faults, progress); err != nil {
 			return f, err
 		}
 	}
@@ -266,6 +268,20 @@ func checks() []inspection {
 			OR t.outcome` + none + `names WHERE id = t.outcome) OR t.door` + none + `names WHERE id = t.door)
 			OR t.asked` + none + `names WHERE id = t.asked) OR t.caller` + none + `names WHERE id = t.caller)`, "traces with a word that is not there"},
 	}
+}
+
+// watched is run, and tells progress how long it has taken, since the query
+// itself does not tell how far it has come.
+func (i inspection) watched(ctx context.Context, db querier, faults []string, progress func(step string)) ([]string, error) {
+	began, done := time.Now(), make(chan error, 1)
+	progress(i.step)
+	go func() {
+		var err error
+		faults, err = i.run(ctx, db, faults)
+		done <- err
+	}()
+	err := await(done, func() { progress(fmt.Sprintf("%s, for %v", i.step, time.Since(began).Round(time.Second))) })
+	return faults, err
 }
 
 // run adds the faults that the query finds.

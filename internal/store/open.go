@@ -48,7 +48,8 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFile(o.Path); err != nil {
+	fresh, err := checkFile(o.Path)
+	if err != nil {
 		return nil, err
 	}
 	if o.Queue == 0 {
@@ -82,8 +83,14 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 		calls:  make(chan call),
 		ended:  make(chan struct{}),
 	}
-	// Freed pages can only be given back when the file was made for it.
-	s.writing, err = sql.Open("sqlite3", dsn(path, url.Values{"_auto_vacuum": {"incremental"}, "_txlock": {"immediate"}}))
+	pragmas := url.Values{"_txlock": {"immediate"}}
+	if fresh {
+		// Freed pages can only be given back when the file was made for it. Said
+		// again of a file that was, it would commit, and a commit works off what
+		// a kill left of the write-ahead log, while nobody is served.
+		pragmas.Set("_auto_vacuum", "incremental")
+	}
+	s.writing, err = sql.Open("sqlite3", dsn(path, pragmas))
 	if err != nil {
 		return nil, err
 	}
@@ -118,44 +125,44 @@ func dsn(path string, more url.Values) string {
 }
 
 // checkFile finds what SQLite would only report in words of its own, and makes
-// a missing file, readable by its owner alone.
-func checkFile(path string) error {
+// a missing file, readable by its owner alone. It says whether the file is empty.
+func checkFile(path string) (fresh bool, err error) {
 	if path == "" {
-		return errors.New("no path was given for the database file")
+		return false, errors.New("no path was given for the database file")
 	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		folder := filepath.Dir(path)
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("the folder %s does not exist: make it (mkdir -p %s) or choose another path for the database", folder, folder)
+			return false, fmt.Errorf("the folder %s does not exist: make it (mkdir -p %s) or choose another path for the database", folder, folder)
 		}
 	case err != nil:
-		return fmt.Errorf("the database file cannot be looked at: %w", err)
+		return false, fmt.Errorf("the database file cannot be looked at: %w", err)
 	case info.IsDir():
-		return fmt.Errorf("%s is a folder: choose a file in it, such as %s", path, filepath.Join(path, "breakwater.db"))
+		return false, fmt.Errorf("%s is a folder: choose a file in it, such as %s", path, filepath.Join(path, "breakwater.db"))
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not an ordinary file: choose another path for the database", path)
+		return false, fmt.Errorf("%s is not an ordinary file: choose another path for the database", path)
 	case info.Mode().Perm()&0o222 == 0:
-		return readOnly(path, fs.ErrPermission)
+		return false, readOnly(path, fs.ErrPermission)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fs.ErrPermission) && info != nil {
-		return readOnly(path, err)
+		return false, readOnly(path, err)
 	}
 	if err != nil {
-		return fmt.Errorf("the database file cannot be made: %w: choose a folder that can be written", err)
+		return false, fmt.Errorf("the database file cannot be made: %w: choose a folder that can be written", err)
 	}
 	defer f.Close()
 	start := make([]byte, len(header))
 	n, err := io.ReadFull(f, start)
 	if n > 0 && string(start[:n]) != header {
-		return fmt.Errorf("%s: %w, nor any SQLite file: move it away or choose another path", path, ErrNotDatabase)
+		return false, fmt.Errorf("%s: %w, nor any SQLite file: move it away or choose another path", path, ErrNotDatabase)
 	}
 	if err != nil && n > 0 {
-		return fmt.Errorf("the database file cannot be read: %w", err)
+		return false, fmt.Errorf("the database file cannot be read: %w", err)
 	}
-	return nil
+	return n == 0, nil
 }
 
 func readOnly(path string, err error) error {

@@ -38,6 +38,18 @@ func TestANewFileCanGiveBackItsSpace(t *testing.T) {
 	}
 }
 
+// A commit works off the write-ahead log that a kill left, of whatever size.
+func TestOpeningAFileThatIsThereCommitsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	s, end := mustBegin(t, store.Options{Path: path})
+	s.Record(served(1, noon))
+	end()
+	mustOpen(t, store.Options{Path: path})
+	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() > 0 {
+		t.Errorf("the write-ahead log has %d bytes (%v)", info.Size(), err)
+	}
+}
+
 func TestOpenAgainFindsEverythingAndChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	var before string

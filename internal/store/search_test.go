@@ -366,16 +366,12 @@ func searchesAtScale() map[string]store.Query {
 }
 
 func searchAtScale(t *testing.T, s *store.Store, now time.Time) {
-	stop := run(t, s)
 	gone := now.AddDate(0, 0, -60)
 	old := served(record.At(gone)+7, gone)
 	old.Attempts[0].Target = llm.Target{Provider: llm.Local, Model: "llama3"}
 	old.Served = old.Attempts[0].Target
 	s.Record(old)
 	mustFlush(t, s)
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
 	for name, q := range searchesAtScale() {
 		var took, counting []time.Duration
 		var found store.Found
