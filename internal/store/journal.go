@@ -41,10 +41,11 @@ const (
 	// SegmentBytes is about 20,000 traces: files are changed rarely, and after a
 	// kill one is read in a few milliseconds.
 	SegmentBytes = 8 << 20
-	// JournalPatience is how long a request waits for another one's write. A
-	// write to the page cache takes a microsecond; one that takes this long has
-	// met a disk that hangs, and then no other request waits.
-	JournalPatience = 10 * time.Millisecond
+	// JournalPatience is how long a request waits for another one's write. It takes a
+	// microsecond, but whoever writes may have to wait for a processor meanwhile, and
+	// those who do not wait for it are lost in a kill. What takes this long has met a
+	// disk that hangs, and then no other request waits.
+	JournalPatience = time.Second
 	// DurablePatience is how long a request waits to be synced. With a disk that
 	// takes longer, answers matter more than the promise; they are counted.
 	DurablePatience = time.Second
