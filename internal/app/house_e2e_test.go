@@ -6,11 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,8 +122,30 @@ func TestTheDetectorHoldsASlowProviderAndTellsSlack(t *testing.T) {
 		h.stream(t, "openai")
 		h.stream(t, "claude")
 	}
-	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.Slow, Factor: 10})
-	h.eventually(t, "traffic leaves OpenAI", func() bool { _, p := h.chat(t, "openai"); h.stream(t, "openai"); return p != "openai" })
+	// Slow is two seconds, which stand out also where the usual answers wait
+	// longer for a processor than for their provider; so that they are many
+	// all the same, they come at once.
+	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.Slow, Factor: 100})
+	h.eventually(t, "traffic leaves OpenAI", func() bool {
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				resp, err := http.Post(h.URL()+"/v1/chat/completions", "application/json",
+					strings.NewReader(`{"model":"openai","stream":true,"messages":[{"role":"user","content":"hi"}]}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+					t.Errorf("HTTP %d, %v", resp.StatusCode, err)
+				}
+			})
+		}
+		callers.Wait()
+		_, p := h.chat(t, "openai")
+		return p != "openai"
+	})
 	h.eventually(t, "Slack is told", func() bool {
 		m := h.slack.Messages()
 		return len(m) > 0 && strings.Contains(m[0].Text, "OpenAI has been slow")
