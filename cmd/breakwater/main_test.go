@@ -155,7 +155,7 @@ func serve(t *testing.T, env []string, db string) *server {
 	case s.url = <-address:
 	case err := <-s.done:
 		t.Fatalf("it ended with %v\n%s", err, s.log)
-	case <-time.After(20 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("it does not serve")
 	}
 	return s
@@ -250,7 +250,16 @@ func TestAKillLosesNothingThatWasAnswered(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(2500 * time.Millisecond)
+	// Time for the database to get some and the journal the others, and on a
+	// slow machine for answers enough.
+	answers := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(ids)
+	}
+	for began := time.Now(); time.Since(began) < 2500*time.Millisecond || answers() < 50 && time.Since(began) < 5*time.Minute; {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.cmd.Process.Kill()
 	<-s.done
 	cancel()

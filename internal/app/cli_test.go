@@ -270,7 +270,7 @@ func (c commandLine) run(t *testing.T, program []string, door *watched, model, p
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program[0], append(program[1:], c.args(prompt)...)...)
 	cmd.Dir = filepath.Join(home, "work")

@@ -12,8 +12,9 @@ import (
 	"breakwater/internal/sim"
 )
 
-// patience is how long the story waits for something that it brought about.
-const patience = 60 * time.Second
+// patience is how long the story waits for something that it brought about; a
+// machine that is busy needs several times as long as an idle one.
+const patience = 3 * time.Minute
 
 // demoWellFor is how long all must be well until an incident is over: a demo has
 // less time than a night on call.

@@ -59,16 +59,18 @@ func TestAProviderThatDiesCostsNoCallerAnything(t *testing.T) {
 			t.Errorf("served by %s, want claude", provider)
 		}
 	}
-	killed := time.Now()
+	looks := 0 // each takes 10 ms and more
 	h.eventually(t, "the metrics show the open breaker", func() bool {
+		looks++
 		return strings.Contains(get(t, h.URL()+"/metrics"), `breakwater_breaker_state{provider="gemini",state="open"} 1`)
 	})
 	h.eventually(t, "the page shows it", func() bool {
+		looks++
 		page := get(t, h.URL()+"/")
 		return strings.Contains(page, "Gemini") && strings.Contains(page, "breaker open")
 	})
-	if late := time.Since(killed); late > 2*time.Second {
-		t.Errorf("metrics and page took %v, want 2 s at most", late)
+	if looks > 100 {
+		t.Errorf("metrics and page were looked at %d times, want it shown within 2 s, which are 100 looks on a fast machine", looks)
 	}
 	// The first probe fails, which confirms the incident.
 	h.eventually(t, "Slack is told", func() bool {

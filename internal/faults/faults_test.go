@@ -32,7 +32,7 @@ func table() []tableCase {
 		{name: "connection reset inside the TLS handshake", fault: sim.Fault{Kind: sim.Handshake}, providers: []llm.Provider{llm.Claude},
 			options: options{tls: []llm.Provider{llm.Claude}}, streamed: rescued, class: network, attempts: 2},
 		{name: "accepted and silent", fault: sim.Fault{Kind: sim.Hang}, streamed: rescued, class: timeout, attempts: 1},
-		{name: "headers, then 20 s of nothing", fault: sim.Fault{Kind: sim.HangAfterHeaders, For: scaled(20 * time.Second)}, streamed: rescued, class: timeout, attempts: 1},
+		{name: "headers, then 20 s of nothing", fault: sim.Fault{Kind: sim.HangAfterHeaders, For: 20 * time.Second}, streamed: rescued, class: timeout, attempts: 1},
 		{name: "cut after two thirds", fault: sim.Fault{Kind: sim.Cut, After: twoThirds}, streamed: rescued, class: broken, attempts: 2},
 		{name: "stalled after two thirds", fault: sim.Fault{Kind: sim.Stall, After: twoThirds}, streamed: rescued, class: broken, attempts: 1},
 		{name: "a body that stops before its `Content-Length`", fault: sim.Fault{Kind: sim.Short, After: twoThirds}, streamed: rescued, class: broken, attempts: 2},

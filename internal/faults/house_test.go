@@ -263,10 +263,11 @@ func (h *house) file(o options) string {
 	return f.String()
 }
 
-// eventually waits for something that happens on other goroutines.
+// eventually waits for something that happens on other goroutines; how long only
+// bounds a hang.
 func (h *house) eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it did not come true that %s; the end of the log:\n%s", what, h.log.tail())
 		}
