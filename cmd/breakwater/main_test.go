@@ -319,6 +319,9 @@ func TestTheDemoTellsItsStoryAndFailsNoClient(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d\n%s%s", code, out, errs)
 	}
+	// Where the machine is so busy that several providers look slow, theirs is one
+	// incident, and OpenAI's ends before its hold.
+	busy := strings.Contains(out, "More than one provider has been slow")
 	at := 0
 	for _, want := range []string{
 		"STORY  Gemini goes down", "Gemini: closed -> open (3 failures in a row", "Gemini has been failing",
@@ -328,6 +331,9 @@ func TestTheDemoTellsItsStoryAndFailsNoClient(t *testing.T) {
 		"All is well again", ", 0 failed.",
 	} {
 		next := strings.Index(out[at:], want)
+		if busy && next < 0 && strings.Contains(out, want) {
+			continue
+		}
 		if next < 0 {
 			t.Fatalf("after byte %d the story lacks %q:\n%s", at, want, out)
 		}

@@ -43,7 +43,7 @@ func table() []tableCase {
 		{name: "200 with a page of HTML", fault: sim.Fault{Kind: sim.Garbage}, streamed: rescued, class: garbage, attempts: 1},
 		{name: "200 with an error object inside", fault: sim.Fault{Kind: sim.ErrorInStream}, streamed: rescued, class: broken, attempts: 3},
 		{name: "an error object after two thirds of a stream", fault: sim.Fault{Kind: sim.ErrorInStream, After: twoThirds}, streamed: rescued, class: broken, attempts: 3},
-		{name: "alive at one token a second", fault: sim.Fault{Kind: sim.Drip, Pace: scaled(time.Second)}, streamed: rescued, whole: rescued, class: timeout, attempts: 1, lenient: true},
+		{name: "alive at one token a second", fault: sim.Fault{Kind: sim.Drip, Pace: scaled(time.Second)}, options: options{alive: true}, streamed: rescued, whole: rescued, class: timeout, attempts: 1, lenient: true},
 		{name: "`Retry-After` longer than the caller's deadline", fault: sim.Fault{Kind: sim.RateLimited, RetryAfter: time.Minute},
 			options: options{patience: time.Hour}, header: map[string]string{"X-Breakwater-Timeout": "20000"}, streamed: rescued, class: limited, attempts: 1},
 		{name: "context length exceeded, and others take more", fault: sim.Fault{Kind: sim.ContextLength}, providers: []llm.Provider{llm.OpenAI, llm.Claude},
