@@ -144,8 +144,8 @@ func TestTheDetectorHoldsASlowProviderAndTellsSlack(t *testing.T) {
 				}
 			})
 		}
-		callers.Wait()
 		_, p := h.chat(t, "openai")
+		callers.Wait()
 		return p != "openai"
 	})
 	h.eventually(t, "Slack is told", func() bool {
