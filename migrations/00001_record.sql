@@ -8,6 +8,7 @@
 -- cost every insert a lookup, and only the store's one writer fills them.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE TABLE names (
     id   INTEGER PRIMARY KEY,
@@ -159,3 +160,4 @@ CREATE TABLE notices (
 
 CREATE INDEX notices_by_incident ON notices (incident, channel);
 CREATE INDEX notices_unsent ON notices (incident, channel) WHERE sent IS NULL;
+-- +goose StatementEnd

@@ -2,6 +2,7 @@
 -- and for the callers' requests as a whole, written along with the traces.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE TABLE rollups (
     span               INTEGER NOT NULL, -- seconds: 60, 3600 or 86400
@@ -23,3 +24,4 @@ CREATE TABLE rollups (
     ttft               BLOB NOT NULL, -- sketch, of what was served
     PRIMARY KEY (span, start, subject, simulated)
 ) STRICT, WITHOUT ROWID;
+-- +goose StatementEnd

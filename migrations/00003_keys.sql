@@ -3,6 +3,7 @@
 -- since: how long it waited for its turn. Its strategy is in its plan.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE TABLE keys (
     id       INTEGER PRIMARY KEY,
@@ -51,3 +52,4 @@ ALTER TABLE incidents ADD COLUMN model TEXT NOT NULL DEFAULT '';
 
 DROP INDEX incidents_one_live;
 CREATE UNIQUE INDEX incidents_one_live ON incidents (subject, endpoint, key, model) WHERE state IN ('pending', 'open');
+-- +goose StatementEnd

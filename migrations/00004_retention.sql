@@ -1,6 +1,7 @@
 -- How far back the record is whole, now that retention removes what is old.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE TABLE retained (
     what  TEXT PRIMARY KEY, -- 'traces'; or 'minute', 'hour' or 'day' of the rollups
@@ -8,3 +9,4 @@ CREATE TABLE retained (
     -- what ended then or later is all there.
     since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- +goose StatementEnd

@@ -2,6 +2,7 @@
 -- that writes the entries, so that after a kill each is written exactly once.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE TABLE journal (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
@@ -10,3 +11,4 @@ CREATE TABLE journal (
 ) STRICT;
 
 INSERT INTO journal (one, name, written) VALUES (1, lower(hex(randomblob(8))), 0);
+-- +goose StatementEnd

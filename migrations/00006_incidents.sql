@@ -3,6 +3,7 @@
 -- With them the silences and maintenance windows that keep channels quiet.
 
 -- +goose Up
+-- +goose StatementBegin
 
 ALTER TABLE incidents ADD COLUMN topic TEXT NOT NULL DEFAULT 'provider';
 ALTER TABLE incidents ADD COLUMN severity TEXT NOT NULL DEFAULT 'warning';
@@ -40,3 +41,4 @@ CREATE TABLE silences (
     ended       INTEGER, -- NULL unless somebody ended it early
     ended_by    TEXT NOT NULL
 ) STRICT;
+-- +goose StatementEnd

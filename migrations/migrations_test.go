@@ -26,6 +26,22 @@ func TestFilesAreNumberedWithoutGaps(t *testing.T) {
 	}
 }
 
+func TestEachFileIsOneStatementToGoose(t *testing.T) {
+	files, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := fs.ReadFile(migrations.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "-- +goose Up\n-- +goose StatementBegin\n") || !strings.HasSuffix(string(text), "\n-- +goose StatementEnd\n") {
+			t.Errorf("%s is more than one statement to goose, whose parser then takes 4 MB for each line", name)
+		}
+	}
+}
+
 func TestUpFromEmptyMakesStrictTablesAndIsIdempotent(t *testing.T) {
 	db, err := sql.Open("sqlite3", filepath.Join(t.TempDir(), "new.db"))
 	if err != nil {

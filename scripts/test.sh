@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 
 command -v go >/dev/null || die "Go is missing: https://go.dev/doc/install"
@@ -45,12 +45,20 @@ elif [[ -x $BREAKWATER_TESTDATA/ollama-kit/start-ollama ]]; then
 else
 	echo "Ollama: neither on the PATH nor in $BREAKWATER_TESTDATA; its tests will be skipped"
 fi
+# packages installs those of a folder, unless they are there as its lock file has
+# them: those of test/cli are 400 MB to download and 1 GB on disk. What they
+# would run at their installation is not needed there.
+packages() {
+	local folder=$1
+	shift
+	[[ $folder/node_modules/.package-lock.json -nt $folder/package-lock.json ]] && return
+	echo "Packages of $folder: installed once; that takes a minute or two"
+	npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error "$@" ||
+		die "npm could not install the packages of $folder; the reason is above. It asks $(npm config get registry): try again when that can be reached, or take npm off the PATH to skip their tests."
+}
 if command -v npm >/dev/null; then
-	npm ci --prefix test/js --no-audit --no-fund --loglevel=error
-	# 400 MB to download and 1 GB on disk, so only when it changed. What the
-	# packages would run at their installation is not needed.
-	[[ test/cli/node_modules/.package-lock.json -nt test/cli/package-lock.json ]] ||
-		npm ci --prefix test/cli --ignore-scripts --no-audit --no-fund --loglevel=error
+	packages test/js
+	packages test/cli --ignore-scripts
 fi
 
 say "Formatting"
@@ -76,3 +84,4 @@ fi
 
 say "Tests"
 go test -race -timeout 15m ./...
+say "All is well"

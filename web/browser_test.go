@@ -61,7 +61,7 @@ type tab struct {
 func openTab(t *testing.T, browser context.Context) tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
-	ctx, cancelTime := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancelTime := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(func() { cancelTime(); cancel() })
 	consoleCtx, stop := context.WithCancel(ctx)
 	messages := chromedp.Console(consoleCtx)
@@ -96,10 +96,11 @@ func eval[T any](b tab, expression string) T {
 	return v
 }
 
-// until waits until an expression is true in the page.
+// until waits until an expression is true in the page; how long only bounds a
+// hang.
 func (b tab) until(expression string) {
 	b.Helper()
-	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 5*time.Minute; time.Sleep(20 * time.Millisecond) {
 		if eval[bool](b, expression) {
 			return
 		}

@@ -179,7 +179,7 @@ func tell(t tester, path string, story []happening) {
 		}
 		return nil
 	}}
-	cfg := Config{Channels: []Channel{fine, flaky}, Providers: []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}, Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{Channels: []Channel{fine, flaky}, Providers: []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}, Log: slog.New(slog.DiscardHandler), Poll: seldom}
 	w := &watched{t: t, seen: map[record.ID]record.IncidentState{}}
 	h := move(t, path, cfg)
 	defer func() { h.stop() }()

@@ -166,7 +166,7 @@ func TestAWholeIncidentReachesSlackThroughItsTroubles(t *testing.T) {
 	h.Signal(now(CallerFailed))
 	wait := func(n int) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		if err := fake.Wait(ctx, func(m []sim.SlackMessage) bool { return len(m) >= n }); err != nil {
 			t.Fatalf("%v, messages: %+v", err, fake.Messages())

@@ -87,7 +87,7 @@ func (w *worker) round(ctx context.Context) time.Time {
 		return next
 	}
 	if d, ok := w.channel.(Digester); ok && len(held) > 1 {
-		return sooner(w.together(ctx, d, held, false), next)
+		return sooner(next, w.together(ctx, d, held, false))
 	}
 	for _, i := range held {
 		if ctx.Err() != nil || !w.lastState(ctx, i) {

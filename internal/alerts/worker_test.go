@@ -21,13 +21,17 @@ import (
 // midnight.
 func quiet() Route { return Route{Quiet: Quiet{From: clockOf(22), To: clockOf(7)}, Rate: 10} }
 
+// seldom is how often the tests of long spans look for lost wake-ups: none may
+// be lost there, and each look asks a real database.
+const seldom = time.Minute
+
 // silent is a configuration that logs nothing.
 func silent(route Route, all ...Channel) Config {
 	routes := map[string]Route{}
 	for _, c := range all {
 		routes[c.Name()] = route
 	}
-	return Config{Channels: all, Routes: routes, Log: slog.New(slog.DiscardHandler)}
+	return Config{Channels: all, Routes: routes, Log: slog.New(slog.DiscardHandler), Poll: seldom}
 }
 
 // key gives a signal of a key now, each of which has an incident of its own.

@@ -87,7 +87,7 @@ func TestEveryEventIsFlushedByItself(t *testing.T) {
 				continue // its upstream speaks Responses, which is not what this one sends
 			}
 			t.Run(string(p)+" at "+path, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				defer cancel()
 				req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL+path, strings.NewReader(body))
 				if err != nil {

@@ -238,18 +238,7 @@ func (c commandLine) installed(t *testing.T) []string {
 	if !c.script {
 		return []string{program}
 	}
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("no node on the PATH")
-	}
-	version, err := exec.CommandContext(t.Context(), node, "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if major, _, _ := strings.Cut(string(version), "."); len(major) < 3 || major < "v20" {
-		t.Skipf("the client needs Node.js 20 or newer; this is %s", version)
-	}
-	return []string{node, program}
+	return []string{nodeJS(t, 20), program}
 }
 
 // run runs the client once in a home of its own, in a folder with tide.txt,
@@ -270,12 +259,17 @@ func (c commandLine) run(t *testing.T, program []string, door *watched, model, p
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program[0], append(program[1:], c.args(prompt)...)...)
 	cmd.Dir = filepath.Join(home, "work")
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(c.env(door.url, model),
+	// Compiling a client takes longer than its work.
+	compiled, err := filepath.Abs("../../test/cli/node_modules/.cache/compiled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(c.env(door.url, model), "NODE_COMPILE_CACHE="+compiled,
 		"HOME="+home, "TMPDIR="+home, "PATH="+os.Getenv("PATH"), "NO_COLOR=1",
 		// Nothing but Breakwater is to be reached.
 		"HTTP_PROXY="+door.url, "HTTPS_PROXY="+door.url, "http_proxy="+door.url, "https_proxy="+door.url, "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1")

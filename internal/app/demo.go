@@ -135,18 +135,19 @@ func (d *demo) closeSims() {
 // pace is how fast a provider is.
 type pace struct{ first, token time.Duration }
 
-// demoPace gives each simulated provider a speed of its own; all are fast, so
-// that the demo shows in a minute what takes real providers ten.
+// demoPace gives each simulated provider a speed of its own. All are fast, so
+// that the demo shows in a minute what takes real providers ten, and yet slow
+// enough for a busy machine not to look like a slow provider.
 func demoPace(p llm.Provider) pace {
 	switch p {
 	case llm.Gemini:
-		return pace{60 * time.Millisecond, 2 * time.Millisecond}
+		return pace{240 * time.Millisecond, 6 * time.Millisecond}
 	case llm.Claude:
-		return pace{80 * time.Millisecond, 3 * time.Millisecond}
+		return pace{320 * time.Millisecond, 8 * time.Millisecond}
 	case llm.OpenAI:
-		return pace{70 * time.Millisecond, 2 * time.Millisecond}
+		return pace{280 * time.Millisecond, 6 * time.Millisecond}
 	}
-	return pace{120 * time.Millisecond, 6 * time.Millisecond}
+	return pace{480 * time.Millisecond, 12 * time.Millisecond}
 }
 
 // demoModel is each provider's default model.

@@ -6,11 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,16 +59,18 @@ func TestAProviderThatDiesCostsNoCallerAnything(t *testing.T) {
 			t.Errorf("served by %s, want claude", provider)
 		}
 	}
-	killed := time.Now()
+	looks := 0 // each takes 10 ms and more
 	h.eventually(t, "the metrics show the open breaker", func() bool {
+		looks++
 		return strings.Contains(get(t, h.URL()+"/metrics"), `breakwater_breaker_state{provider="gemini",state="open"} 1`)
 	})
 	h.eventually(t, "the page shows it", func() bool {
+		looks++
 		page := get(t, h.URL()+"/")
 		return strings.Contains(page, "Gemini") && strings.Contains(page, "breaker open")
 	})
-	if late := time.Since(killed); late > 2*time.Second {
-		t.Errorf("metrics and page took %v, want 2 s at most", late)
+	if looks > 100 {
+		t.Errorf("metrics and page were looked at %d times, want it shown within 2 s, which are 100 looks on a fast machine", looks)
 	}
 	// The first probe fails, which confirms the incident.
 	h.eventually(t, "Slack is told", func() bool {
@@ -120,8 +124,30 @@ func TestTheDetectorHoldsASlowProviderAndTellsSlack(t *testing.T) {
 		h.stream(t, "openai")
 		h.stream(t, "claude")
 	}
-	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.Slow, Factor: 10})
-	h.eventually(t, "traffic leaves OpenAI", func() bool { _, p := h.chat(t, "openai"); h.stream(t, "openai"); return p != "openai" })
+	// Slow is two seconds, which stand out also where the usual answers wait
+	// longer for a processor than for their provider; so that they are many
+	// all the same, they come at once.
+	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.Slow, Factor: 100})
+	h.eventually(t, "traffic leaves OpenAI", func() bool {
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				resp, err := http.Post(h.URL()+"/v1/chat/completions", "application/json",
+					strings.NewReader(`{"model":"openai","stream":true,"messages":[{"role":"user","content":"hi"}]}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+					t.Errorf("HTTP %d, %v", resp.StatusCode, err)
+				}
+			})
+		}
+		_, p := h.chat(t, "openai")
+		callers.Wait()
+		return p != "openai"
+	})
 	h.eventually(t, "Slack is told", func() bool {
 		m := h.slack.Messages()
 		return len(m) > 0 && strings.Contains(m[0].Text, "OpenAI has been slow")

@@ -208,10 +208,14 @@ func (h *testHouse) stream(t *testing.T, model string) (text, finish string, usa
 	return text, finish, usage
 }
 
+// hang is after how long what does not come about never will, however slow the
+// machine is.
+const hang = 5 * time.Minute
+
 // eventually waits for something that happens on other goroutines.
 func (h *testHouse) eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(hang)
 	for !done() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it did not come true that %s; the end of the log:\n%s", what, h.log.tail())

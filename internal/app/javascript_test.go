@@ -73,24 +73,31 @@ func javaScriptRoutes() string {
 }
 
 // javaScriptClient gives a program of test/js, and a Node.js that runs it: the
-// libraries' newest versions want 22, which npm has brought where its packages
-// have it.
+// libraries' newest versions want 22.
 func javaScriptClient(t *testing.T) (node string, program func(name string) string) {
 	t.Helper()
 	const modules = "../../test/js/node_modules/"
 	if found, _ := filepath.Glob(modules + "openai/package.json"); found == nil {
 		t.Skip("the JavaScript clients are not installed; run: npm ci --prefix test/js")
 	}
-	found, _ := filepath.Glob(modules + "node-linux-*/bin/node")
+	return nodeJS(t, 22), func(name string) string { return "../../test/js/" + name + ".mjs" }
+}
+
+// nodeJS gives a Node.js of a version at least: the one that npm brought, where
+// its packages have it, or the machine's.
+func nodeJS(t *testing.T, least int) string {
+	t.Helper()
+	found, _ := filepath.Glob("../../test/js/node_modules/node-linux-*/bin/node")
 	for _, node := range append(found, "node") {
-		out, err := exec.CommandContext(t.Context(), node, "-p", "process.versions.node").Output()
-		major, _, _ := strings.Cut(string(out), ".")
-		if n, _ := strconv.Atoi(major); err == nil && n >= 22 {
-			return node, func(name string) string { return "../../test/js/" + name + ".mjs" }
+		out, err := exec.CommandContext(t.Context(), node, "-p", "process.execPath + ' ' + process.versions.node").Output()
+		path, version, _ := strings.Cut(string(out), " ")
+		major, _, _ := strings.Cut(version, ".")
+		if n, _ := strconv.Atoi(major); err == nil && n >= least {
+			return path
 		}
 	}
-	t.Skip("no Node.js 22 is there")
-	return "", nil
+	t.Skipf("no Node.js %d is there", least)
+	return ""
 }
 
 // Every feature of the JavaScript clients against each provider: it works, is

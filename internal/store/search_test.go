@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -223,86 +224,92 @@ func TestASearchForWhatIsLongGoneSkipsWhatCameSince(t *testing.T) {
 }
 
 func TestCountsOfAQueryAddUp(t *testing.T) {
-	s := mustRun(t)
-	fill(t, s, 2000, noon, time.Second)
-	now := noon.Add(time.Hour)
-	for name, test := range map[string]struct {
-		query store.Query
-		of    store.Counted
-		want  int64
-	}{
-		"all":            {store.Query{}, store.CountedRequests, 2000},
-		"an outcome":     {store.Query{Outcome: record.Served}, store.CountedRequests, 2000},
-		"none":           {store.Query{Outcome: record.Abandoned}, store.CountedRequests, 0},
-		"a provider":     {store.Query{Provider: llm.Claude}, store.CountedAttempts, 2000},
-		"a key":          {store.Query{Key: "main"}, store.CountedAttempts, 2000},
-		"slow ones":      {store.Query{Took: time.Second}, store.CountedScanned, 2000},
-		"ten of them":    {store.Query{Took: time.Second, Until: noon.Add(10 * time.Second)}, store.CountedScanned, 10},
-		"slower than is": {store.Query{Took: time.Hour}, store.CountedScanned, 0},
-	} {
-		counts, err := s.Count(t.Context(), test.query, now)
-		if err != nil || counts.Of != test.of || !counts.Whole {
-			t.Errorf("%s: %+v, %v", name, counts, err)
-		}
-		var sum int64
-		for i, bar := range counts.Bars {
-			sum += bar.Number
-			if bar.Start.Before(counts.From) || !bar.Start.Before(counts.To) || bar.Start.Sub(counts.From)%counts.Step != 0 ||
-				i > 0 && !bar.Start.After(counts.Bars[i-1].Start) || bar.Simulated != 0 {
-				t.Errorf("%s: bar %d of %+v", name, i, counts)
+	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+		s := mustRun(t)
+		fill(t, s, 2000, noon, time.Second)
+		now := noon.Add(time.Hour)
+		for name, test := range map[string]struct {
+			query store.Query
+			of    store.Counted
+			want  int64
+		}{
+			"all":            {store.Query{}, store.CountedRequests, 2000},
+			"an outcome":     {store.Query{Outcome: record.Served}, store.CountedRequests, 2000},
+			"none":           {store.Query{Outcome: record.Abandoned}, store.CountedRequests, 0},
+			"a provider":     {store.Query{Provider: llm.Claude}, store.CountedAttempts, 2000},
+			"a key":          {store.Query{Key: "main"}, store.CountedAttempts, 2000},
+			"slow ones":      {store.Query{Took: time.Second}, store.CountedScanned, 2000},
+			"ten of them":    {store.Query{Took: time.Second, Until: noon.Add(10 * time.Second)}, store.CountedScanned, 10},
+			"slower than is": {store.Query{Took: time.Hour}, store.CountedScanned, 0},
+		} {
+			counts, err := s.Count(t.Context(), test.query, now)
+			if err != nil || counts.Of != test.of || !counts.Whole {
+				t.Errorf("%s: %+v, %v", name, counts, err)
+			}
+			var sum int64
+			for i, bar := range counts.Bars {
+				sum += bar.Number
+				if bar.Start.Before(counts.From) || !bar.Start.Before(counts.To) || bar.Start.Sub(counts.From)%counts.Step != 0 ||
+					i > 0 && !bar.Start.After(counts.Bars[i-1].Start) || bar.Simulated != 0 {
+					t.Errorf("%s: bar %d of %+v", name, i, counts)
+				}
+			}
+			if sum != test.want {
+				t.Errorf("%s: counted %d, want %d", name, sum, test.want)
 			}
 		}
-		if sum != test.want {
-			t.Errorf("%s: counted %d, want %d", name, sum, test.want)
+		store.Hasty(s)
+		counts, err := s.Count(t.Context(), store.Query{Took: time.Second}, now)
+		if err != nil || counts.Whole || len(counts.Bars) != 1 || counts.Bars[0].Number != 2 || !counts.From.Equal(noon.Add(1995*time.Second)) {
+			t.Errorf("in no time: %+v, %v", counts, err)
 		}
-	}
-	store.Hasty(s)
-	counts, err := s.Count(t.Context(), store.Query{Took: time.Second}, now)
-	if err != nil || counts.Whole || len(counts.Bars) != 1 || counts.Bars[0].Number != 2 || !counts.From.Equal(noon.Add(1995*time.Second)) {
-		t.Errorf("in no time: %+v, %v", counts, err)
-	}
+	})
 }
 
 func TestSimulatedTrafficIsMarkedInCounts(t *testing.T) {
-	s := mustRun(t)
-	real, made := served(record.At(noon), noon), served(record.At(noon)+1, noon)
-	made.Simulated = true
-	s.Record(real)
-	s.Record(made)
-	mustFlush(t, s)
-	for _, q := range []store.Query{{}, {Took: time.Second}} {
-		counts, err := s.Count(t.Context(), q, noon.Add(time.Minute))
-		if err != nil || len(counts.Bars) != 1 || counts.Bars[0].Number != 2 || counts.Bars[0].Simulated != 1 {
-			t.Errorf("%+v, %v", counts, err)
+	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+		s := mustRun(t)
+		real, made := served(record.At(noon), noon), served(record.At(noon)+1, noon)
+		made.Simulated = true
+		s.Record(real)
+		s.Record(made)
+		mustFlush(t, s)
+		for _, q := range []store.Query{{}, {Took: time.Second}} {
+			counts, err := s.Count(t.Context(), q, noon.Add(time.Minute))
+			if err != nil || len(counts.Bars) != 1 || counts.Bars[0].Number != 2 || counts.Bars[0].Simulated != 1 {
+				t.Errorf("%+v, %v", counts, err)
+			}
 		}
-	}
+	})
 }
 
 func TestAnExportOfASearchIsTheSameTraces(t *testing.T) {
-	s := mustRun(t)
-	fill(t, s, 2500, noon, time.Second)
-	q := store.Query{Since: noon.Add(100 * time.Second), Until: noon.Add(2300 * time.Second)}
-	var lines, table bytes.Buffer
-	for format, out := range map[store.Format]*bytes.Buffer{store.NDJSON: &lines, store.CSV: &table} {
-		sent := 0
-		if err := s.ExportFound(t.Context(), q, format, out, func() { sent++ }); err != nil || sent < 3 {
-			t.Errorf("%s: sent %d times, %v", format, sent, err)
+	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+		s := mustRun(t)
+		fill(t, s, 2500, noon, time.Second)
+		q := store.Query{Since: noon.Add(100 * time.Second), Until: noon.Add(2300 * time.Second)}
+		var lines, table bytes.Buffer
+		for format, out := range map[store.Format]*bytes.Buffer{store.NDJSON: &lines, store.CSV: &table} {
+			sent := 0
+			if err := s.ExportFound(t.Context(), q, format, out, func() { sent++ }); err != nil || sent < 3 {
+				t.Errorf("%s: sent %d times, %v", format, sent, err)
+			}
 		}
-	}
-	rows, err := csv.NewReader(&table).ReadAll()
-	if err != nil || len(rows) != 2201 {
-		t.Fatalf("%d lines of CSV, %v", len(rows), err)
-	}
-	for i, line := range strings.Split(strings.TrimSpace(lines.String()), "\n") {
-		var got struct{ ID string }
-		at := (record.At(noon.Add(time.Duration(2299-i)*time.Second)) + 1).String() // of instance 1
-		if err := json.Unmarshal([]byte(line), &got); err != nil || got.ID != at || rows[i+1][0] != at {
-			t.Fatalf("line %d: %q and %q, want %s (%v)", i, got.ID, rows[i+1][0], at, err)
+		rows, err := csv.NewReader(&table).ReadAll()
+		if err != nil || len(rows) != 2201 {
+			t.Fatalf("%d lines of CSV, %v", len(rows), err)
 		}
-	}
-	if err := s.ExportFound(t.Context(), q, "xml", &lines, func() {}); err == nil {
-		t.Error("it writes XML")
-	}
+		for i, line := range strings.Split(strings.TrimSpace(lines.String()), "\n") {
+			var got struct{ ID string }
+			at := (record.At(noon.Add(time.Duration(2299-i)*time.Second)) + 1).String() // of instance 1
+			if err := json.Unmarshal([]byte(line), &got); err != nil || got.ID != at || rows[i+1][0] != at {
+				t.Fatalf("line %d: %q and %q, want %s (%v)", i, got.ID, rows[i+1][0], at, err)
+			}
+		}
+		if err := s.ExportFound(t.Context(), q, "xml", &lines, func() {}); err == nil {
+			t.Error("it writes XML")
+		}
+	})
 }
 
 func TestAnExportThatIsNotAllSaysSoAndWhereToGoOn(t *testing.T) {
