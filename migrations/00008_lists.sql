@@ -3,7 +3,9 @@
 -- every page of alerts. None of them may walk through all that ever was.
 
 -- +goose Up
+-- +goose StatementBegin
 
 CREATE INDEX incidents_listed ON incidents (id, number, topic, subject, severity, state) WHERE number IS NOT NULL;
 CREATE INDEX incidents_by_end ON incidents (ended) WHERE number IS NOT NULL;
 CREATE INDEX notices_by_channel ON notices (channel);
+-- +goose StatementEnd
