@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"breakwater/internal/alerts"
@@ -137,7 +138,11 @@ func (a *App) keepState(ctx context.Context) error {
 }
 
 // sample is one attempt of a request, as the detector sees it.
-func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
+func sample(t *record.Trace, i int) anomaly.Sample {
+	attempt := t.Attempts[i]
+	again := slices.ContainsFunc(t.Attempts[:i], func(before record.Attempt) bool {
+		return before.Target == attempt.Target && before.Class.CountsAgainstTarget()
+	})
 	// All of an embedding comes at once, and what it takes depends on its input
 	// alone, as a first token does.
 	firstTells := t.Stream || t.Door.Embeds()
@@ -146,7 +151,7 @@ func sample(t *record.Trace, attempt record.Attempt) anomaly.Sample {
 		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
-		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary,
+		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: attempt.Canary, Retry: again,
 	}
 }
 

@@ -29,8 +29,8 @@ func (a *App) traced(t *record.Trace) {
 	if a.burn != nil {
 		a.burn.note(t)
 	}
-	for _, attempt := range t.Attempts {
-		seen := sample(t, attempt)
+	for i, attempt := range t.Attempts {
+		seen := sample(t, i)
 		if a.watcher != nil {
 			a.watcher.Observe(seen)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -156,12 +157,15 @@ func (h *house) ask(ctx context.Context, r *request) {
 // Trace hands the attempts of a request to the detector, as the program does.
 func (h *house) Trace(t *record.Trace) {
 	h.paid(t.Cost, len(t.Attempts))
-	for _, a := range t.Attempts {
+	for i, a := range t.Attempts {
+		again := slices.ContainsFunc(t.Attempts[:i], func(before record.Attempt) bool {
+			return before.Target == a.Target && before.Class.CountsAgainstTarget()
+		})
 		h.watcher.Observe(anomaly.Sample{
 			Target: a.Target, At: t.Accepted.Add(a.Start + a.Took), Class: a.Class, TTFT: a.TTFT, Took: a.Took,
 			InputTokens: a.Usage.Input - a.Usage.CacheRead, OutputTokens: a.Usage.Output,
 			Tokens: a.Usage.Input + a.Usage.Output, Cost: a.Cost,
-			Stream: t.Stream, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: a.Canary,
+			Stream: t.Stream, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt, Canary: a.Canary, Retry: again,
 		})
 	}
 }
