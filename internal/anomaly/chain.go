@@ -10,7 +10,9 @@ import (
 
 const (
 	chainMemory = 20000            // requests over which failures are remembered
+	burstMemory = 1000             // requests after a failure over which it is remembered how often another follows
 	commitAfter = 10 * time.Minute // what is counted is learned this much later, and not at all in an alarm of that length
+	twoTroubles = math.Ln2         // the evidence that testing for two of them costs: each has half of the budget
 	maxTeach    = 10               // failures that one alarm may teach: a burst of the background is shorter
 )
 
@@ -50,26 +52,26 @@ func (k kind) character() character {
 		// One answer in fifty is slow on any day, and a slow one says more of the next.
 		return character{
 			signal: SlowShare, measure: "slow answers", label: "slow_share", what: "slow answers", verb: "answers were slow",
-			priors: [2][2]float64{{2, 100}, {3, 20}}, least: 0.02, most: 0.15,
+			priors: [2][2]float64{{2, 100}, {1, 7}}, least: 0.02, most: 0.15,
 			troubles: [hypotheses][2]float64{partial: {0.30, 0.40}, hard: {0.50, 0.90}},
 		}
 	case throttling:
 		// Some rate limits are everyday life, which pacing deals with.
 		return character{
 			signal: Throttling, measure: "throttling", label: "throttling", what: "rate limits", verb: "requests were rate-limited",
-			priors: [2][2]float64{{1, 100}, {6, 20}}, least: 0.02, most: 0.25,
+			priors: [2][2]float64{{1, 100}, {2, 7}}, least: 0.02, most: 0.25,
 			troubles: [hypotheses][2]float64{partial: {0.50, 0.60}, hard: {0.50, 0.97}},
 		}
 	}
 	return character{
 		signal: Errors, measure: string(Errors), label: string(Errors), what: "failures", verb: "requests failed",
-		priors: [2][2]float64{{1, 200}, {3, 20}}, least: 0.01, most: 0.10,
+		priors: [2][2]float64{{1, 200}, {1, 7}}, least: 0.01, most: 0.10,
 		troubles: [hypotheses][2]float64{partial: {0.30, 0.40}, hard: {0.50, 0.97}},
 	}
 }
 
 // learned are the bad requests and all of them, by whether the one before was bad.
-type learned struct{ bad, all [2]float64 }
+type learned struct{ bad, all [2]float32 }
 
 // counts are the same, of minutes only.
 type counts struct{ bad, all [2]uint32 }
@@ -88,7 +90,8 @@ type chain struct {
 	healthy int32
 	step    [hypotheses][2][2]float32 // log likelihood ratio by trouble, by the request before, by this one
 
-	evidence [hypotheses]float64
+	evidence [hypotheses]float32
+	since    instant // when the first of this excursion began
 	run, bad int32   // requests and bad ones in this excursion
 	taught   int32   // bad requests counted since it was found
 	recent   float32 // share of the last dozen
@@ -108,8 +111,9 @@ func newChain(k kind, at time.Time) chain {
 // follows from them.
 func (c *chain) usual() (afterGood, afterBad, share float64) {
 	prior := c.kind.character().priors
-	afterGood = (prior[0][0] + c.learned.bad[0]) / (prior[0][1] + c.learned.all[0])
-	afterBad = (prior[1][0] + c.learned.bad[1]) / (prior[1][1] + c.learned.all[1])
+	l := &c.learned
+	afterGood = (prior[0][0] + float64(l.bad[0])) / (prior[0][1] + float64(l.all[0]))
+	afterBad = (prior[1][0] + float64(l.bad[1])) / (prior[1][1] + float64(l.all[1]))
 	return afterGood, afterBad, afterGood / (1 - afterBad + afterGood)
 }
 
@@ -117,7 +121,7 @@ func (c *chain) usual() (afterGood, afterBad, share float64) {
 func (c *chain) weigh() {
 	ch := c.kind.character()
 	a, b, _ := c.usual()
-	sd := math.Sqrt(b * (1 - b) / (1 + ch.priors[1][1] + c.learned.all[1]))
+	sd := math.Sqrt(b * (1 - b) / (1 + ch.priors[1][1] + float64(c.learned.all[1])))
 	p := [2]float64{min(max(1.5*a, ch.least), ch.most), min(max(b+sd, 0.05), 0.85)}
 	for h, q := range ch.troubles {
 		q[1] = max(q[1], p[1]+0.12)
@@ -133,22 +137,33 @@ func (c *chain) weigh() {
 func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	before, now := index(c.failed), index(bad)
 	c.failed = bad
+	parted := false
+	if in.order != nil {
+		before, parted = in.order.note(in.began, bad)
+	}
+	in.threshold += twoTroubles
 	if !bad {
 		c.healthy = min(c.healthy+1, math.MaxInt32-1)
 	}
 	if int(c.healthy) >= in.cfg.MinSamples {
 		c.recent += recentWeight * (float32(now) - c.recent)
-		c.judge(before, now, excess, in)
+		c.judge(before, now, parted, excess, in)
+	}
+	if parted {
+		c.part()
 	}
 	c.learn(before, now, in.at)
-	if c.most() < in.threshold {
+	if c.most() < in.threshold || !bad && !parted { // what goes well is no reason to leave
 		return Finding{}, false
 	}
-	again, tell := c.alarm.tell(c.matters() && !c.witness.single() && !c.askedFor(), in)
+	matters := c.matters() && !c.witness.single(oneFails) && !c.askedFor()
+	again, tell := c.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
 	}
-	return c.finding(again), true
+	f := c.finding()
+	f.Failover, f.Again = matters, again
+	return f, true
 }
 
 // matters says whether traffic should go elsewhere if the trouble is the target's.
@@ -156,29 +171,40 @@ func (c *chain) matters() bool {
 	return c.kind == failing || c.kind == slowing && c.excess > slowMatters
 }
 
-func (c *chain) finding(again bool) Finding {
+func (c *chain) finding() Finding {
 	ch := c.kind.character()
 	_, _, usual := c.usual()
 	f := Finding{
-		Signal: ch.signal, Failover: c.alarm.failover, Again: again,
-		Now: float64(c.bad) / float64(c.run), Usual: usual, Bad: int(c.bad), Of: int(c.run),
+		Signal: ch.signal, Now: float64(c.bad) / float64(c.run), Usual: usual, Bad: int(c.bad), Of: int(c.run),
 	}
 	f.Z = (f.Now - usual) / c.deviation(float64(c.run))
 	f.Text = fmt.Sprintf("%d of %d %s (%.0f %%), usually %.1f %% (z = %.1f)", c.bad, c.run, ch.verb, 100*f.Now, 100*usual, f.Z)
 	if c.kind == slowing {
 		f.Text += fmt.Sprintf(", the slow ones x%.1f", math.Exp(float64(c.excess)))
 	}
-	f.Text += c.circles() + c.witness.tells(ch.what)
+	f.Text += c.circles() + c.witness.tells(ch.what, oneFails)
 	return f
 }
 
 // most is the evidence for the likelier trouble.
-func (c *chain) most() float64 { return max(c.evidence[partial], c.evidence[hard]) }
+func (c *chain) most() float64 { return float64(max(c.evidence[partial], c.evidence[hard])) }
 
-func (c *chain) judge(before, now int, excess float64, in input) {
-	var sum float64
+// judge adds what one outcome says to the evidence. One that went well and began
+// before the first that did not says nothing of a trouble since.
+func (c *chain) judge(before, now int, parted bool, excess float64, in input) {
+	switch {
+	case c.run == 0:
+		c.since = in.began
+	case now == 0 && in.began < c.since:
+		return
+	}
+	var sum float32
 	for h := range c.evidence {
-		c.evidence[h] = min(max(0, c.evidence[h]+float64(c.step[h][before][now])), maxEvidence*in.threshold)
+		says := c.step[h][before][now]
+		if parted { // the bad one after it did not follow a bad one
+			says += c.step[h][0][1] - c.step[h][1][1]
+		}
+		c.evidence[h] = min(max(0, c.evidence[h]+says), float32(maxEvidence*in.threshold))
 		sum += c.evidence[h]
 	}
 	if sum == 0 {
@@ -221,6 +247,17 @@ func (c *chain) learn(before, now int, at instant) {
 	c.waiting[0].bad[before] += uint32(now)
 }
 
+// part learns that a bad request did not follow a bad one after all.
+func (c *chain) part() {
+	for i := range c.waiting {
+		if w := &c.waiting[i]; w.bad[1] > 0 {
+			w.bad[1], w.all[1] = w.bad[1]-1, w.all[1]-1
+			w.bad[0], w.all[0] = w.bad[0]+1, w.all[0]+1
+			return
+		}
+	}
+}
+
 // commit learns what waited long enough, unless an alarm may yet turn out to
 // be an incident.
 func (c *chain) commit(at instant) {
@@ -231,10 +268,10 @@ func (c *chain) commit(at instant) {
 		return
 	}
 	due := c.waiting[1]
-	keep := math.Exp(-float64(due.all[0]+due.all[1]) / chainMemory)
-	for i := range 2 {
-		c.learned.bad[i] = c.learned.bad[i]*keep + float64(due.bad[i])
-		c.learned.all[i] = c.learned.all[i]*keep + float64(due.all[i])
+	for i, memory := range [2]float64{chainMemory, burstMemory} {
+		keep := float32(math.Exp(-float64(due.all[i]) / memory))
+		c.learned.bad[i] = c.learned.bad[i]*keep + float32(due.bad[i])
+		c.learned.all[i] = c.learned.all[i]*keep + float32(due.all[i])
 	}
 	c.waiting, c.turned = [2]counts{1: c.waiting[0]}, at
 	c.weigh()
@@ -246,8 +283,8 @@ func (c *chain) clear(at instant) {
 	if c.alarm.found && c.alarm.lasted(at) >= commitAfter {
 		c.waiting = [2]counts{}
 	}
-	c.evidence = [hypotheses]float64{}
-	c.run, c.bad, c.taught, c.excess = 0, 0, 0, 0
+	c.evidence = [hypotheses]float32{}
+	c.run, c.bad, c.taught, c.excess, c.since = 0, 0, 0, 0, 0
 	c.looping, c.looper = 0, 0
 	c.alarm, c.witness = alarm{}, nil
 }
@@ -267,7 +304,7 @@ func (c *chain) score(t llm.Target, threshold float64) Score {
 		Target: t, Signal: ch.signal, Measure: ch.measure, Label: ch.label, Unit: "share", Samples: int(c.healthy),
 		Z:   (float64(c.recent) - usual) / c.deviation((2-recentWeight)/recentWeight),
 		Now: float64(c.recent), Usual: usual,
-		Evidence: c.most(), Threshold: threshold,
+		Evidence: c.most(), Threshold: threshold + twoTroubles,
 	}
 }
 

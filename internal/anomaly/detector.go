@@ -79,6 +79,7 @@ type Sample struct {
 	Stream       bool             // the answer came in pieces, so TTFT is the model's own
 	Caller       string           // name of the caller's key; "" where none is demanded
 	Canary       bool             // sent to a held target to see whether it is well again
+	Retry        bool             // the target failed the same request before: the two tell no more than one
 	Asked        string           // the model as the caller wrote it; "" for the target's own
 	Tokens       int64            // of prompt and answer, whoever counted them
 	Cost         record.NanoUSD   // of the attempt
@@ -159,6 +160,7 @@ type series struct {
 	last    instant
 	arrived float64 // requests a minute, before the correction for a young series
 	levels  [measures]level
+	order   order // of those that went well and that failed
 	errors  chain
 	slow    chain
 	limited chain
@@ -198,18 +200,20 @@ func (d *Detector) Tick(now time.Time) []Finding {
 // observe lets the tests of the sample's target see it.
 func (d *Detector) observe(s Sample, share float64) []Finding {
 	limited := s.Class == llm.RateLimit
-	if s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
+	if s.Retry || s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
 		return nil
 	}
 	sr := d.find(s)
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: instantOf(s.At), from: originOf(s), looping: s.Looping}
+	in := input{cfg: &d.cfg, at: instantOf(s.At), began: instantOf(s.At.Add(-s.Took)), from: originOf(s), looping: s.Looping}
 	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {
-		found = taken(found, &sr.errors, s.Class != "", 0, in)
+		ordered := in
+		ordered.order = &sr.order
+		found = taken(found, &sr.errors, s.Class != "", 0, ordered)
 	}
 	if s.Class == "" {
 		found = sr.timed(found, s, in)
@@ -263,7 +267,9 @@ func (sr *series) timed(found []Finding, s Sample, in input) []Finding {
 // input is what the tests of one sample have in common.
 type input struct {
 	cfg       *Config
-	at        instant
+	at        instant // when the attempt ended
+	began     instant
+	order     *order // of the requests whose outcome is tested; nil where their ends order them
 	from      origin
 	threshold float64
 	frozen    bool // part of the answers is slow: no speed is learned
@@ -326,6 +332,7 @@ func (sr *series) threshold(targets int) float64 {
 
 // clear forgets the evidence, not what is usual.
 func (sr *series) clear(at instant) {
+	sr.order = order{}
 	for _, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
 		c.clear(at)
 	}

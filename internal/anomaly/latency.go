@@ -92,13 +92,13 @@ type level struct {
 	spread float64 // standard deviation, winsorised
 	anchor float64 // the mean over a day
 	size   float64 // usual part that sizes explain, for showing
-	gap    float64 // usual minutes between samples
+	gap    float32 // usual minutes between samples
+	recent float32 // deviation over about the last dozen
 	last   instant
 	since  instant // when it was last learned
 
 	evidence float64
 	excess   float64 // mean deviation over the excursion
-	recent   float64 // deviation over about the last dozen
 	alarm    alarm
 	witness  *witness // nil while nothing went badly
 }
@@ -114,7 +114,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 	d := x - l.mean
 	spread := l.spread
 	if int(l.n) >= in.cfg.MinSamples {
-		l.recent += recentWeight * (min(d, maxExcess) - l.recent)
+		l.recent += recentWeight * (float32(min(d, maxExcess)) - l.recent)
 		l.judge(d, in)
 	}
 	if !in.frozen && l.evidence <= freezeAt*in.threshold*decideAt {
@@ -124,20 +124,21 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		*l = level{} // it has been so for so long that it is the usual now
 		return Finding{}, false
 	}
-	if l.evidence < decideAt*in.threshold {
+	if l.evidence < decideAt*in.threshold || d <= 0 { // what is fast is no reason to leave
 		return Finding{}, false
 	}
 	l.evidence = min(l.evidence, maxEvidence*decideAt*in.threshold)
-	again, tell := l.alarm.tell(l.excess+l.doubt() > material && !l.witness.single(), in)
+	matters := l.excess+l.doubt() > material && !l.witness.single(0)
+	again, tell := l.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
 	}
 	f := Finding{
-		Signal: Latency, Z: l.excess / spread, Failover: l.alarm.failover, Again: again,
+		Signal: Latency, Z: l.excess / spread, Failover: matters, Again: again,
 		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size), Bad: int(l.run), Of: int(l.run),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
-	f.Text += l.witness.tells("slow answers")
+	f.Text += l.witness.tells("slow answers", 0)
 	return f, true
 }
 
@@ -171,8 +172,8 @@ func (l *level) judge(d float64, in input) {
 // to it, so that a slow ramp is seen by the same test as a jump.
 func (l *level) learn(d, size, minutes float64) {
 	l.n = min(l.n+1, math.MaxInt32-1)
-	l.gap += max(2/float64(l.n+1), 0.02) * (minutes - l.gap)
-	g := max(2/float64(l.n+1), min(max(l.gap/usualMinutes, 0.002), 0.03))
+	l.gap += max(2/float32(l.n+1), 0.02) * (float32(minutes) - l.gap)
+	g := max(2/float64(l.n+1), min(max(float64(l.gap)/usualMinutes, 0.002), 0.03))
 	l.mean += g * clip(d, 2*l.spread)
 	l.spread = max(spreadFloor, l.spread+g*(1.2533*min(math.Abs(d), 3*l.spread)-l.spread))
 	l.size += g * (size - l.size)
@@ -194,7 +195,7 @@ func (l *level) clear() {
 func (l *level) score(t llm.Target, m measure, threshold float64) Score {
 	return Score{
 		Target: t, Signal: Latency, Measure: m.String(), Label: m.label(), Unit: "seconds", Samples: int(l.n),
-		Z: l.recent / l.spread, Now: math.Exp(l.mean + l.size + l.recent), Usual: math.Exp(l.mean + l.size),
+		Z: float64(l.recent) / l.spread, Now: math.Exp(l.mean + l.size + float64(l.recent)), Usual: math.Exp(l.mean + l.size),
 		Evidence: l.evidence, Threshold: decideAt * threshold,
 	}
 }

@@ -48,7 +48,7 @@ func (c *chain) circles() string {
 	switch {
 	case c.looping == 0:
 		return ""
-	case c.askedFor() && !c.witness.single():
+	case c.askedFor() && !c.witness.single(oneFails):
 		return fmt.Sprintf(", %d of them because answers go in circles, all for one who may have asked for that", c.looping)
 	}
 	return fmt.Sprintf(", %d of them because answers go in circles", c.looping)

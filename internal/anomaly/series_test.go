@@ -60,6 +60,7 @@ func (g *traffic) next() Sample {
 	}
 	if g.failed = g.Float64() < share; g.failed {
 		s.Class, s.Took = llm.Server, 300*time.Millisecond
+		s.At = g.now.Add(s.Took)
 		return s
 	}
 	ttft := 0.5 * (1 + float64(s.InputTokens)/4000) * math.Exp(0.25*g.NormFloat64()) * load
@@ -72,6 +73,7 @@ func (g *traffic) next() Sample {
 	if g.whole {
 		s.TTFT = s.Took
 	}
+	s.At = g.now.Add(s.Took)
 	return s
 }
 

@@ -17,7 +17,7 @@ var ErrState = errors.New("the saved state of the detector cannot be read")
 // stateVersion changes with what state.go walks through. A state of another
 // version is not taken up: a detector learns what is usual within minutes, and
 // what callers use within two days.
-const stateVersion = 2
+const stateVersion = 3
 
 // stateLimit bounds what is read, far beyond what any Detector writes.
 const stateLimit = 64 << 20
@@ -111,9 +111,15 @@ func (p *pen) floats(all ...*float64) {
 	}
 }
 
-func (p *pen) singles(all []float32) {
+func (p *pen) singles(all ...*float32) {
+	for _, v := range all {
+		*v = math.Float32frombits(uint32(p.bits(uint64(math.Float32bits(*v)), 4)))
+	}
+}
+
+func (p *pen) row(all []float32) {
 	for i := range all {
-		all[i] = math.Float32frombits(uint32(p.bits(uint64(math.Float32bits(all[i])), 4)))
+		p.singles(&all[i])
 	}
 }
 
@@ -163,39 +169,45 @@ func (sr *series) walk(p *pen) {
 	for m := range sr.levels {
 		sr.levels[m].walk(p)
 	}
+	for i := range sr.order.bad {
+		sr.order.bad[i].walk(p)
+	}
+	sr.order.good.walk(p)
+	sr.order.close = uint16(p.bits(uint64(sr.order.close), 2))
 	for k, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
 		c.kind = kind(k)
 		c.walk(p)
 	}
 }
 
+func (m *moment) walk(p *pen) { *m = moment(p.bits(uint64(*m), 4)) }
+
 func (l *level) walk(p *pen) {
 	p.ints(&l.n, &l.run)
-	p.floats(&l.mean, &l.spread, &l.anchor, &l.size, &l.gap, &l.evidence, &l.excess, &l.recent)
+	p.floats(&l.mean, &l.spread, &l.anchor, &l.size, &l.evidence, &l.excess)
+	p.singles(&l.gap, &l.recent)
 	p.instants(&l.last, &l.since)
 	l.alarm.walk(p)
 	l.witness = l.witness.walk(p)
 }
 
 func (c *chain) walk(p *pen) {
-	p.floats(&c.learned.bad[0], &c.learned.bad[1], &c.learned.all[0], &c.learned.all[1], &c.evidence[partial], &c.evidence[hard])
+	p.singles(&c.learned.bad[0], &c.learned.bad[1], &c.learned.all[0], &c.learned.all[1], &c.evidence[partial], &c.evidence[hard])
 	for i := range c.waiting {
 		w := &c.waiting[i]
 		for _, n := range []*uint32{&w.bad[0], &w.bad[1], &w.all[0], &w.all[1]} {
 			*n = uint32(p.bits(uint64(*n), 4))
 		}
 	}
-	p.instants(&c.turned)
+	p.instants(&c.turned, &c.since)
 	p.flags(&c.failed)
 	p.ints(&c.healthy, &c.run, &c.bad, &c.taught)
-	last := []float32{c.recent, c.excess}
-	p.singles(last)
-	c.recent, c.excess = last[0], last[1]
+	p.singles(&c.recent, &c.excess)
 	c.alarm.walk(p)
 	c.witness = c.witness.walk(p)
 	for h := range c.step {
-		p.singles(c.step[h][0][:])
-		p.singles(c.step[h][1][:])
+		p.row(c.step[h][0][:])
+		p.row(c.step[h][1][:])
 	}
 }
 
@@ -215,15 +227,14 @@ func (w *witness) walk(p *pen) *witness {
 		w = &witness{}
 	}
 	p.ints(&w.run, &w.bad)
+	p.singles(&w.callers.all, &w.prompts.all)
 	for i := range w.callers.accused {
 		a := &w.callers.accused[i]
 		a.who = uint32(p.bits(uint64(a.who), 4))
-		p.flags(&a.alone, &a.spares)
+		p.singles(&a.others)
+		a.bad = uint8(p.bits(uint64(a.bad), 1))
+		p.flags(&a.spares)
 	}
-	evidence := []float32{w.callers.accused[0].others, w.callers.accused[1].others, w.callers.all, w.prompts.all}
-	p.singles(evidence)
-	w.callers.accused[0].others, w.callers.accused[1].others = evidence[0], evidence[1]
-	w.callers.all, w.prompts.all = evidence[2], evidence[3]
 	return w
 }
 
@@ -283,12 +294,12 @@ func (b *bins) walk(p *pen) {
 	p.floats(&b.sum, &b.level, &b.base, &b.spread, &b.z, &b.now, &b.expected)
 	p.ints(&b.spans, &b.quiet)
 	b.flags = uint8(p.bits(uint64(b.flags), 1))
-	p.singles(b.waits[:])
+	p.row(b.waits[:])
 	s := &b.season
-	p.singles(s.cells[:])
+	p.row(s.cells[:])
 	p.ints(&s.hour, &s.n, &s.hours)
 	p.floats(&s.sum, &s.products[0], &s.products[1], &s.products[2])
-	p.singles(b.tail.classes[:])
+	p.row(b.tail.classes[:])
 	p.floats(&b.tail.total)
 }
 

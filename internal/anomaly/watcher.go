@@ -3,7 +3,6 @@ package anomaly
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -120,6 +119,7 @@ type Watcher struct {
 	rests   map[llm.Target]rest
 	seen    map[llm.Provider]time.Time // last sample
 	trouble map[llm.Provider]span      // by findings that mattered and bad canaries
+	ways    map[llm.Provider]reach
 }
 
 // watched is one hold in force.
@@ -150,7 +150,7 @@ func NewWatcher(cfg WatcherConfig, holder Holder, nextID func(time.Time) record.
 	return &Watcher{
 		cfg: cfg, detector: NewDetector(cfg.Detector), holder: holder, nextID: nextID, report: report,
 		held: map[llm.Target]*watched{}, rests: map[llm.Target]rest{},
-		seen: map[llm.Provider]time.Time{}, trouble: map[llm.Provider]span{},
+		seen: map[llm.Provider]time.Time{}, trouble: map[llm.Provider]span{}, ways: map[llm.Provider]reach{},
 	}
 }
 
@@ -186,8 +186,11 @@ func (w *Watcher) Observe(s Sample) {
 	if s.Class == "" || s.Class.CountsAgainstTarget() {
 		w.seen[s.Target.Provider] = s.At
 	}
+	w.reached(s)
 	h := w.held[s.Target]
 	switch {
+	case s.Retry:
+		w.actAll(w.detector.count(s))
 	case h == nil:
 		w.actAll(w.detector.Observe(s))
 	case s.Canary && h.hold.Share > 0:
@@ -217,15 +220,14 @@ func (w *Watcher) act(f Finding) {
 		return
 	}
 	w.alarm(f.Target.Provider, f.At)
-	why := ""
-	if several, known := w.together(f.Target.Provider, f.At); several >= 2 && known >= 3 {
-		why = fmt.Sprintf("no hold: %d of %d providers are in trouble at once, so the cause is probably on this side", several, known)
-	} else if h := w.place(f); h == nil {
+	why := w.common(f.Target.Provider, f.At)
+	if why == "" {
+		if h := w.place(f); h != nil {
+			w.held[f.Target] = h
+			w.report(Event{Kind: HoldPlaced, At: f.At, Target: f.Target, Finding: f, Hold: h.hold, Text: f.Text})
+			return
+		}
 		why = "no hold: this is the last target that still works"
-	} else {
-		w.held[f.Target] = h
-		w.report(Event{Kind: HoldPlaced, At: f.At, Target: f.Target, Finding: f, Hold: h.hold, Text: f.Text})
-		return
 	}
 	w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text + "; " + why})
 }

@@ -6,6 +6,10 @@ import "math"
 // as served well though some of theirs went badly: more than four to one.
 const othersWell = -1.5
 
+// oneFails is how many failures of others are everyday life while one caller's or
+// one prompt's are looked at.
+const oneFails = 1
+
 // witness remembers from whom the evidence of one excursion comes, and whether
 // it is about one prompt. Callers and prompts are known by hashes. There is none
 // before the first bad request, so that a healthy target takes little memory.
@@ -26,7 +30,7 @@ type ledger struct {
 type accused struct {
 	who    uint32  // 0 for none
 	others float32 // evidence of a trouble in the requests of all others
-	alone  bool    // none of the others' went badly
+	bad    uint8   // requests of the others that went badly
 	spares bool    // one of the others' went well
 }
 
@@ -44,10 +48,10 @@ func (w *witness) note(from origin, bad bool, s shares, threshold float64) *witn
 	w.run++
 	w.bad += int32(index(bad))
 	said := s.says(bad, float64(w.bad)/float64(w.run))
-	first, bound := w.bad == 1, float32(threshold)
-	w.callers.note(from.caller, bad, first, said, bound)
+	before, bound := uint8(min(w.bad-int32(index(bad)), math.MaxUint8)), float32(threshold)
+	w.callers.note(from.caller, bad, before, said, bound)
 	if bad || from.prompt != 0 {
-		w.prompts.note(from.prompt, bad, first, said, bound)
+		w.prompts.note(from.prompt, bad, before, said, bound)
 	}
 	return w
 }
@@ -64,8 +68,9 @@ func (s shares) says(bad bool, share float64) float32 {
 
 // note counts a request for or against the others of each accused. Evidence is
 // bounded by what a finding needs, so that a trouble of theirs that comes later
-// is seen. Who is 0 is unknown, and never accused.
-func (l *ledger) note(who uint32, bad, first bool, said, bound float32) {
+// is seen. Who is 0 is unknown, and never accused; before counts what went badly
+// until then.
+func (l *ledger) note(who uint32, bad bool, before uint8, said, bound float32) {
 	known := who == 0
 	for i := range l.accused {
 		a := &l.accused[i]
@@ -75,11 +80,11 @@ func (l *ledger) note(who uint32, bad, first bool, said, bound float32) {
 			known = true
 		default:
 			a.others = min(max(a.others+said, -bound), bound)
-			a.alone, a.spares = a.alone && !bad, a.spares || !bad
+			a.bad, a.spares = max(a.bad, a.bad+uint8(index(bad))), a.spares || !bad
 		}
 	}
 	if bad && !known {
-		*l.least() = accused{who: who, others: l.all, alone: first}
+		*l.least() = accused{who: who, others: l.all, bad: before}
 	}
 	l.all = min(max(l.all+said, -bound), bound)
 }
@@ -93,25 +98,29 @@ func (l *ledger) least() *accused {
 	return b
 }
 
-// single says that one of them is to blame: all that went badly is its, and
-// others are served well, or the others' goes badly no more than usual.
-func (l *ledger) single() bool { return l.accused[0].blamed() || l.accused[1].blamed() }
+// single says that one of them is to blame: all but so few of what went badly is
+// its and others are served well, or the others' goes badly no more than usual.
+func (l *ledger) single(but uint8) bool {
+	return l.accused[0].blamed(but) || l.accused[1].blamed(but)
+}
 
-func (a *accused) blamed() bool {
-	return a.who != 0 && (a.alone && a.spares || a.others <= othersWell)
+func (a *accused) blamed(but uint8) bool {
+	return a.who != 0 && (a.bad <= but && a.spares || a.others <= othersWell)
 }
 
 // single says that the trouble is not the target's, but one caller's or one
 // prompt's.
-func (w *witness) single() bool { return w != nil && (w.callers.single() || w.prompts.single()) }
+func (w *witness) single(but uint8) bool {
+	return w != nil && (w.callers.single(but) || w.prompts.single(but))
+}
 
 // tells says so in words; "" where it is not so.
-func (w *witness) tells(what string) string {
+func (w *witness) tells(what string, but uint8) string {
 	switch {
 	case w == nil:
-	case w.callers.single():
+	case w.callers.single(but):
 		return ", beyond the usual all " + what + " are one caller's"
-	case w.prompts.single():
+	case w.prompts.single(but):
 		return ", beyond the usual all " + what + " are of one prompt"
 	}
 	return ""

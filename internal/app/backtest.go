@@ -131,8 +131,8 @@ func (r *rerun) run(ctx context.Context, v *store.View, o BacktestOptions) error
 		}
 		for i := range traces {
 			t := &traces[i]
-			for _, attempt := range t.Attempts {
-				waiting = append(waiting, moment{anomaly.SampleOf(t, attempt), t.ID, t.Outcome == record.Failed})
+			for n := range t.Attempts {
+				waiting = append(waiting, moment{anomaly.SampleOf(t, n), t.ID, t.Outcome == record.Failed})
 			}
 		}
 		slices.SortStableFunc(waiting, func(a, b moment) int { return a.At.Compare(b.At) })

@@ -30,8 +30,8 @@ func (a *App) traced(t *record.Trace) {
 	if a.burn != nil {
 		a.burn.note(t)
 	}
-	for _, attempt := range t.Attempts {
-		seen := anomaly.SampleOf(t, attempt)
+	for i, attempt := range t.Attempts {
+		seen := anomaly.SampleOf(t, i)
 		if a.watcher != nil {
 			a.watcher.Observe(seen)
 		}

@@ -157,8 +157,8 @@ func (h *house) ask(ctx context.Context, r *request) {
 // Trace hands the attempts of a request to the detector, as the program does.
 func (h *house) Trace(t *record.Trace) {
 	h.paid(t.Cost, len(t.Attempts))
-	for _, a := range t.Attempts {
-		h.watcher.Observe(anomaly.SampleOf(t, a))
+	for i := range t.Attempts {
+		h.watcher.Observe(anomaly.SampleOf(t, i))
 	}
 }
 

@@ -2,6 +2,7 @@ package faultsim
 
 import (
 	"cmp"
+	"container/heap"
 	"flag"
 	"fmt"
 	"math"
@@ -267,39 +268,49 @@ func controlAlone(s *shape, perMin float64, back background, days int) control {
 	for _, stub := range stubs {
 		stub.perMin = 0
 	}
+	var ended events
 	for r := from.request(); r.at < sc.span; r = from.request() {
+		for len(ended) > 0 && ended[0].at <= r.at {
+			heap.Pop(&ended).(event).do()
+		}
 		for ticked += time.Second; len(holder.held) > 0 && ticked < r.at; ticked += time.Second {
 			w.Tick(moment(ticked))
 		}
 		ticked = r.at
 		for i, stub := range stubs {
-			observe(w, holder, stub, targets[i], &r)
 			c.requests++
+			sample := sampleOf(stub.answer(r.at, &r, targets[i].Model), targets[i], &r)
+			if holder.lets(&sample, moment(r.at)) {
+				heap.Push(&ended, event{r.at + sample.Took, func() { w.Observe(sample) }})
+			}
 		}
 	}
 	return c
 }
 
-func observe(w *anomaly.Watcher, holder *careless, stub *stub, target llm.Target, r *request) {
-	sample := sampleOf(stub.answer(r.at, r, target.Model), target, r)
-	if since, held := holder.held[target]; held {
-		if sample.At.Sub(since) < canaryEvery {
-			return
-		}
-		holder.held[target], sample.Canary = sample.At, true
+// lets says whether a request goes to its target, and marks canaries.
+func (c *careless) lets(sample *anomaly.Sample, now time.Time) bool {
+	since, held := c.held[sample.Target]
+	if !held {
+		return true
 	}
-	w.Observe(sample)
+	if now.Sub(since) < canaryEvery {
+		return false
+	}
+	c.held[sample.Target], sample.Canary = now, true
+	return true
 }
 
-// sampleOf is an outcome as the detector sees it, as if it had all come at once.
+// sampleOf is an outcome as the detector sees it when it has ended.
 func sampleOf(o outcome, target llm.Target, r *request) anomaly.Sample {
-	sample := anomaly.Sample{Target: target, At: moment(r.at), Stream: true, Caller: r.caller, InputTokens: int64(r.input)}
+	sample := anomaly.Sample{Target: target, Stream: true, Caller: r.caller, InputTokens: int64(r.input), Took: o.wait}
 	if o.failure != nil {
-		sample.Class, sample.Took = o.failure.Class, o.wait
-		return sample
+		sample.Class = o.failure.Class
+	} else {
+		sample.TTFT, sample.OutputTokens = o.wait, int64(o.output)
+		sample.Took += time.Duration(o.output-1) * o.each
 	}
-	sample.Looping = o.worthless
-	sample.TTFT, sample.OutputTokens, sample.Took = o.wait, int64(o.output), o.wait+time.Duration(o.output-1)*o.each
+	sample.Looping, sample.At = o.worthless, moment(r.at+sample.Took)
 	return sample
 }
 
