@@ -42,9 +42,9 @@ func wholePlan() plan {
 	hour := time.Hour
 	return plan{
 		volumes: []float64{1, 5, 20, 60, 600},
-		seeds:   map[float64]int{1: 8, 5: 8, 20: 4, 60: 3, 600: 1},
+		seeds:   map[float64]int{1: 8, 5: 8, 20: 6, 60: 5, 600: 2},
 		part:    map[float64]time.Duration{1: hour, 5: hour, 20: hour, 60: hour, 600: hour / 3},
-		days:    map[float64]int{5: 60, 60: 15, 600: 3},
+		days:    map[float64]int{5: 60, 60: 30, 600: 3},
 		control: map[float64]int{1: 30, 5: 30, 20: 30, 60: 10, 600: 1},
 	}
 }

@@ -31,14 +31,15 @@ requests of the fault that were over by then. What does not hold, and why:
 - **Few requests**: three to eighteen good canaries, by how many requests the trouble hurt, take as many minutes at one request a
   minute, and a rest after a bad one is up to two minutes more. Slow answers until a slow provider is found, and as canaries, are a
   large share where there are few requests.
-- **Many requests**: what is under way when a provider becomes slow is lost on it. The detector hears of an attempt when its whole
-  request is over, so after a fallback's answer too, while a breaker hears at once.
+- **Many requests**: the evidence that is asked for grows with the requests a minute, and what is under way when a provider becomes
+  slow is lost on it. The detector hears of an attempt when its whole request is over, while a breaker hears at once; that good
+  answers came between two failures it knows only when they have ended.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector
   alone.
-- **Poison prompts** lead to a hold of A where more than one request of other tenants fails too, by nobody's fault, soon after the
-  first: then the others seem to be in trouble as well. They still open the breakers of B and C, which get nothing else; A's mostly stays closed.
+- **Poison prompts** open the breakers of B and C, which get nothing else; A's mostly stays closed.
+- **Flapping** each minute is left to the breaker: the minute that goes well takes all evidence away. Callers lose nothing by it.
 - **Little room elsewhere**: with A down and B at half the traffic, B's refusals cool its only key down and the local server's are
   failures that open its breaker, so that less is served than both together could.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
@@ -48,9 +49,7 @@ minute. Available and good are of the requests that came during the fault. A fla
 	policyWords = `Days of incidents as public records of providers have them: gaps of 5.5 days, 65 minutes in the median, all kinds as
 often as seen; blips of 5 to 45 s twice a day; each month some minutes in which nobody can be reached from this side, whose
 requests are left out of the shares. Simple policies are models of a few lines, without breakers or retries: only the detector in
-"detector only" is the real one. 60 days at 5, 15 at 60, 3 at 600 requests a minute.`
+"detector only" is the real one. 60 days at 5, 30 at 60, 3 at 600 requests a minute.`
 	controlWords = `"Detector alone" gives every provider all of the requests, more than any of them would see, and looks at the detector
-without a router: the volumes at which every request through the router would take too long. A hold here is a false one.
-"Told without a hold" was counted before token bloat asked for three times the usual length: nearly all of it was that, since
-the lengths of the trace's answers follow each other. Since then 30 days at 60 requests a minute on the first background tell nothing.`
+without a router: the volumes at which every request through the router would take too long. A hold here is a false one.`
 )
