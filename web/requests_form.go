@@ -34,7 +34,7 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 	f := requestForm{Values: url.Values{}, Errors: map[string]string{}}
 	q := &f.Query
 	get := func(name string) string {
-		value := strings.TrimSpace(values.Get(name))
+		value := strings.TrimSpace(strings.ToValidUTF8(values.Get(name), "\uFFFD"))
 		if value != "" && name != "before" {
 			f.Values.Set(name, value)
 		}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chromedp/chromedp"
 	"github.com/gin-gonic/gin"
@@ -311,6 +312,15 @@ func TestAFilterThatCannotBeReadIsNamedAndNothingIsSearched(t *testing.T) {
 	}
 	if len(f.asked) > 0 {
 		t.Errorf("searched for %+v", f.asked)
+	}
+}
+
+func TestAFilterOfBytesThatAreNoTextIsShownAsText(t *testing.T) {
+	for _, name := range []string{"caller", "provider", "since", "cost", "id"} {
+		form := readRequestForm(url.Values{name: {"\xff<\xfe"}}, time.Now())
+		if shown := form.Values.Get(name) + form.complaint(); !utf8.ValidString(shown) {
+			t.Errorf("%s: %q", name, shown)
+		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	c.failed = bad
 	parted := false
 	if in.order != nil {
-		before, parted = in.order.note(in.began, bad)
+		before, parted = in.order.note(in.began, in.at, bad)
 	}
 	in.threshold += twoTroubles
 	if !bad {
@@ -190,12 +190,13 @@ func (c *chain) finding() Finding {
 func (c *chain) most() float64 { return float64(max(c.evidence[partial], c.evidence[hard])) }
 
 // judge adds what one outcome says to the evidence. One that went well and began
-// before the first that did not says nothing of a trouble since.
+// before the first that did not says nothing of a trouble since; one that ended
+// before it, too, is of a clock that was set back.
 func (c *chain) judge(before, now int, parted bool, excess float64, in input) {
 	switch {
 	case c.run == 0:
 		c.since = in.began
-	case now == 0 && in.began < c.since:
+	case now == 0 && in.began < c.since && in.at >= c.since:
 		return
 	}
 	var sum float32

@@ -342,11 +342,14 @@ func (sr *series) clear(at instant) {
 }
 
 // Clear forgets the evidence against a target, but not what is usual for it:
-// its trouble is over.
+// its trouble is over. Until then requests may have been kept from it, so that it
+// was silent tells nothing of their rate.
 func (d *Detector) Clear(t llm.Target, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if sr := d.series[t]; sr != nil {
+		silent := max(0, instantOf(at)-sr.last)
+		sr.first, sr.last = sr.first+silent, sr.last+silent
 		sr.clear(instantOf(at))
 	}
 }

@@ -68,7 +68,7 @@ const (
 // error is part of the learned spread and makes the test slower, not wrong.
 // An answer that does not tell its size is not used.
 func (m measure) of(s Sample) (x, size float64, ok bool) {
-	in := float64(s.InputTokens) / inputScale
+	in := float64(max(0, s.InputTokens)) / inputScale // some tell of more from their cache than of all
 	switch {
 	case m == firstToken && s.Stream && s.TTFT > 0:
 		size = math.Log1p(in)

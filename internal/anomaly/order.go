@@ -1,5 +1,16 @@
 package anomaly
 
+import "time"
+
+const (
+	// orderKept is how long after a bad one its neighbours may end: later it is the
+	// neighbour of none that ends now.
+	orderKept = 30 * time.Minute
+	// orderBack is how far before the beginning of a bad one others may end that are
+	// told of after it; when they end earlier, the clock was set back.
+	orderBack = time.Minute
+)
+
 // order knows what went before a request by when the two began. They end in
 // another order: what fails does so at once and an answer takes seconds, so that
 // by their ends a burst of failures would be many single ones.
@@ -17,10 +28,20 @@ func momentOf(at instant) moment { return moment(at/1e6) | 1 }
 
 func (m moment) before(other moment) bool { return int32(m-other) < 0 }
 
+// since is how much later it is than another moment.
+func (m moment) since(other moment) time.Duration {
+	return time.Duration(int32(m-other)) * time.Millisecond
+}
+
 // note takes a request and says whether the one before it was bad. A bad one
 // follows a bad one as far as is known: a good one that began between the two and
 // ends later parts them.
-func (o *order) note(began instant, bad bool) (before int, parted bool) {
+func (o *order) note(began, ended instant, bad bool) (before int, parted bool) {
+	if o.bad[0] != 0 {
+		if later := momentOf(ended).since(o.bad[0]); later > orderKept || later < -orderBack {
+			*o = order{} // before moments repeat
+		}
+	}
 	at := momentOf(began)
 	if o.bad[0] != 0 && at.before(o.bad[0]) {
 		if bad { // those that began later are its neighbours

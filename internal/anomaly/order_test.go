@@ -33,7 +33,7 @@ func TestWhatFollowedWhatIsKnownWhenAllHaveEnded(t *testing.T) {
 		var o order
 		got := 0
 		for _, e := range all {
-			after, parted := o.note(e.began, e.bad)
+			after, parted := o.note(e.began, e.at, e.bad)
 			if e.bad {
 				got += after
 			}
@@ -43,4 +43,52 @@ func TestWhatFollowedWhatIsKnownWhenAllHaveEnded(t *testing.T) {
 			t.Fatalf("%d failures followed one at once, want %d", got, want)
 		}
 	})
+}
+
+func TestATroubleIsFoundHoweverLongAgoTheLastFailureWas(t *testing.T) {
+	for _, calm := range []time.Duration{time.Hour, 20 * 24 * time.Hour, 30 * 24 * time.Hour, 45 * 24 * time.Hour} {
+		d := NewDetector(Config{})
+		g := newTraffic(41, gemini, 1)
+		g.errors = 0
+		g.feed(d, 500)
+		g.errors = 1
+		g.feed(d, 1)
+		g.errors = 0
+		for end := g.now.Add(calm); g.now.Before(end); {
+			d.Observe(g.next())
+		}
+		g.errors = 0.3
+		n := 0
+		for n < 200 && !errorsFound(d.Observe(g.next())) {
+			n++
+		}
+		if n == 200 {
+			t.Errorf("%s after the last failure three in ten of 200 fail, and that is not found", calm)
+		}
+	}
+}
+
+func TestAClockThatIsSetBackMakesNoTroubleOfEverydayFailures(t *testing.T) {
+	for _, back := range []time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour} {
+		d := NewDetector(Config{})
+		g := newTraffic(42, gemini, 600)
+		g.errors = 0.004
+		g.feed(d, 72000)
+		g.errors = 1
+		g.feed(d, 2)
+		g.errors = 0.004
+		g.now = g.now.Add(-back)
+		for end := g.now.Add(back + time.Hour); g.now.Before(end); {
+			if found := d.Observe(g.next()); errorsFound(found) {
+				t.Errorf("%s back: %s", back, found[0].Text)
+			}
+		}
+		if afterGood, _, share := d.series[gemini].errors.usual(); share > 2*0.004 || afterGood > 2*0.004 {
+			t.Errorf("%s back: %.2f %% count as usual", back, 100*share)
+		}
+	}
+}
+
+func errorsFound(found []Finding) bool {
+	return slices.ContainsFunc(found, func(f Finding) bool { return f.Signal == Errors })
 }

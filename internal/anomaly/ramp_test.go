@@ -93,6 +93,41 @@ func TestARelapseWhileComingBackSendsTrafficAwayAtOnceAndForLonger(t *testing.T)
 	}
 }
 
+// While it is held a target gets hardly any requests, which says nothing of how
+// many it gets when it serves again.
+func TestAfterALongHoldWithARelapseTrafficStillComesBackStepByStep(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(31, gemini, 600)
+	for range 3000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	lets := func(until func() bool) {
+		for n := 0; n < 2000 && !until(); n++ {
+			w.Observe(let(g, holder))
+			w.Tick(g.now)
+		}
+	}
+	end := g.now.Add(40 * time.Minute)
+	lets(func() bool { return g.now.After(end) })
+	for range 2 {
+		g.errors = 0
+		lets(func() bool { return holder.held[gemini].Share > 0 })
+		g.errors = 1
+		lets(func() bool { return holder.held[gemini].Share == 0 })
+	}
+	g.errors = 0
+	lets(func() bool { return len(holder.held) == 0 })
+	relapses := 0
+	for _, e := range *events {
+		relapses += index(e.Kind == HoldRelapsed)
+	}
+	if shares, _ := ramped(*events); relapses != 2 || !slices.Equal(shares, []int{5, 5, 5, 25, 50}) || len(holder.held) != 0 {
+		t.Errorf("%d relapses, shares %v, held %d: %s", relapses, shares, len(holder.held), kinds(*events))
+	}
+}
+
 func TestATargetThatIsWellEveryOtherMinuteStaysHeld(t *testing.T) {
 	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(33, gemini, 60)

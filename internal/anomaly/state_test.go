@@ -83,3 +83,18 @@ func TestAStateThatOnlyLooksWholeIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// A server that counts what its cache had beside its input, not as part of it,
+// tells of more tokens from the cache than of input.
+func TestMoreFromTheCacheThanThereWasLeavesTheStateReadable(t *testing.T) {
+	d := NewDetector(Config{})
+	g := newTraffic(51, gemini, 60)
+	for range 100 {
+		s := g.next()
+		s.InputTokens = -1 << 20
+		d.Observe(s)
+	}
+	if err := NewDetector(Config{}).Load(d.Save()); err != nil {
+		t.Error(err)
+	}
+}

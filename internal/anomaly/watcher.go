@@ -90,7 +90,8 @@ const (
 	Found        EventKind = "found" // a trouble that led to no hold; Text says why
 	HoldPlaced   EventKind = "hold_placed"
 	HoldExtended EventKind = "hold_extended"
-	HoldRamped   EventKind = "hold_ramped" // a share of the traffic, or a larger one, goes to the target again
+	HoldRamped   EventKind = "hold_ramped"   // a share of the traffic, or a larger one, goes to the target again
+	HoldRelapsed EventKind = "hold_relapsed" // that share is gone again: the target is not well yet
 	HoldEnded    EventKind = "hold_ended"
 )
 
