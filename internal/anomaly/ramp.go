@@ -105,5 +105,5 @@ func (w *Watcher) relapse(h *watched, now time.Time, why string) {
 		w.end(h, now, "the last target that still works is not held")
 		return
 	}
-	w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
+	w.report(Event{Kind: HoldRelapsed, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
 }

@@ -90,7 +90,8 @@ const (
 	Found        EventKind = "found" // a trouble that led to no hold; Text says why
 	HoldPlaced   EventKind = "hold_placed"
 	HoldExtended EventKind = "hold_extended"
-	HoldRamped   EventKind = "hold_ramped" // a share of the traffic, or a larger one, goes to the target again
+	HoldRamped   EventKind = "hold_ramped"   // a share of the traffic, or a larger one, goes to the target again
+	HoldRelapsed EventKind = "hold_relapsed" // the share is gone again
 	HoldEnded    EventKind = "hold_ended"
 )
 

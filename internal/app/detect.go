@@ -140,11 +140,7 @@ func (a *App) detected(e anomaly.Event) {
 	case anomaly.HoldRamped:
 		a.log.Info("traffic comes back", "target", e.Target.String(), "share", e.Hold.Share)
 		s.Kind = alerts.TrafficReturned
-	case anomaly.HoldExtended:
-		// Only one that was coming back has news in it: its share is gone again.
-		if e.Finding.At.IsZero() {
-			return
-		}
+	case anomaly.HoldRelapsed:
 		s.Kind = alerts.TrafficReturned
 	case anomaly.Found:
 		if !e.Finding.Again {

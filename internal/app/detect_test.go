@@ -77,7 +77,7 @@ func TestTheWayBackOfAHeldTargetIsInItsIncident(t *testing.T) {
 		{Kind: anomaly.HoldPlaced, Finding: slow, Text: "slow"},
 		{Kind: anomaly.HoldRamped, Text: "coming back with 5 % of its traffic"},
 		{Kind: anomaly.HoldExtended, Text: "still coming back"},
-		{Kind: anomaly.HoldExtended, Finding: slow, Text: "not well yet with 5 % of its traffic: slow"},
+		{Kind: anomaly.HoldRelapsed, Text: "not well yet with 5 % of its traffic: slow"},
 	} {
 		e.At, e.Target = now, target
 		h.App.detected(e)
