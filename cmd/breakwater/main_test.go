@@ -322,13 +322,16 @@ func TestTheDemoTellsItsStoryAndFailsNoClient(t *testing.T) {
 		"STORY  OpenAI turns slow", "hold     OpenAI until", "OpenAI has been slow",
 	}
 	// Where the machine is so busy that others look slow, too, that is one incident
-	// of several, which ends when the machine has time.
+	// of several, which ends when the machine has time: later than the demo waits, maybe.
 	busy := strings.Contains(out, "More than one provider has been slow")
-	if !busy {
-		story = append(story, "OpenAI is as fast as before", "hold     OpenAI released", "Resolved: OpenAI was slow", "All is well again")
-	}
-	if code != 0 && !busy {
+	late := busy && strings.Contains(errs, "the demo waited")
+	switch {
+	case code != 0 && !late:
 		t.Fatalf("exit %d\n%s%s", code, out, errs)
+	case !busy:
+		story = append(story, "OpenAI is as fast as before", "hold     OpenAI released", "Resolved: OpenAI was slow", "All is well again")
+	case !late:
+		story = append(story, "OpenAI is as fast as before", "All is well again")
 	}
 	at := 0
 	for _, want := range append(story, ", 0 failed.") {

@@ -354,6 +354,17 @@ func (d *Detector) Clear(t llm.Target, at time.Time) {
 	}
 }
 
+// clearAll forgets the evidence against all targets of a provider.
+func (d *Detector) clearAll(of llm.Provider, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for t, sr := range d.series {
+		if t.Provider == of {
+			sr.clear(instantOf(at))
+		}
+	}
+}
+
 // rate gives how many requests a minute a target had lately, 0 where it is not
 // known.
 func (d *Detector) rate(t llm.Target) float64 {

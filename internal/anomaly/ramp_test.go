@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -88,8 +89,20 @@ func TestARelapseWhileComingBackSendsTrafficAwayAtOnceAndForLonger(t *testing.T)
 			t.Errorf("relapse %d: seen after %d requests, hold %+v", relapse, n, holder.held[gemini])
 		}
 	}
-	if n := slices.IndexFunc(*events, func(e Event) bool { return e.Kind == HoldEnded }); n >= 0 {
-		t.Errorf("the hold ended: %s", kinds(*events))
+	relapses := 0
+	for _, e := range *events {
+		switch e.Kind {
+		case HoldEnded:
+			t.Errorf("the hold ended: %s", kinds(*events))
+		case HoldRelapsed:
+			relapses++
+			if e.Hold.Share != 0 || !strings.Contains(e.Text, "not well yet") {
+				t.Errorf("told as %q with a share of %d %%", e.Text, e.Hold.Share)
+			}
+		}
+	}
+	if relapses != 3 {
+		t.Errorf("%d relapses are told, of 3", relapses)
 	}
 }
 

@@ -16,7 +16,7 @@ const unreached = 2
 type reach struct {
 	failed int       // attempts in a row that did not get through
 	began  time.Time // when the first of them ended
-	cutOff bool      // a hold was not placed for it
+	cutOff bool      // a hold was not placed for that, with others out of reach
 }
 
 // reached takes an attempt that says something of the way to its provider. Once
@@ -31,7 +31,7 @@ func (w *Watcher) reached(s Sample) {
 		r.failed++
 	case "", llm.Server, llm.RateLimit, llm.Garbage:
 		if r.cutOff {
-			w.detector.Clear(s.Target, s.At)
+			w.detector.clearAll(s.Target.Provider, s.At)
 		}
 		r = reach{}
 	}
@@ -39,7 +39,7 @@ func (w *Watcher) reached(s Sample) {
 }
 
 // common says why the trouble of a provider is probably this side's; "" where it
-// is not.
+// is not. It remembers who was cut off, for reached to forgive.
 func (w *Watcher) common(p llm.Provider, now time.Time) string {
 	if out, known := w.cutOff(p, now); out >= 2 && 2*out > known {
 		way := w.ways[p]

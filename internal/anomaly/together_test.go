@@ -59,6 +59,37 @@ func TestWhenNobodyCanBeReachedNothingMoves(t *testing.T) {
 	}
 }
 
+func TestWhatThisSideLostCountsNoMoreForAnyTargetOfAProvider(t *testing.T) {
+	w, holder, events, all := trio(t)
+	second := newTraffic(45, llm.Target{Provider: gemini.Provider, Model: "another"}, 60)
+	all = append(all, second)
+	for range 1000 {
+		w.Observe(second.next())
+	}
+	at := second.now
+	for range 30 {
+		at = at.Add(time.Second)
+		for _, g := range all {
+			w.Observe(lost(g, at))
+		}
+	}
+	for _, g := range all { // it is over, and long enough ago to be told of again
+		g.now = at.Add(3 * time.Minute)
+	}
+	for i := range 5 {
+		for _, g := range all {
+			s := g.next()
+			if i == 1 && g == second { // one failure of its own
+				s.Class = llm.Server
+			}
+			w.Observe(s)
+		}
+	}
+	if len(holder.held) > 0 {
+		t.Errorf("held: %s", kinds(*events))
+	}
+}
+
 func TestOneThatIsOutOfReachWhileAnotherAnswersIsHeld(t *testing.T) {
 	for _, second := range []llm.FailureClass{"", llm.Server} {
 		w, holder, events, all := trio(t)
