@@ -218,7 +218,7 @@ func TestADraftOfAWriteUpTellsWhatIsKnown(t *testing.T) {
 	draft := Draft(i, noon.Add(time.Hour))
 	for _, part := range []string{
 		"# Incident 12: Gemini is failing\n\n12:00 UTC on 14 Mar to 12:08 UTC on 14 Mar, 8 min, critical. It came back 2 times.",
-		"2 requests failed; 1,204 were served elsewhere, most by Claude. Those served elsewhere took 1.5 s longer on average. What did not serve cost $2.",
+		"2 requests failed; 1,204 were served elsewhere, most by Claude. Those served elsewhere took 1.5 s longer on average. Calls that did not serve cost $2.00.",
 		"| found | 12:01:00 UTC on 14 Mar | 1 min |", `| taken on by ana\|ben | 12:02:00 UTC on 14 Mar | 2 min |`, "| resolved | 12:08:00 UTC on 14 Mar | 8 min |",
 		`- 12:03:00 ana: \# We look \# at it`, "## Why it happened\n\n…",
 	} {
