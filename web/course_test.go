@@ -16,7 +16,7 @@ func TestAProvidersPageShowsWhatHappenedAndItsHealth(t *testing.T) {
 	for _, want := range []string{
 		"State open 24 min, held 48 min, half-open 3 min",
 		"Latency p95 2.0 s, at most 6.6 s usual 1.8–2.4 s", "First token p95",
-		"Incident 41 : Gemini is failing. It lasted 40 minutes.",
+		"Incident 41 : Gemini was failing. It lasted 40 minutes.",
 		"Failed by its fault: network, timeout, server error, broken answer 270",
 		"Availability no data 99.68%", "Open no data 24 min", "Downtime by incidents no data 40 min", "Callers served by whomever 99.80% 99.95%",
 		"Slow is more than twice the usual p95: now more than 4.2 s",

@@ -443,7 +443,7 @@ func incidentFigures(p incidentPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = number("Mitigated after", mitigatedAfter(in), "").Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = number("Mitigated after", mitigatedAfter(in), mitigatedNote(in)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

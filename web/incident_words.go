@@ -396,12 +396,21 @@ func mitigatedAfter(in record.Incident) string {
 	return shortly(in.Mitigated.Sub(in.Began))
 }
 
+// mitigatedNote says why an incident that callers did not feel was never
+// mitigated: it was over before it had lasted long enough to say so.
+func mitigatedNote(in record.Incident) string {
+	if in.State == record.Resolved && in.Mitigated.IsZero() && counted(in) && in.Impact.Failed == 0 {
+		return "it was over first"
+	}
+	return ""
+}
+
 // silenceWhat says what a silence of an incident's subject covers.
 func silenceWhat(in record.Incident) string {
 	if in.Subject != "" {
-		return in.Subject.Title() + ", " + topicWord(in.Topic)
+		return "incidents of " + in.Subject.Title() + ": " + topicWord(in.Topic)
 	}
-	return topicWord(in.Topic)
+	return "incidents about: " + topicWord(in.Topic)
 }
 
 func writeUpTitle(p incidentPage) string {

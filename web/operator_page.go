@@ -135,5 +135,5 @@ func (p operatorPage) consequence() string {
 	case p.Access == accessGranted:
 		return "You can acknowledge incidents, write about them, silence and test. The session ends by itself after 12 hours."
 	}
-	return "Reading needs nothing. Acknowledging, writing, silencing and testing take the operator’s key; the name goes with what you do."
+	return "Reading does not need it. Acknowledging, writing, silencing and testing take the operator’s key; the name goes with what you do."
 }

@@ -90,11 +90,16 @@ func (p requestPage) level() Level {
 	return LevelUnknown
 }
 
-// consequence says what led there, and what it meant for the caller.
+// asAsked ends the reason of a request that the candidate asked first served:
+// the page's first sentence says so already.
+const asAsked = " was the first choice"
+
+// consequence says what led there, and what it meant for the caller; "" where
+// the headline has said it all.
 func (p requestPage) consequence() string {
 	t := &p.Trace
 	var all []string
-	if t.Outcome == record.Served && t.Reason != "" {
+	if t.Outcome == record.Served && t.Reason != "" && !strings.HasSuffix(t.Reason, asAsked) {
 		all = append(all, sentence(t.Reason))
 	}
 	for i, a := range t.Attempts {

@@ -194,7 +194,10 @@ func (d Detail) keysWords() string {
 	}
 	switch n := len(d.Keys); {
 	case d.Provider.State == Off:
-		return "It is not set up, so nothing is sent to it."
+		if d.Provider.Missing == "" {
+			return "Nothing is sent to it."
+		}
+		return "Set " + d.Provider.Missing + " and start Breakwater again to use it."
 	case n == 0 && d.Provider.Name == llm.Local:
 		return "It needs no key."
 	case n == 0:

@@ -155,10 +155,10 @@ func judgeTroubled(s Status, configured, well, troubled []Provider) Verdict {
 		v.Headline += " They still take requests."
 	case len(configured) == 1:
 		v.Level = LevelDown
-		v.Headline += " No other provider is set up, so requests are failing."
+		v.Headline += " No other provider is set up, so requests " + failing(s) + "."
 	default:
 		v.Level, v.Title = LevelDown, "All providers are down"
-		v.Headline = "No provider is answering. Requests are failing."
+		v.Headline = "No provider is answering. Requests " + failing(s) + "."
 	}
 	if v.Level == LevelDown {
 		if probe := nextProbe(troubled); probe.After(s.Now) {
@@ -275,6 +275,14 @@ func seen(s Status) bool {
 		}
 	}
 	return false
+}
+
+// failing says of requests that nothing can serve whether there were any.
+func failing(s Status) string {
+	if s.Numbers.Served+s.Numbers.Failed == 0 {
+		return "would fail"
+	}
+	return "are failing"
 }
 
 func nextProbe(list []Provider) time.Time {

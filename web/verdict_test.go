@@ -50,6 +50,8 @@ func TestVerdictSaysWhatIsWrongWhereTrafficGoesAndWhoFeelsIt(t *testing.T) {
 			"No provider is answering. Requests are failing.", "Callers are affected: 44.4% of requests failed in the last 15 minutes. The next attempt is due at 12:00:30 UTC.", "All providers are down"},
 		{"the only one down", edit(down(), func(s *Status) { s.Providers, s.Numbers = s.Providers[3:], Numbers{Failed: 12} }), LevelDown,
 			"Ollama is down. No other provider is set up, so requests are failing.", "Callers are affected: no request succeeded in the last 15 minutes, 12 failed. The next attempt is due at 12:00:57 UTC.", "Ollama is down"},
+		{"all down, and nobody asks", edit(down(), func(s *Status) { s.Numbers = Numbers{} }), LevelDown,
+			"No provider is answering. Requests would fail.", "No requests came in the last 15 minutes, so no caller has noticed. The next attempt is due at 12:00:30 UTC.", "All providers are down"},
 		{"requests fail though providers answer", edit(well(), func(s *Status) { s.Numbers.Served, s.Numbers.Failed = 90, 10 }), LevelDegraded,
 			"The providers answer, but requests are failing.", "Callers are affected: 10.0% of requests failed in the last 15 minutes.", "Requests are failing"},
 		{"nothing asked yet", newcomer(), LevelUnknown,

@@ -42,7 +42,7 @@ func root(hurry context.Context) *cobra.Command {
 		SilenceUsage:  true,
 	}
 	config.AddFlags(cmd.Flags())
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongLine(err) })
+	cmd.SetFlagErrorFunc(wrongLine)
 	cmd.AddCommand(serve, demoCommand(), checkCommand(), storeCommand(), alertsCommand(), backtestCommand(), versionCommand())
 	return cmd
 }
@@ -51,15 +51,16 @@ func root(hurry context.Context) *cobra.Command {
 func only(these cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := these(cmd, args); err != nil {
-			return wrongLine(err)
+			return wrongLine(cmd, err)
 		}
 		return nil
 	}
 }
 
-// wrongLine is the end for a wrong command line.
-func wrongLine(err error) error {
-	return exitError{exitConfig, fmt.Errorf("breakwater: %w; see breakwater --help", err)}
+// wrongLine is the end for a wrong command line; it names the help of the
+// command that was meant.
+func wrongLine(cmd *cobra.Command, err error) error {
+	return exitError{exitConfig, fmt.Errorf("breakwater: %w; see %s --help", err, cmd.CommandPath())}
 }
 
 func serveCommand(hurry context.Context) *cobra.Command {

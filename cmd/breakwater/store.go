@@ -37,7 +37,12 @@ func backupCommand() *cobra.Command {
 		Short: "Copy the database, also while Breakwater runs",
 		Long: "Copy the database to FILE, as it is at one instant, while Breakwater runs or not. FILE\n" +
 			"must not exist, and has its name only when it is complete.",
-		Args: only(cobra.ExactArgs(1)),
+		Args: only(func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("name one FILE to write the copy to")
+			}
+			return nil
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -137,14 +142,14 @@ func exportCommand() *cobra.Command {
 			}
 			begin, err := instant(from, time.Time{})
 			if err != nil {
-				return wrongLine(fmt.Errorf("--from %w", err))
+				return wrongLine(cmd, fmt.Errorf("--from %w", err))
 			}
 			end, err := instant(to, time.Now().Add(24*time.Hour))
 			if err != nil {
-				return wrongLine(fmt.Errorf("--to %w", err))
+				return wrongLine(cmd, fmt.Errorf("--to %w", err))
 			}
 			if !slices.Contains(store.Formats(), store.Format(format)) {
-				return wrongLine(errors.New("--format must be ndjson, csv or parquet"))
+				return wrongLine(cmd, errors.New("--format must be ndjson, csv or parquet"))
 			}
 			tell := teller(cmd.ErrOrStderr())
 			err = store.Export(cmd.Context(), cfg.DB, store.Format(format), begin, end, cmd.OutOrStdout(), func(n int64, at time.Time) {

@@ -217,8 +217,8 @@ func TestADraftOfAWriteUpTellsWhatIsKnown(t *testing.T) {
 	i.Timeline = append(i.Timeline, record.Event{At: noon.Add(3 * time.Minute), Kind: updateEvent, Text: "# We look\n# at it", By: "ana"})
 	draft := Draft(i, noon.Add(time.Hour))
 	for _, part := range []string{
-		"# Incident 12: Gemini is failing\n\n12:00 UTC on 14 Mar to 12:08 UTC on 14 Mar, 8 min, critical. It came back 2 times.",
-		"2 requests failed; 1,204 were served elsewhere, most by Claude. Those served elsewhere took 1.5 s longer on average. What did not serve cost $2.",
+		"# Incident 12: Gemini was failing\n\n12:00 UTC on 14 Mar to 12:08 UTC on 14 Mar, 8 min, critical. It came back 2 times.",
+		"2 requests failed; 1,204 were served elsewhere, most by Claude. Those served elsewhere took 1.5 s longer on average. Calls that did not serve cost $2.00.",
 		"| found | 12:01:00 UTC on 14 Mar | 1 min |", `| taken on by ana\|ben | 12:02:00 UTC on 14 Mar | 2 min |`, "| resolved | 12:08:00 UTC on 14 Mar | 8 min |",
 		`- 12:03:00 ana: \# We look \# at it`, "## Why it happened\n\n…",
 	} {
@@ -231,5 +231,19 @@ func TestADraftOfAWriteUpTellsWhatIsKnown(t *testing.T) {
 	}
 	if going := Draft(record.Incident{Number: 1, Began: noon, Title: "x"}, noon.Add(time.Hour)); !strings.Contains(going, "to now, 1 h 0 min") {
 		t.Errorf("one that lasts:\n%s", going)
+	}
+}
+
+func TestAMessageCountsWholeUnitsAsThePagesDo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		900 * time.Millisecond:               "0 s",
+		15900 * time.Millisecond:             "15 s",
+		time.Minute + 50*time.Second:         "1 min",
+		2*time.Hour - time.Second:            "1 h 59 min",
+		26*time.Hour + 30*time.Minute + 59e9: "26 h 30 min",
+	} {
+		if got := lasted(d); got != want {
+			t.Errorf("%s: got %q, want %q", d, got, want)
+		}
 	}
 }

@@ -102,7 +102,7 @@ func figures(i record.Impact) string {
 		fmt.Fprintf(&b, " Those served elsewhere took %s longer on average.", brief(i.Added))
 	}
 	if i.Extra > 0 {
-		fmt.Fprintf(&b, " What did not serve cost $%s.", i.Extra)
+		fmt.Fprintf(&b, " Calls that did not serve cost %s.", dollars(i.Extra))
 	}
 	return b.String()
 }

@@ -131,7 +131,7 @@ func TestTheTimelineTellsWhatItMeantForCallers(t *testing.T) {
 			t.Errorf("timeline %s", got)
 		}
 		first, _, _ := strings.Cut(text(i, figuresEvent), "\n")
-		if first != "So far 2 requests failed; 61 were served elsewhere, most by Claude. Those served elsewhere took 350 ms longer on average. What did not serve cost $1.5." {
+		if first != "So far 2 requests failed; 61 were served elsewhere, most by Claude. Those served elsewhere took 350 ms longer on average. Calls that did not serve cost $1.50." {
 			t.Errorf("figures %q", first)
 		}
 		if i.Impact.Rerouted != seconds || i.Impact.Added != 350*time.Millisecond {

@@ -340,15 +340,15 @@ func (d Digest) plain() string {
 // clock writes an instant for people: in UTC, with its date.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC on 2 Jan") }
 
-// lasted writes a duration as people say it.
+// lasted writes a duration as people say it: in whole units that are over, as
+// the pages do, so that both say the same of one incident.
 func lasted(d time.Duration) string {
-	switch d = d.Round(time.Second); {
+	switch d = d.Truncate(time.Second); {
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	}
-	d = d.Round(time.Minute)
 	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 

@@ -16,11 +16,11 @@ import (
 func Draft(i record.Incident, now time.Time) string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	ended, until := i.Ended, clock(i.Ended)
+	ended, until, title := i.Ended, clock(i.Ended), tenseOf(i.Title).past
 	if ended.IsZero() {
-		ended, until = now, "now"
+		ended, until, title = now, "now", i.Title
 	}
-	say("# Incident %d: %s", i.Number, markdown(i.Title))
+	say("# Incident %d: %s", i.Number, markdown(title))
 	say("\n%s to %s, %s, %s. %s", clock(i.Began), until, lasted(ended.Sub(i.Began)), i.Severity, returned(i))
 	say("\n## What happened\n")
 	for _, e := range i.Timeline {

@@ -88,7 +88,7 @@ func (s Sources) values(ctx context.Context, text *Secret) (*values, Secret) {
 			b, err := s.ReadFile(name.text)
 			if err != nil {
 				v.set[configPath] = name
-				v.fail(configPath, "the file cannot be read: %s", cause(err))
+				v.fail(configPath, "the file %s cannot be read: %s", name.text, cause(err))
 			}
 			*text = NewSecret(string(b))
 		}

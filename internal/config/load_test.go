@@ -341,8 +341,8 @@ func TestFaults(t *testing.T) {
 		s    setting
 		want string // part of the one error
 	}{
-		"file that is not there":      {setting{args: []string{"--config", "no.yaml"}}, "--config: config: the file cannot be read: file does not exist"},
-		"file named by environment":   {setting{env: map[string]string{"BREAKWATER_CONFIG": "no.yaml"}}, "BREAKWATER_CONFIG: config: the file cannot be read"},
+		"file that is not there":      {setting{args: []string{"--config", "no.yaml"}}, "--config: config: the file no.yaml cannot be read: file does not exist"},
+		"file named by environment":   {setting{env: map[string]string{"BREAKWATER_CONFIG": "no.yaml"}}, "BREAKWATER_CONFIG: config: the file no.yaml cannot be read"},
 		"syntax":                      {setting{file: "listen: [\n"}, "not valid YAML"},
 		"not a mapping":               {setting{file: "listen"}, "breakwater.yaml:1: config: must be a mapping"},
 		"two documents":               {setting{file: "db: a\n---\ndb: b\n"}, "only one YAML document"},
