@@ -214,7 +214,7 @@ func (u *upstream) Ping(context.Context) (provider.Status, error) { return provi
 func (u *upstream) Send(ctx context.Context, _ *provider.Leave, target llm.Target, _ *llm.Request) (*llm.Reply, error) {
 	r := ctx.Value(requestKey{}).(*request)
 	o := u.stub.answer(u.house.now(), r, target.Model)
-	r.worthless, r.outlier = o.worthless, o.outlier
+	r.worthless, r.outlier = o.worthless, r.outlier || o.outlier
 	if o.hangs {
 		<-ctx.Done()
 		return nil, ctx.Err()

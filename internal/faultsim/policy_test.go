@@ -118,7 +118,7 @@ type attempt struct {
 func (w *world) try(at time.Duration, r *request, i int) attempt {
 	target := targets[i]
 	o := w.stubs[i].answer(at, r, target.Model)
-	r.worthless, r.outlier = o.worthless, o.outlier
+	r.worthless, r.outlier = o.worthless, r.outlier || o.outlier
 	a := attempt{target: target, took: o.wait, input: r.input}
 	switch {
 	case o.hangs:

@@ -25,7 +25,7 @@ type request struct {
 	model         string // as the caller writes it
 	input, output int
 	worthless     bool // the answer that came last says nothing, though nobody can tell from its form
-	outlier       bool // it was slow by nobody's fault
+	outlier       bool // an answer to it, or a part of one, was slow by nobody's fault
 }
 
 // outcome is what a provider does with one request.
