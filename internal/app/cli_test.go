@@ -105,7 +105,9 @@ func TestQwenCodeWorksWithEveryProvider(t *testing.T) {
 			"memory": {"enableManagedAutoMemory": false},
 			"privacy": {"usageStatisticsEnabled": false},
 			"security": {"auth": {"selectedType": "openai"}}}`},
-		path: "/v1/chat/completions", call: `run_shell_command {"command": "cat tide.txt"}`,
+		// It may take the end of its shell for the end of what that says, on a busy
+		// machine before it has read it.
+		path: "/v1/chat/completions", call: `run_shell_command {"command": "cat tide.txt && sleep 2"}`,
 	}.drive(t, houseOptions{}, llm.Providers()...)
 }
 
@@ -298,7 +300,11 @@ func startWatched(t *testing.T, house string) *watched {
 		t.Fatal(err)
 	}
 	w := &watched{}
+	// Its own, since each test server that closes has the shared one close connections.
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
 	toHouse := &httputil.ReverseProxy{
+		Transport:      transport,
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval:  -1, // at once
 		ModifyResponse: func(r *http.Response) error { w.note(r.Request, r.StatusCode, r.Header); return nil },
