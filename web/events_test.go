@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"breakwater/internal/bubble"
 )
 
 // stream is a response that is read while it is written.
@@ -64,7 +66,7 @@ func follow(t *testing.T, ctx context.Context, f *fake) (*Server, *stream, <-cha
 }
 
 func TestEventsComeAtMostOnceASecondAndEachNameOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		f := &fake{}
 		server, w, done := follow(t, t.Context(), f)
 		if got := w.header.Get("Content-Type"); got != "text/event-stream" {
@@ -104,7 +106,7 @@ func TestEventsComeAtMostOnceASecondAndEachNameOnce(t *testing.T) {
 }
 
 func TestAnIdleStreamHasAHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		server, w, done := follow(t, t.Context(), &fake{})
 		w.take()
 		time.Sleep(HeartbeatInterval)
@@ -127,7 +129,7 @@ func TestAStreamEndsWithItsReaderOrItsServer(t *testing.T) {
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				f := &fake{}

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -122,7 +122,7 @@ func TestTheDeskSaysWhatIsWrong(t *testing.T) {
 
 func TestWhatCannotBeWrittenIsSaidAndTriedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}})
 		defer h.stop()
@@ -185,7 +185,7 @@ func TestASilencedIncidentIsKeptAndToldWhenItOutlastsTheSilence(t *testing.T) {
 
 func TestASilencedIncidentThatEndsIsNeverTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}, Providers: inUse()})
 		for _, p := range []llm.Provider{llm.Gemini, llm.Claude} {

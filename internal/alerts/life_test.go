@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -23,7 +24,7 @@ var (
 func live(t *testing.T, cfg Config, test func(t *testing.T, h *house, l *listener)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		cfg.Channels = []Channel{l}
 		h := move(t, path, cfg)
@@ -278,7 +279,7 @@ func TestTroubleThatComesBackSoonGoesOnUnderItsNumber(t *testing.T) {
 
 func TestAnIncidentGoesOnUnderItsNumberAfterARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		cfg := Config{Channels: []Channel{l}}
 		h := move(t, path, cfg)
@@ -300,7 +301,7 @@ func TestAnIncidentGoesOnUnderItsNumberAfterARestart(t *testing.T) {
 
 func TestAProviderThatIsNoLongerInUseHoldsNoIncidentOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}, Providers: inUse()})
 		h.say(BreakerProbeFailed, gemini)
@@ -391,7 +392,7 @@ func TestAConditionThatComesAndGoesIsNotToldEachTime(t *testing.T) {
 
 func TestAConditionThatIsNotRaisedAfterARestartEndsByItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}, Routes: toldAll()})
 		h.raise(Raised, record.Info, "12 %")

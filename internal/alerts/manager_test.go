@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -143,7 +144,7 @@ func want(t *testing.T, got []string, want ...string) {
 
 func TestAnIncidentIsToldWhenItOpensAndWhenItEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		a, b := &listener{name: "a"}, &listener{name: "b"}
 		h := move(t, path, Config{Channels: []Channel{a, b}, Impact: func(_ context.Context, p llm.Provider, from, to time.Time) (record.Impact, error) {
 			return record.Impact{ServedBy: llm.Claude, Rerouted: int64(to.Sub(from) / time.Second)}, nil
@@ -175,7 +176,7 @@ func TestAnIncidentIsToldWhenItOpensAndWhenItEnds(t *testing.T) {
 
 func TestAPendingIncidentThatEndsIsNotTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}})
 		defer h.stop()
@@ -189,7 +190,7 @@ func TestAPendingIncidentThatEndsIsNotTold(t *testing.T) {
 
 func TestProvidersHaveIncidentsOfTheirOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, Config{Channels: []Channel{l}})
 		defer h.stop()
@@ -205,7 +206,7 @@ func TestProvidersHaveIncidentsOfTheirOwn(t *testing.T) {
 
 func TestARestartLosesAndRepeatsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		up := &listener{name: "up"}
 		down := &listener{name: "down", fail: func(int, Message) error { return errors.New("connection refused") }}
 		h := move(t, path, Config{Channels: []Channel{up, down}})
@@ -244,7 +245,7 @@ func TestARestartLosesAndRepeatsNothing(t *testing.T) {
 
 func TestAChannelIsTriedAgainWithGrowingPausesInOrder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		other := &listener{name: "other"}
 		l := &listener{name: "a", fail: func(n int, _ Message) error {
 			if n <= 6 {
@@ -271,7 +272,7 @@ func TestAChannelIsTriedAgainWithGrowingPausesInOrder(t *testing.T) {
 
 func TestAChannelsWishToWaitIsHonoured(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a", fail: func(n int, _ Message) error {
 			if n == 1 {
 				return fmt.Errorf("slack: %w", &RetryError{After: 40 * time.Second, Err: errors.New("rate limited")})
@@ -297,7 +298,7 @@ func TestAChannelsWishToWaitIsHonoured(t *testing.T) {
 
 func TestASendThatHangsIsGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := move(t, path, Config{Channels: []Channel{hung{}}})
 		h.say(HoldPlaced, gemini)
 		time.Sleep(DefaultSendTimeout + 100*time.Millisecond)

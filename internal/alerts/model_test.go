@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -157,7 +158,7 @@ func TestWhateverComesEachIncidentIsOneStoryToldInOrder(t *testing.T) {
 		}
 		story := rapid.SliceOfN(rapid.Custom(draw), 1, 60).Draw(r, "story")
 		v := &verdict{}
-		synctest.Test(t, func(*testing.T) {
+		bubble.Test(t, func(*testing.T) {
 			defer func() {
 				if p := recover(); p != nil && p != any(v) {
 					panic(p)

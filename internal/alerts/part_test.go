@@ -4,9 +4,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -67,7 +67,7 @@ func TestAMissingModelIsWellWhenItAnswers(t *testing.T) {
 // by themselves; a restart loses none of them and tells nothing twice.
 func TestIncidentsOfKeysStandBesideTheProvidersOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		channel := &listener{name: "slack"}
 		cfg := Config{Channels: []Channel{channel}}
 		now := func(k SignalKind, key string) Signal {

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/sim"
@@ -90,7 +90,7 @@ func TestAStormMakesAHandfulOfMessages(t *testing.T) {
 
 func weather(t *testing.T, waves bool) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		fake := &wire{slack: sim.NewSlack("ops")}
 		plain := &listener{name: "plain"}
 		cfg := Config{

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/record"
 )
 
@@ -15,7 +15,7 @@ import (
 // once, and what follows goes on in the same thread.
 func TestAnIncidentThatCannotBeWrittenIsToldAllTheSameAndOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		db, err := sql.Open("sqlite3", "file:"+path)
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -50,7 +51,7 @@ func settle() {
 
 func TestWhatQuietHoursHeldIsToldOnceAtTheirEndWhateverRestarts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		people, machine := &reader{listener{name: "people"}}, &listener{name: "machine"}
 		cfg := silent(quiet(), people, machine)
 		h := move(t, path, cfg)
@@ -85,7 +86,7 @@ func TestWhatQuietHoursHeldIsToldOnceAtTheirEndWhateverRestarts(t *testing.T) {
 
 func TestOneHeldIncidentIsAnOrdinaryMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		people := &reader{listener{name: "people"}}
 		h := move(t, path, silent(quiet(), people))
 		defer h.stop()
@@ -101,7 +102,7 @@ func TestOneHeldIncidentIsAnOrdinaryMessage(t *testing.T) {
 
 func TestAFailedDigestIsTriedAgainWhole(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		people := &reader{listener{name: "people", fail: func(n int, _ Message) error {
 			if n < 3 {
 				return errors.New("HTTP 500")
@@ -122,7 +123,7 @@ func TestAFailedDigestIsTriedAgainWhole(t *testing.T) {
 
 func TestMoreThanPeopleCanReadIsOneMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		people, machine := &reader{listener{name: "people"}}, &listener{name: "machine"}
 		cfg := silent(Route{Rate: 3}, people, machine)
 		h := move(t, path, cfg)
@@ -161,7 +162,7 @@ func TestMoreThanPeopleCanReadIsOneMessage(t *testing.T) {
 // second for ten minutes, two restarts of Breakwater and a channel that is away.
 func TestAStormMakesAFewMessagesAndLosesNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began := time.Now()
 		away := func(int, Message) error {
 			if since := time.Since(began); since > 4*time.Minute && since < 6*time.Minute {
@@ -217,7 +218,7 @@ func TestAStormMakesAFewMessagesAndLosesNone(t *testing.T) {
 
 func TestAChannelThatRefusesIsLeftAloneAndSaysSo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		refuses := true
 		l := &listener{name: "a", fail: func(int, Message) error {
 			if refuses {
@@ -265,7 +266,7 @@ func TestAChannelThatRefusesIsLeftAloneAndSaysSo(t *testing.T) {
 
 func TestATestTakesTheWayOfEveryMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, silent(quiet(), l)) // quiet hours do not hold it
 		defer h.stop()
@@ -305,7 +306,7 @@ func TestATestTakesTheWayOfEveryMessage(t *testing.T) {
 
 func TestACriticalIncidentThatNobodyTookOnIsToldAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		l := &listener{name: "a"}
 		h := move(t, path, silent(Route{Repeat: 4 * time.Hour}, l))
 		defer h.stop()
@@ -352,7 +353,7 @@ func TestWhatBecameCriticalWaitsNoLonger(t *testing.T) {
 
 func TestMessagesOfAChannelThatIsGoneAreGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		gone := &listener{name: "gone", fail: func(int, Message) error { return errors.New("HTTP 500") }}
 		stays := &listener{name: "stays"}
 		h := move(t, path, silent(Route{}, gone, stays))
@@ -379,7 +380,7 @@ func TestMessagesOfAChannelThatIsGoneAreGivenUp(t *testing.T) {
 
 func TestAStoppedTestSaysSo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := move(t, path, silent(Route{}, hung{}))
 		defer h.stop()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 
@@ -273,7 +274,7 @@ func TestTwoTroublesThatBeganApartAreBothHeld(t *testing.T) {
 }
 
 func TestAHoldWithoutTrafficEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, holder, events := watch(WatcherConfig{}, 3)
 		g := newTraffic(7, gemini, 60)
 		g.now = time.Now()

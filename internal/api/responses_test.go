@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/openai/openai-go/v3"
@@ -21,6 +20,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 	"github.com/tidwall/gjson"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -503,7 +503,7 @@ func TestKeptConversationsAreBounded(t *testing.T) {
 }
 
 func TestKeptConversationsExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		k := newConversations(Keep{For: time.Hour, Bytes: 1 << 20})
 		k.add("", nil, input("a"), response("resp_1", "b"))
 		time.Sleep(50 * time.Minute)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/internal/alerts"
+	"breakwater/internal/bubble"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
@@ -46,7 +47,7 @@ func desk(t *testing.T, ctx context.Context, path string, chain ...llm.Provider)
 func onDesk(t *testing.T, f func(a *App), chain ...llm.Provider) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)))
 		ctx := context.Background()
 		a := desk(t, ctx, path, chain...)

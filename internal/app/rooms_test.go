@@ -11,7 +11,7 @@ import (
 // included, only what stands before it.
 func rooms() []string {
 	return []string{
-		"migrations", "internal/llm", "internal/record", "internal/price", "internal/redact", "internal/wire", "internal/tokens",
+		"internal/bubble", "migrations", "internal/llm", "internal/record", "internal/price", "internal/redact", "internal/wire", "internal/tokens",
 		"internal/sim", "internal/traffic", "internal/provider", "internal/store", "internal/router", "internal/replay", "internal/monitor",
 		"internal/anomaly", "internal/alerts", "internal/api", "web", "internal/config", "internal/app", "internal/faults", "internal/faultsim", "cmd/breakwater", "cmd/bench",
 	}

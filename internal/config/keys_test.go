@@ -7,9 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/traffic"
 )
@@ -175,7 +175,7 @@ func TestFaultsOfKeysCallersAndLimits(t *testing.T) {
 }
 
 func TestReadingKeysAgainEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var hangs bool
 		c, err := Load(Sources{
 			LookupEnv: only("OPENAI_API_KEY", "exec:pass"),

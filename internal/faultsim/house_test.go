@@ -9,10 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"breakwater/internal/anomaly"
+	"breakwater/internal/bubble"
 	"breakwater/internal/config"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
@@ -88,7 +88,7 @@ func (h *house) now() time.Duration { return time.Since(h.start) }
 func breakwater(t *testing.T, sc *scenario) *tally {
 	var h *house
 	cpu := spent()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h = newHouse(t, sc)
 		ctx, stop := context.WithCancel(t.Context())
 		var workers sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/router"
@@ -64,7 +65,7 @@ type post struct {
 func atNoon(t *testing.T, f func(t *testing.T, p *post)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(noon))
 		p := newPost(t, path)
 		defer p.end()
@@ -437,7 +438,7 @@ func TestEveryOutcomeCountsForCallersAsWhatItIs(t *testing.T) {
 
 func TestRestoreFillsTheLastHourAndLeavesSimulatedMinutesOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(noon))
 		p := newPost(t, path)
 		p.Trace(p.served(gemini, time.Second))

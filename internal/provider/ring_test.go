@@ -7,9 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/traffic"
@@ -84,7 +84,7 @@ func expect(t *testing.T, c *Client, model, want string) {
 }
 
 func TestNoHeaderTakesAKeyAwayForDays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a")})
 		fail(t, c, "a", "m", &llm.Failure{Class: llm.RateLimit, RetryAfter: 30 * 24 * time.Hour})
 		expect(t, c, "m", keysCooling+", 1h0m0s, false")
@@ -94,7 +94,7 @@ func TestNoHeaderTakesAKeyAwayForDays(t *testing.T) {
 }
 
 func TestARateLimitedKeyCoolsDownForItsModelUntilTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a", "b")})
 		fail(t, c, "a", "m", limited)
 		expect(t, c, "m", "b")
@@ -109,7 +109,7 @@ func TestARateLimitedKeyCoolsDownForItsModelUntilTold(t *testing.T) {
 }
 
 func TestACoolingWithoutAWaitDoublesUntilASuccess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Provider: llm.Local})
 		for _, want := range []time.Duration{2, 4, 8, 16, 32, 60, 60} {
 			fail(t, c, "", "m", &llm.Failure{Class: llm.RateLimit})
@@ -126,7 +126,7 @@ func TestACoolingWithoutAWaitDoublesUntilASuccess(t *testing.T) {
 }
 
 func TestManyRefusedTogetherCoolDownOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a")})
 		var leaves []*Leave
 		for range 20 {
@@ -151,7 +151,7 @@ func TestOneRefusalLeavesMostOfAConfiguredLimit(t *testing.T) {
 		"of the model":    {Keys: keysNamed("a"), ModelLimits: map[string]traffic.Limits{"m": {Requests: 1200, Burst: 8}}},
 		"of the key":      {Keys: []Key{{Name: "a", Secret: "sk-a-12345678-1234", Limits: traffic.Limits{Requests: 1200, Burst: 8}}}},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			c := ringOf(t, cfg)
 			var last *Leave
 			went := func(d time.Duration) (n int) {
@@ -202,7 +202,7 @@ func TestASpentQuotaIsOutUntilItResets(t *testing.T) {
 }
 
 func TestAQuotaThatIsStillSpentIsToldOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var told []string
 		c := ringOf(t, Config{Keys: keysNamed("a"), OnKey: func(k record.KeyChange) {
 			told = append(told, fmt.Sprintf("%s %s %s>%s %q", k.Key, k.Last4, k.From, k.To, k.Model))
@@ -225,7 +225,7 @@ func TestAQuotaThatIsStillSpentIsToldOnce(t *testing.T) {
 }
 
 func TestARefusedKeyIsOutForGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a", "b")})
 		fail(t, c, "a", "m", refused)
 		time.Sleep(24 * time.Hour)
@@ -333,7 +333,7 @@ func TestWeightedKeysTakeTheirSharesEvenly(t *testing.T) {
 }
 
 func TestTheLeastUsedKeyIsTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a", "b", "c"), KeyOrder: LeastUsed})
 		count := make(map[string]int)
 		for range 30 {

@@ -9,16 +9,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/traffic"
 )
 
 func TestARotationKeepsWhatIsKnownOfAKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		keys := keysNamed("a", "b")
 		c := ringOf(t, Config{Keys: keys})
 		fail(t, c, "a", "m", limited)
@@ -43,7 +43,7 @@ func TestARotationKeepsWhatIsKnownOfAKey(t *testing.T) {
 }
 
 func TestAKeyThatIsGoneIsASpareForAWhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("old")})
 		if err := c.SetKeys(keysNamed("new"), time.Minute); err != nil {
 			t.Fatal(err)
@@ -213,7 +213,7 @@ func TestNoTextHoldsAnyKey(t *testing.T) {
 }
 
 func TestAPingBringsARefusedKeyBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		accepted := map[string]bool{}
 		asked := map[string]int{}
 		c := ringOf(t, Config{Keys: keysNamed("a", "b")})

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"breakwater/internal/bubble"
 )
 
 var limits = Limits{Keep: time.Minute, Bytes: 1 << 20, Patience: time.Minute}
@@ -67,7 +69,7 @@ func follow(ctx context.Context, f *Follower) *copied {
 }
 
 func TestFollowersGetTheSameBytesAsTheyCome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		f, run := join(t, c, id)
 		first := follow(t.Context(), f)
@@ -125,7 +127,7 @@ func TestAKeyBelongsToOneRequestOfOneCaller(t *testing.T) {
 }
 
 func TestAnAnswerThatIsNotKeptIsMadeAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		f, run := join(t, c, id)
 		joined := follow(t.Context(), f)
@@ -160,7 +162,7 @@ func TestAnAnswerThatIsNotKeptIsMadeAnew(t *testing.T) {
 }
 
 func TestARunGoesOnWhenItsCallerHangsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		ctx, hangUp := context.WithCancel(t.Context())
 		var cancelled atomic.Bool
@@ -186,7 +188,7 @@ func TestARunGoesOnWhenItsCallerHangsUp(t *testing.T) {
 }
 
 func TestARunThatNobodyFollowsEndsAtLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		var cancelled atomic.Bool
 		f, run, _ := c.Join(id, Digest{1}, func() { cancelled.Store(true) })
@@ -211,7 +213,7 @@ func TestARunThatNobodyFollowsEndsAtLast(t *testing.T) {
 }
 
 func TestTheOldestAnswersMakeRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		answer := func(key string, bytes int64) {
 			f, run := join(t, c, ID{Key: key})
@@ -248,7 +250,7 @@ func (w slowWriter) Write(p []byte) (int, error) {
 }
 
 func TestALargeAnswerReachesThoseWhoFollowAndIsNotKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		f, run := join(t, c, id)
 		slow := slowWriter{httptest.NewRecorder()}
@@ -300,7 +302,7 @@ func TestALargeAnswerThatNobodyReadsEnds(t *testing.T) {
 
 // TestAStormRunsOnce asks from many sides at once.
 func TestAStormRunsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		c := New(limits)
 		var mu sync.Mutex
 		runs, answers := 0, map[string]int{}
@@ -345,7 +347,7 @@ func TestAStormRunsOnce(t *testing.T) {
 // the model says, within its bounds, and in the end nothing is left.
 func TestTheBooksBalance(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			l := Limits{Keep: time.Minute, Bytes: 40 << 10}
 			c := New(l)
 			var under []*Run

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unsafe"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -190,7 +190,7 @@ func TestACacheLivesAsLongAsItsProviderKeepsIt(t *testing.T) {
 }
 
 func TestACacheIsRefreshedByUseAndThenForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, affine)
 		short, long := conversation("auto", "ships", 0), conversation("auto", "lighthouses", 0)
 		found := func(call *Call) bool { _, ok := h.sessions.hint(call); return ok }
@@ -234,7 +234,7 @@ func TestAConversationMovesWithTheTargetThatServed(t *testing.T) {
 }
 
 func TestAnHourBelongsToTheKeyThatWroteIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, affine)
 		call := conversation("auto", "ships", 0)
 		h.sessions.served(call, claude, "team", llm.Usage{Input: 2000, CacheWrite: 1500, CacheWrite1h: 1500}, time.Now())

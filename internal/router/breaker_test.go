@@ -10,12 +10,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
 func TestThreeFailuresInARowOpenTheBreakerAndAProbeClosesIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.gemini.set(&act{fail: serverDown()})
 		for range 10 {
@@ -90,7 +91,7 @@ func halfOpen(t *testing.T, h *house) {
 }
 
 func TestAProbeThatIsCancelledOrNeutralLetsTheNextOneIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		halfOpen(t, h)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -104,7 +105,7 @@ func TestAProbeThatIsCancelledOrNeutralLetsTheNextOneIn(t *testing.T) {
 }
 
 func TestAHungProbeEndsAtItsDeadlineAndReopens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		halfOpen(t, h)
 		h.gemini.script = []act{{silent: true}}
@@ -119,7 +120,7 @@ func TestAHungProbeEndsAtItsDeadlineAndReopens(t *testing.T) {
 }
 
 func TestOneProbeAtATimeAndALongAnswerKeepsNobodyOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		halfOpen(t, h)
 		h.gemini.script = []act{{wait: 10 * time.Second}}
@@ -142,7 +143,7 @@ func TestOneProbeAtATimeAndALongAnswerKeepsNobodyOut(t *testing.T) {
 }
 
 func TestAProbeCutAfterItsFirstContentStillCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.FailureThreshold = 1 })
 		halfOpen(t, h)
 		h.gemini.script = []act{{cutAt: 1}}
@@ -154,7 +155,7 @@ func TestAProbeCutAfterItsFirstContentStillCounts(t *testing.T) {
 }
 
 func TestAPanicInAnUpstreamDoesNotWedgeTheBreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		halfOpen(t, h)
 		h.gemini.script = []act{{panics: true}}
@@ -175,7 +176,7 @@ func TestAPanicInAnUpstreamDoesNotWedgeTheBreaker(t *testing.T) {
 }
 
 func TestWhenAllAreOpenTheCallerIsToldTheNextProbe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		for _, f := range []*fake{h.gemini, h.claude, h.openai, h.local} {
 			f.set(&act{fail: serverDown()})
@@ -201,7 +202,7 @@ func TestWhenAllAreOpenTheCallerIsToldTheNextProbe(t *testing.T) {
 }
 
 func TestAStormOfCancelledCallersNeitherOpensNorWedges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		storm := func() {
 			h.gemini.set(&act{silent: true})
@@ -224,7 +225,7 @@ func TestAStormOfCancelledCallersNeitherOpensNorWedges(t *testing.T) {
 }
 
 func TestTheLeaseOfALostProbeExpiresAndItsLateResultChangesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var changes []record.Transition
 		b := newBreaker(llm.Target{}, 1, time.Minute, func(t record.Transition) { changes = append(changes, t) })
 		p, _ := b.allow(time.Minute)
@@ -256,7 +257,7 @@ func TestTheLeaseOfALostProbeExpiresAndItsLateResultChangesNothing(t *testing.T)
 }
 
 func TestACutLongAfterTheProbeDoesNotTakeTheNextOnesPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := newBreaker(llm.Target{}, 1, time.Minute, func(record.Transition) {})
 		fail := func() {
 			p, _ := b.allow(time.Minute)
@@ -298,7 +299,7 @@ func TestTheBreakerKeepsItsPromises(t *testing.T) {
 				Wait: rapid.SampledFrom([]time.Duration{0, time.Second, 29 * time.Second, 31 * time.Second, 61 * time.Second}).Draw(t, "wait"),
 			}
 		}), 1, 80).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			b := newBreaker(llm.Target{}, 2, recovery, func(record.Transition) {})
 			var out []*permit
 			var probe *permit
@@ -359,7 +360,7 @@ func TestTheBreakerKeepsItsPromises(t *testing.T) {
 func TestNoSequenceWedgesTheBreaker(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t)
 			acts := []act{{}, {fail: serverDown()}, {fail: &llm.Failure{Class: llm.RateLimit}}, {silent: true}, {cutAt: 1}, {wait: 5 * time.Second}, {fail: &llm.Failure{Class: llm.Network}}, {}, {panics: true}, {cutAt: 1, stall: true}}
 			for _, step := range steps {
@@ -424,7 +425,7 @@ func TestOneCallersFailuresTakeLongerToOpenABreakerThatServesOthers(t *testing.T
 		"one caller's, it is long since then": {[]string{"second"}, servedLately, 3},
 		"of the caller who was served":        {[]string{"tester"}, time.Second, 3},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t)
 			text, err := h.ask(t.Context(), chat("gemini", true))
 			mustSay(t, text, err, "hello from gemini")

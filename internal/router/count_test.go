@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -73,7 +73,7 @@ func TestTheFirstTargetCounts(t *testing.T) {
 }
 
 func TestCountingMovesNoBreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h, c := countingHouse(t)
 		c.fail = serverDown()
 		for range 2 * DefaultFailureThreshold {
@@ -119,7 +119,7 @@ func TestAHeldTargetDoesNotCount(t *testing.T) {
 }
 
 func TestACountThatTakesTooLongIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h, c := countingHouse(t)
 		c.silent = true
 		began := time.Now()

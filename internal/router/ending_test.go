@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/sim"
 )
@@ -193,7 +193,7 @@ func TestAnswerInCirclesIsMarkedAndPassedOnUnchanged(t *testing.T) {
 }
 
 func TestLoopOfWhichItsCallerHadEnoughIsMarked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.openai.set(&act{endless: true})
 		ctx, leave := context.WithCancel(t.Context())

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -67,7 +67,7 @@ func TestARequestAtFaultGoesBackToItsCallerWithTheReason(t *testing.T) {
 }
 
 func TestSilenceBeforeTheFirstContentFailsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.gemini.script = []act{{silent: true}}
 		began := time.Now()
@@ -96,7 +96,7 @@ func TestPreambleWithoutContentIsHeldBackAndBounded(t *testing.T) {
 }
 
 func TestAModelThatThinksIsNotSilent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.claude.script = []act{{preface: 500, think: time.Second}, {preface: 100, think: 10 * time.Second}}
 		text, err := h.ask(t.Context(), chat("claude", true))
@@ -107,7 +107,7 @@ func TestAModelThatThinksIsNotSilent(t *testing.T) {
 }
 
 func TestAStreamCutAfterContentIsAnErrorNotAnEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for _, a := range []act{{cutAt: 1}, {cutAt: 2, stall: true}} {
 			h := newHouse(t)
 			h.gemini.script = []act{a}
@@ -139,7 +139,7 @@ func TestAnAnswerInOnePieceFailsOverEvenWhenCutHalfWay(t *testing.T) {
 }
 
 func TestASlowReaderIsNotTheTargetsFault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), ""))
 		if err != nil {
@@ -158,7 +158,7 @@ func TestASlowReaderIsNotTheTargetsFault(t *testing.T) {
 }
 
 func TestACallerThatGoesAwayIsNobodysFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -257,7 +257,7 @@ func TestAPromptThatIsTooLongGoesToALargerModelOnly(t *testing.T) {
 }
 
 func TestSilenceIsMeasuredAnewForEachPiece(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Recovery = RecoverError })
 		h.gemini.script = []act{{endless: true, slowly: 20 * time.Second, cutAt: 10, stall: true}}
 		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), "tester"))

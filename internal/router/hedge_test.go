@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -44,7 +45,7 @@ func (h *house) late(t *testing.T, p llm.Provider) time.Duration {
 }
 
 func TestALateFirstContentIsHedgedAndTheSoonerOneServes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging)
 		h.usually(h.gemini, time.Second, 50)
 		for _, f := range []*fake{h.gemini, h.claude} {
@@ -73,7 +74,7 @@ func TestALateFirstContentIsHedgedAndTheSoonerOneServes(t *testing.T) {
 }
 
 func TestWhereTheFirstOneIsSoonerTheHedgeIsCancelledAndItsCostTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging)
 		h.usually(h.gemini, time.Second, 50)
 		late := h.late(t, llm.Gemini)
@@ -94,7 +95,7 @@ func TestWhereTheFirstOneIsSoonerTheHedgeIsCancelledAndItsCostTold(t *testing.T)
 
 func TestAnswersAtTheSameInstantLeaveOne(t *testing.T) {
 	for i := range 20 {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, hedging)
 			h.usually(h.gemini, time.Second, 50)
 			late := h.late(t, llm.Gemini)
@@ -117,7 +118,7 @@ func TestAnswersAtTheSameInstantLeaveOne(t *testing.T) {
 }
 
 func TestAHedgeServesWhereTheFirstOneFailsLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging)
 		h.usually(h.gemini, time.Second, 50)
 		h.gemini.script, h.claude.script = []act{{wait: 4 * time.Second, fail: serverDown()}}, []act{{wait: 10 * time.Second}}
@@ -148,7 +149,7 @@ func TestNoHedgeIsSentWithoutNeedOrRoom(t *testing.T) {
 		"no budget":          func(h *house, _ *llm.Request) { h.hedges = newHedges(0.5) },
 		"nobody who is well": func(h *house, _ *llm.Request) { h.hold(llm.Claude); h.hold(llm.OpenAI) },
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, hedging)
 			h.usually(h.gemini, time.Second, 50)
 			h.gemini.script = []act{{wait: 30 * time.Second}}
@@ -171,7 +172,7 @@ func (h *house) hold(p llm.Provider) {
 }
 
 func TestACallerWhoGoesAwayEndsBothAndBlamesNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging)
 		h.usually(h.gemini, time.Second, 50)
 		h.gemini.set(&act{silent: true})
@@ -194,7 +195,7 @@ func TestACallerWhoGoesAwayEndsBothAndBlamesNobody(t *testing.T) {
 }
 
 func TestAPanicOfEitherLeavesNothingBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging)
 		h.usually(h.gemini, time.Second, 50)
 		panics := func() (v any) {
@@ -273,7 +274,7 @@ func TestTheShareOfHedgesIsExact(t *testing.T) {
 }
 
 func TestTheTraceOfARaceIsInTheOrderOfStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, hedging, withRetries)
 		h.usually(h.gemini, time.Second, 50)
 		h.gemini.script, h.claude.script = []act{{wait: 3 * time.Second, fail: serverDown()}, {wait: time.Second}}, []act{{silent: true}}

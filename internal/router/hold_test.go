@@ -2,15 +2,15 @@ package router
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
 func TestATargetThatComesBackGetsItsShareEvenly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		target := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}
 		for _, share := range []int{5, 25, 50} {
 			h := newHolds(DefaultCanaryInterval)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -44,7 +45,7 @@ func TestWhatAFailureMeans(t *testing.T) {
 	}
 	for _, m := range table {
 		t.Run(string(m.class), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				h := newHouse(t, withRetries)
 				h.gemini.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
 				h.gemini.set(&act{fail: &llm.Failure{Class: m.class}})
@@ -59,7 +60,7 @@ func TestWhatAFailureMeans(t *testing.T) {
 					t.Errorf("the breaker counts %d failures", got)
 				}
 			})
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				h := newHouse(t)
 				h.gemini.withKeys(t, provider.Config{})
 				h.gemini.script = []act{{fail: &llm.Failure{Class: m.class}}}
@@ -105,7 +106,7 @@ func allOpen(t *testing.T, h *house) {
 }
 
 func TestALastResortIsOneAtATimeAndOneASecondAndTheBreakerNeverHearsOfIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.LastResort = true })
 		allOpen(t, h)
 		before, changes := h.gemini.count(), len(h.log.changes())
@@ -144,7 +145,7 @@ func TestALastResortIsOneAtATimeAndOneASecondAndTheBreakerNeverHearsOfIt(t *test
 }
 
 func TestNoLastResortWhereSomebodyWasAskedOrIsMerelyLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.LastResort = true })
 		allOpen(t, h)
 		h.openai.withKeys(t, limited(1))
@@ -173,7 +174,7 @@ func TestNoLastResortWhereSomebodyWasAskedOrIsMerelyLimited(t *testing.T) {
 }
 
 func TestHeadersHaveADeadlineOfTheirOwnInAStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Endpoints[0].Timeouts.Headers = 5 * time.Second })
 		h.gemini.script = []act{{wait: 6 * time.Second}, {preface: 1, think: 20 * time.Second}, {wait: 6 * time.Second}}
 		began := time.Now()
@@ -199,7 +200,7 @@ func slowly(c *Config) {
 
 func TestASlowStreamIsCutAndContinuedBySomebodyElse(t *testing.T) {
 	for _, stream := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, slowly)
 			h.gemini.dialect = llm.OllamaChat // which always comes in pieces
 			h.usually(h.gemini, time.Second, 50)
@@ -230,7 +231,7 @@ func TestAStreamIsNotCutForBeingSlow(t *testing.T) {
 		"when nobody else is there":    func(h *house, _ *act) { h.alone(llm.Gemini) },
 		"when the operator wants none": func(h *house, _ *act) { h.endpoints[llm.Gemini][0].Timeouts.SlowShare = 0 },
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, slowly)
 			h.usually(h.gemini, time.Second, 50)
 			a := act{endless: true, slowly: time.Second}
@@ -256,7 +257,7 @@ func (h *house) alone(p llm.Provider) {
 }
 
 func TestASilentTargetIsNotTriedTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, withRetries, continues, func(c *Config) { c.Chain, c.Endpoints = []llm.Provider{llm.Gemini}, c.Endpoints[:1] })
 		h.gemini.script = []act{{cutAt: 1, stall: true}}
 		_, err := h.ask(t.Context(), chat("gemini", true))

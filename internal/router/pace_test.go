@@ -6,11 +6,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 )
 
@@ -193,7 +193,7 @@ func TestALastingChangeIsLearned(t *testing.T) {
 }
 
 func TestWhatWasLearnedAnHourAgoCountsLess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var old, now pace
 		for range 100 {
 			old.served(time.Second, time.Second, llm.Usage{Input: 100, Output: 100}, true)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -17,7 +17,7 @@ func continues(c *Config) { c.Recovery = RecoverContinue }
 
 func TestAStreamThatBreaksOffIsContinuedBySomebodyElse(t *testing.T) {
 	for name, broken := range map[string]act{"cut": {cutAt: 1}, "stalled": {cutAt: 1, stall: true}} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, continues)
 			h.gemini.script = []act{broken}
 			text, err := h.ask(t.Context(), chat("gemini", true))
@@ -226,7 +226,7 @@ func TestAHandoverEndsWithItsCaller(t *testing.T) {
 		outcome record.Outcome
 		status  int
 	}{"gone": {llm.Cancelled, record.Abandoned, StatusAbandoned}, "out of time": {llm.Deadline, record.Failed, 504}} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, continues)
 			h.gemini.script = []act{{cutAt: 1}}
 			h.claude.set(&act{silent: true})
@@ -252,7 +252,7 @@ func TestAHandoverEndsWithItsCaller(t *testing.T) {
 
 // What was sent must reach the caller before the wait for somebody else.
 func TestTheCallerIsToldBeforeAHandoverIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, continues)
 		h.gemini.script = []act{{cutAt: 1}}
 		h.claude.script = []act{{wait: time.Minute}}

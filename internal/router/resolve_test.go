@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -99,7 +99,7 @@ func TestTheLastWorkingTargetIsNeverHeld(t *testing.T) {
 }
 
 func TestAProviderWhoseTimeToBeProbedHasComeIsEnoughForAHold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.claude.set(&act{fail: serverDown()})
 		for range 3 {
@@ -125,7 +125,7 @@ func TestAProviderWhoseTimeToBeProbedHasComeIsEnoughForAHold(t *testing.T) {
 }
 
 func TestAHeldTargetGetsCanariesOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		target := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}
 		h.Pinged(llm.Claude, "", provider.Status{}, nil)
@@ -151,7 +151,7 @@ func TestAHeldTargetGetsCanariesOnly(t *testing.T) {
 }
 
 func TestAHeldTargetThatRestsGetsNoCanary(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.Pinged(llm.Claude, "", provider.Status{}, nil)
 		hold := record.Hold{
@@ -177,7 +177,7 @@ func TestAHeldTargetThatRestsGetsNoCanary(t *testing.T) {
 }
 
 func TestAHoldPastItsExpiryHoldsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.Pinged(llm.Claude, "", provider.Status{}, nil)
 		h.Hold(record.Hold{Target: llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}, Source: record.ByAnomaly, Expires: time.Now().Add(time.Minute)})
@@ -211,7 +211,7 @@ func TestThePlainCall(t *testing.T) {
 }
 
 func TestHealthTellsEachProvider(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {
 			c.Endpoints[2].Unusable, c.Endpoints[2].Detail = record.VerdictNoUsableKey, "set OPENAI_API_KEY"
 		})

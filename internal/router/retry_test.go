@@ -3,9 +3,9 @@ package router
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
@@ -23,7 +23,7 @@ func TestAnAccidentIsRetriedAtTheSameTarget(t *testing.T) {
 		"a 503 with a time": {{fail: &llm.Failure{Class: llm.Server, Status: 503, RetryAfter: 2 * time.Second}}},
 		"a short 429":       {{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 2 * time.Second}}},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, withRetries)
 			h.gemini.script = script
 			began := time.Now()
@@ -53,7 +53,7 @@ func TestWhatARetryCannotMendGoesOnAtOnce(t *testing.T) {
 		"a wrong key":         {Class: llm.Auth, Status: 401},
 		"no money":            {Class: llm.Quota, Status: 429, RetryAfter: time.Second},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, withRetries)
 			h.gemini.script = []act{{fail: f}}
 			began := time.Now()
@@ -70,7 +70,7 @@ func TestWhatARetryCannotMendGoesOnAtOnce(t *testing.T) {
 // failure a request, and a target that failed the last request is not asked
 // over and over by the next.
 func TestADeadTargetIsNotHammered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, withRetries)
 		h.gemini.set(&act{fail: serverDown()})
 		for range 15 {
@@ -87,7 +87,7 @@ func TestADeadTargetIsNotHammered(t *testing.T) {
 }
 
 func TestWhenNobodyElseCanAnswerTheLastCandidateIsInsistedOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, withRetries, func(c *Config) {
 			c.Chain, c.Endpoints = []llm.Provider{llm.Gemini}, c.Endpoints[:1]
 		})
@@ -101,7 +101,7 @@ func TestWhenNobodyElseCanAnswerTheLastCandidateIsInsistedOn(t *testing.T) {
 }
 
 func TestAProbeIsNotRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, withRetries)
 		h.gemini.set(&act{fail: serverDown()})
 		for range 3 {
@@ -117,7 +117,7 @@ func TestAProbeIsNotRetried(t *testing.T) {
 }
 
 func TestACallersDeadlineEndsTheRequestAndBlamesNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, withRetries)
 		h.gemini.script = []act{{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 2 * time.Second}}, {}, {wait: time.Minute}, {cutAt: 1, stall: true}}
 		within := func(d time.Duration) (context.Context, context.CancelFunc) {

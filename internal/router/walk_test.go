@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/provider"
 	"breakwater/internal/record"
@@ -32,7 +33,7 @@ func newQueue() *traffic.Queue {
 }
 
 func TestALimitedTargetIsPassedOverAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.gemini.withKeys(t, limited(1))
 		h.gemini.script = []act{{wait: time.Minute}}
@@ -68,7 +69,7 @@ func TestEveryLeaveAndPermitComesBack(t *testing.T) {
 		leaves := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{time.Millisecond, 15 * time.Second, 10 * time.Minute}), len(steps), len(steps)).Draw(rt, "callers leave after")
 		recovery := rapid.SampledFrom([]Recovery{RecoverContinue, RecoverBuffer, RecoverError}).Draw(rt, "recovery")
 		stream, hedge := rapid.Bool().Draw(rt, "stream"), rapid.Bool().Draw(rt, "hedge")
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, withRetries, hedging, func(c *Config) {
 				c.Recovery, c.Queue, c.LastResort, c.Routes[0].Hedge = recovery, newQueue(), true, hedge
 			})
@@ -110,7 +111,7 @@ func TestAnotherKeyIsTriedAtOnceAndIsNoRetry(t *testing.T) {
 		{Class: llm.RateLimit, Status: 429, RetryAfter: 2 * time.Second}, {Class: llm.RateLimit, Status: 429},
 		{Class: llm.Quota, Status: 429}, {Class: llm.Auth, Status: 401},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t) // which never retries
 			h.gemini.withKeys(t, provider.Config{})
 			h.gemini.script = []act{{fail: f}}
@@ -172,7 +173,7 @@ func TestAKeyThatComesBackEndsTheSearchForAnother(t *testing.T) {
 }
 
 func TestWhenAllAreLimitedTheRequestWaitsForItsTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, onlyGemini(newQueue()))
 		h.gemini.withKeys(t, limited(1))
 		h.gemini.script = []act{{wait: 1200 * time.Millisecond}}
@@ -188,7 +189,7 @@ func TestWhenAllAreLimitedTheRequestWaitsForItsTurn(t *testing.T) {
 }
 
 func TestANewcomerStandsInLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, onlyGemini(newQueue()))
 		h.gemini.withKeys(t, limited(1))
 		first, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), "first"))
@@ -216,7 +217,7 @@ func TestANewcomerStandsInLine(t *testing.T) {
 }
 
 func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {
 			c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
 		})
@@ -237,7 +238,7 @@ func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
 }
 
 func TestARequestThatWaitsSeveralTimesWaitsNoLongerInAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {
 			c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
 		})
@@ -261,7 +262,7 @@ func TestARequestThatWaitsSeveralTimesWaitsNoLongerInAll(t *testing.T) {
 }
 
 func TestWhoWaitsGoesOnAsSoonAsAProbeSucceeds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {
 			c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
 		})
@@ -282,7 +283,7 @@ func TestWhoWaitsGoesOnAsSoonAsAProbeSucceeds(t *testing.T) {
 
 func TestAFullQueueAndNoQueueSayWhenToComeBack(t *testing.T) {
 	for code, q := range map[string]*traffic.Queue{"all_providers_rate_limited": nil, "queue_full": newQueue()} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, onlyGemini(q))
 			h.gemini.withKeys(t, limited(1))
 			h.gemini.set(&act{wait: 20 * time.Second})
@@ -307,7 +308,7 @@ func TestAFullQueueAndNoQueueSayWhenToComeBack(t *testing.T) {
 }
 
 func TestNobodyWaitsForALimitThatLastsLongerThanTheLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, onlyGemini(newQueue()))
 		h.gemini.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
 		h.gemini.set(&act{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 400 * time.Second}})
@@ -325,7 +326,7 @@ func TestNobodyWaitsForALimitThatLastsLongerThanTheLine(t *testing.T) {
 }
 
 func TestALimitDoesNotKeepCallersFromThoseWhoFailed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Queue = newQueue() })
 		h.gemini.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
 		h.gemini.set(&act{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: 400 * time.Second}})
@@ -343,7 +344,7 @@ func TestALimitDoesNotKeepCallersFromThoseWhoFailed(t *testing.T) {
 }
 
 func TestWhoGoesAwayOrRunsOutOfTimeLeavesTheQueueAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := newQueue()
 		h := newHouse(t, onlyGemini(q))
 		h.gemini.withKeys(t, limited(1))
@@ -371,7 +372,7 @@ func TestWhoGoesAwayOrRunsOutOfTimeLeavesTheQueueAtOnce(t *testing.T) {
 }
 
 func TestNoProbeIsSpentOnATargetThatIsLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		halfOpen(t, h)
 		h.gemini.withKeys(t, limited(1))
@@ -388,7 +389,7 @@ func TestNoProbeIsSpentOnATargetThatIsLimited(t *testing.T) {
 }
 
 func TestNoCanaryIsSpentOnATargetThatIsLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		target := llm.Target{Provider: llm.Gemini, Model: "gemini-2.5-flash"}
 		h.holds.place(record.Hold{Target: target, Source: record.ByAnomaly, Expires: time.Now().Add(time.Hour)}, time.Now())

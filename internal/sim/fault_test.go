@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 )
 
@@ -235,7 +235,7 @@ func TestContentFilterEndsAnAnswer(t *testing.T) {
 
 func TestPaceAndSlowness(t *testing.T) {
 	modes(t, func(t *testing.T, kind llm.Provider, stream bool) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			p := New(kind, Options{Reply: echo, FirstToken: 200 * time.Millisecond, PerToken: 20 * time.Millisecond})
 			for _, c := range []struct {
 				fault Fault
@@ -321,7 +321,7 @@ func TestFreeEndpointsFailWithTheWholeServerOnly(t *testing.T) {
 }
 
 func TestPlayFollowsAScript(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := New(llm.Gemini, Options{})
 		began := time.Now()
 		var story []string

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 )
 
@@ -40,7 +40,7 @@ func TestAFaultMayBeOneKeysAlone(t *testing.T) {
 func TestALimitIsEnforced(t *testing.T) {
 	for _, kind := range llm.Providers() {
 		t.Run(string(kind), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := New(kind, Options{Reply: echo, Limit: Limit{Requests: 60, Burst: 3}})
 				send := func() (int, http.Header) {
 					w := httptest.NewRecorder()
@@ -85,7 +85,7 @@ func TestALimitIsEnforced(t *testing.T) {
 }
 
 func TestALimitCountsTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := New(llm.OpenAI, Options{Reply: echo, Limit: Limit{Tokens: 60}})
 		send := func() int {
 			w := httptest.NewRecorder()

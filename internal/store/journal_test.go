@@ -15,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
 )
@@ -221,7 +222,7 @@ func TestSegmentsGoOnceTheDatabaseHasThem(t *testing.T) {
 func TestAJournalThatCannotBeWrittenDelaysNobodyAndGoesOnByItself(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path})
 		run(t, s)
 		disk := store.OnDisk(s)
@@ -264,7 +265,7 @@ func TestAJournalThatCannotBeWrittenDelaysNobodyAndGoesOnByItself(t *testing.T) 
 
 func TestADiskThatHangsHoldsUpOneRequestAndNoTransition(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path})
 		disk := store.OnDisk(s)
 		hold := make(chan struct{})
@@ -299,7 +300,7 @@ func TestADiskThatHangsHoldsUpOneRequestAndNoTransition(t *testing.T) {
 
 func TestADurableTraceIsOnTheDiskBeforeItsRequestEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path, Durability: store.Durable})
 		run(t, s)
 		s.Record(served(1, noon))
@@ -325,7 +326,7 @@ func TestADurableTraceIsOnTheDiskBeforeItsRequestEnds(t *testing.T) {
 
 func TestRowsThatTheDatabaseCannotTakeBeforeTheEndAreThereAfterTheNextStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path})
 		db := raw(t, path)
 		if _, err := db.Exec(`ALTER TABLE traces RENAME TO hidden`); err != nil {

@@ -3,15 +3,15 @@ package store_test
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/store"
 )
 
 // A waiter that nobody tells waits for ever, and the bubble ends in a deadlock.
 func TestATurnIsHadByOneAtATimeAndByAllWhoWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		take, await, leave := store.Turns()
 		having, had := 0, 0
 		have := func(d time.Duration) {
@@ -51,7 +51,7 @@ func TestATurnIsHadByOneAtATimeAndByAllWhoWait(t *testing.T) {
 }
 
 func TestPatienceForATurnEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		take, await, leave := store.Turns()
 		if !take() || take() {
 			t.Fatal("a turn is not had once")

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -223,7 +224,7 @@ func TestRetentionOfChangesAndIncidentsKeepsWhatStillMatters(t *testing.T) {
 
 func TestRetainLooksEachMinuteAndTriesAgainWhatFailed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path})
 		run(t, s)
 		old := time.Now().AddDate(30, 0, 0) // the bubble's clock begins before record.Epoch

@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -224,7 +224,7 @@ func TestASearchForWhatIsLongGoneSkipsWhatCameSince(t *testing.T) {
 }
 
 func TestCountsOfAQueryAddUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+	bubble.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
 		s := mustRun(t)
 		fill(t, s, 2000, noon, time.Second)
 		now := noon.Add(time.Hour)
@@ -267,7 +267,7 @@ func TestCountsOfAQueryAddUp(t *testing.T) {
 }
 
 func TestSimulatedTrafficIsMarkedInCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+	bubble.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
 		s := mustRun(t)
 		real, made := served(record.At(noon), noon), served(record.At(noon)+1, noon)
 		made.Simulated = true
@@ -284,7 +284,7 @@ func TestSimulatedTrafficIsMarkedInCounts(t *testing.T) {
 }
 
 func TestAnExportOfASearchIsTheSameTraces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
+	bubble.Test(t, func(t *testing.T) { // where a scan takes no time, and is never cut short
 		s := mustRun(t)
 		fill(t, s, 2500, noon, time.Second)
 		q := store.Query{Since: noon.Add(100 * time.Second), Until: noon.Add(2300 * time.Second)}

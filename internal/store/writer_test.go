@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 	"breakwater/internal/store"
@@ -36,7 +37,7 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 
 func TestQueuedRowsAreCommittedWithinTheInterval(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path})
 		run(t, s)
 		s.Record(served(1, noon))
@@ -61,7 +62,7 @@ func TestQueuedRowsAreCommittedWithinTheInterval(t *testing.T) {
 
 func TestAFullDiskLosesNothingWhileTheQueueHasRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path, Queue: 400})
 		run(t, s)
 		if err := store.LimitPages(t.Context(), s, 1); err != nil {
@@ -189,7 +190,7 @@ func TestTheEndOfRunWritesAllThatWasQueued(t *testing.T) {
 
 func TestAnEndThatCannotWriteSaysWhatIsLost(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := mustOpen(t, store.Options{Path: path, Durability: store.Unjournaled})
 		if _, err := raw(t, path).Exec(`DROP TABLE traces`); err != nil {
 			t.Fatal(err)

@@ -3,10 +3,11 @@ package traffic
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"breakwater/internal/bubble"
 )
 
 func TestOverloadShedsHedgesThenBatchThenNormalThenUrgent(t *testing.T) {
@@ -59,7 +60,7 @@ func TestBytesCountAsRequestsDo(t *testing.T) {
 }
 
 func TestRetryAfterFollowsHowLongRequestsStay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		g := NewGate(GateLimits{Requests: 10})
 		for range 100 {
 			leave, _, _ := g.Enter(time.Now(), Normal, 0)

@@ -5,10 +5,11 @@ import (
 	"math"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"breakwater/internal/bubble"
 )
 
 // grant is one request that a limiter let through.
@@ -66,7 +67,7 @@ func TestLimitsHoldInAnyStretchOfTimeUnderConcurrency(t *testing.T) {
 		var mu sync.Mutex
 		var grants []grant
 		var under, most int64
-		synctest.Test(t, func(*testing.T) {
+		bubble.Test(t, func(*testing.T) {
 			l := NewLimiter(limits)
 			var all sync.WaitGroup
 			for _, steps := range callers {

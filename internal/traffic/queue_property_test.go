@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"breakwater/internal/bubble"
 )
 
 // visit is a request of the property of the queue.
@@ -48,7 +50,7 @@ func TestEveryRequestEndsOnceAndNoRoomStaysUnused(t *testing.T) {
 		free := map[string]int{"x": rapid.IntRange(0, 2).Draw(rt, "x"), "y": rapid.IntRange(1, 2).Draw(rt, "y"), "z": 1}
 		places := free["x"] + free["y"] + free["z"]
 		come := visits(rt)
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(limits, free)
 			ended := make([]int, len(come))
 			for i, v := range come {

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"breakwater/internal/bubble"
 )
 
 func TestWhoFindsNobodyInLineTriesAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{"a": 1})
 		if err := <-h.wait("first", Ticket{Ways: []string{"a"}}); err != nil {
 			t.Error(err)
@@ -24,7 +26,7 @@ func TestWhoFindsNobodyInLineTriesAtOnce(t *testing.T) {
 }
 
 func TestTheMoreUrgentGoFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for _, p := range []Priority{Batch, Normal, Urgent} {
 			h.wait(p.String(), Ticket{Priority: p, Ways: []string{"a"}})
@@ -39,7 +41,7 @@ func TestTheMoreUrgentGoFirst(t *testing.T) {
 }
 
 func TestWhoWaitedAgingCountsOneClassMoreUrgent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		h.wait("old batch", Ticket{Priority: Batch, Ways: []string{"a"}})
 		time.Sleep(10 * time.Second)
@@ -53,7 +55,7 @@ func TestWhoWaitedAgingCountsOneClassMoreUrgent(t *testing.T) {
 }
 
 func TestAgeingBoundsHowLongBatchWaitsBehindASteadyStreamOfUrgent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for i := range 5 {
 			h.wait("urgent", Ticket{Priority: Urgent, Caller: fmt.Sprint("loud", i), Ways: []string{"a"}})
@@ -77,7 +79,7 @@ func TestAgeingBoundsHowLongBatchWaitsBehindASteadyStreamOfUrgent(t *testing.T) 
 }
 
 func TestCallersTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 4 {
 			h.wait("greedy", Ticket{Caller: "greedy", Ways: []string{"a"}})
@@ -92,7 +94,7 @@ func TestCallersTakeTurns(t *testing.T) {
 }
 
 func TestWhoAlwaysComesAnewHasNoMoreTurnsThanWhoWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 20 {
 			h.wait("patient", Ticket{Caller: "patient", Ways: []string{"a"}})
@@ -119,7 +121,7 @@ func TestWhoAlwaysComesAnewHasNoMoreTurnsThanWhoWaits(t *testing.T) {
 }
 
 func TestAHeadThatCannotGoHoldsUpItsLineButNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		h.wait("a1", Ticket{Priority: Urgent, Ways: []string{"a", "b"}})
 		h.wait("a2", Ticket{Ways: []string{"b", "a"}}) // the same line, whatever the order
@@ -140,7 +142,7 @@ func TestAHeadThatCannotGoHoldsUpItsLineButNoOther(t *testing.T) {
 }
 
 func TestASmallRequestDoesNotOvertakeALargeOneOfItsLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		tries := 0
 		h.all.Go(func() {
@@ -160,7 +162,7 @@ func TestASmallRequestDoesNotOvertakeALargeOneOfItsLine(t *testing.T) {
 }
 
 func TestTheEarliestWaitToldWakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		var at []time.Duration
 		began := time.Now()
@@ -186,7 +188,7 @@ func TestTheEarliestWaitToldWakes(t *testing.T) {
 }
 
 func TestAWakeWhileSomebodyTriesIsNotLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := NewQueue(usual())
 		tries := 0
 		err := q.Wait(context.Background(), Ticket{Ways: []string{"a"}}, func(time.Time) (time.Duration, bool) {
@@ -203,7 +205,7 @@ func TestAWakeWhileSomebodyTriesIsNotLost(t *testing.T) {
 }
 
 func TestWakesInQuickSuccessionDoNotKeepTheLastLineFromTrying(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		stop, tries := false, 0
 		h.all.Go(func() {
@@ -253,7 +255,7 @@ func (h *house) during(t Ticket, f func()) <-chan error {
 func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 	urgent := Ticket{Priority: Urgent, Ways: []string{"a"}}
 	t.Run("while it tries", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(usual(), map[string]int{"a": 1})
 			h.during(Ticket{Ways: []string{"a"}}, func() {
 				h.all.Go(func() { _ = h.Wait(context.Background(), urgent, h.try("urgent", urgent.Ways, 0)) })
@@ -267,7 +269,7 @@ func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 		})
 	})
 	t.Run("after it tried", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(usual(), map[string]int{"a": 1})
 			h.during(Ticket{Ways: []string{"a"}}, func() {})
 			h.wait("normal", Ticket{Ways: []string{"a"}})
@@ -281,7 +283,7 @@ func TestWhoComesToStandBeforeTheHeadTriesAtOnce(t *testing.T) {
 }
 
 func TestWhoIsTryingIsNotPushedOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 1
 		h := newHouse(limits, map[string]int{})
@@ -298,7 +300,7 @@ func TestWhoIsTryingIsNotPushedOut(t *testing.T) {
 }
 
 func TestWhoGoesAwayLeavesAtOnceAndHoldsUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		ctx, cancel := context.WithCancel(context.Background())
 		gone := h.waitCtx(ctx, "gone", Ticket{Priority: Urgent, Ways: []string{"a"}})
@@ -318,7 +320,7 @@ func TestWhoGoesAwayLeavesAtOnceAndHoldsUpNobody(t *testing.T) {
 }
 
 func TestWhenTheHeadLeavesTheNextOneTries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		ctx, cancel := context.WithCancel(context.Background())
 		h.all.Go(func() {
@@ -337,7 +339,7 @@ func TestWhenTheHeadLeavesTheNextOneTries(t *testing.T) {
 }
 
 func TestATryThatPanicsHoldsUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		func() {
 			defer func() { _ = recover() }()
@@ -367,7 +369,7 @@ func wantFull(t *testing.T, err error, reason string) *FullError {
 }
 
 func TestNobodyWaitsLongerThanTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		began := time.Now()
 		wantFull(t, <-h.wait("late", Ticket{Ways: []string{"a"}}), "within 30s")
@@ -379,7 +381,7 @@ func TestNobodyWaitsLongerThanTheLimit(t *testing.T) {
 }
 
 func TestWhatWasWaitedBeforeCountsTowardsTheLongestWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		longest := usual().Wait
 		for _, waited := range []time.Duration{longest / 3, longest, 2 * longest} {
@@ -395,7 +397,7 @@ func TestWhatWasWaitedBeforeCountsTowardsTheLongestWait(t *testing.T) {
 }
 
 func TestAFullQueueKeepsTheMoreUrgent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 3
 		h := newHouse(limits, map[string]int{})
@@ -412,7 +414,7 @@ func TestAFullQueueKeepsTheMoreUrgent(t *testing.T) {
 }
 
 func TestWhatHasAgedIsNotPushedOutByItsNewClass(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 1
 		h := newHouse(limits, map[string]int{})
@@ -426,7 +428,7 @@ func TestWhatHasAgedIsNotPushedOutByItsNewClass(t *testing.T) {
 }
 
 func TestWhoseTurnWouldComeAfterItsDeadlineIsToldAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(usual(), map[string]int{})
 		for range 20 {
 			h.wait("ahead", Ticket{Caller: "c", Ways: []string{"a"}})
@@ -467,7 +469,7 @@ func TestWhoseTurnWouldComeAfterItsDeadlineIsToldAtOnce(t *testing.T) {
 }
 
 func TestRetryAfterIsHowLongTheQueueTakesToDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		limits := usual()
 		limits.Size = 20
 		h := newHouse(limits, map[string]int{})
