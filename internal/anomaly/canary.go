@@ -93,5 +93,5 @@ func (t *trial) well(signal Signal) bool {
 
 // lasts says that the trouble does, as far as it is worth a rest.
 func (t *trial) lasts() bool {
-	return t.score <= reject || t.speeds >= minSpeeds && t.slower > math.Ln2
+	return t.score <= reject || t.speeds >= minSpeeds && t.slower > material
 }

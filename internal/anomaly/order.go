@@ -47,7 +47,8 @@ func (o *order) note(began, ended instant, bad bool) (before int, parted bool) {
 		if bad { // those that began later are its neighbours
 			return 1, false
 		}
-		return o.part(at)
+		parted = o.part(at)
+		return index(parted), parted
 	}
 	first := o.bad[0] != 0 && o.good == 0
 	if !bad {
@@ -67,16 +68,16 @@ func (o *order) note(began, ended instant, bad bool) (before int, parted bool) {
 
 // part takes a good one that began before the latest bad one, and says whether it
 // is the first that is known to part two of them.
-func (o *order) part(at moment) (before int, parted bool) {
+func (o *order) part(at moment) bool {
 	i := 1
 	for i < len(o.bad) && o.bad[i] != 0 && at.before(o.bad[i]) {
 		i++
 	}
 	if i == len(o.bad) || o.bad[i] == 0 {
-		return 0, false
+		return false
 	}
 	bit := uint16(1) << (i - 1)
-	parted = o.close&bit != 0
+	parted := o.close&bit != 0
 	o.close &^= bit
-	return index(parted), parted
+	return parted
 }

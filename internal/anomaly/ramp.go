@@ -57,14 +57,7 @@ func (w *Watcher) step(h *watched, stage int, now time.Time) {
 	h.ramp.stage, h.ramp.began, h.ramp.seen = stage, now, 0
 	h.hold.Share = shares[stage]
 	h.hold.Expires = w.until(h, now.Add(w.cfg.MaxHold))
-	if !w.holder.Hold(h.hold) {
-		w.end(h, now, "the last target that still works is not held")
-		return
-	}
-	w.report(Event{
-		Kind: HoldRamped, At: now, Target: h.hold.Target, Hold: h.hold,
-		Text: fmt.Sprintf("coming back with %d %% of its traffic", h.hold.Share),
-	})
+	w.renew(h, now, HoldRamped, fmt.Sprintf("coming back with %d %% of its traffic", h.hold.Share))
 }
 
 // climb lets one request of the share speak.
@@ -95,15 +88,11 @@ func (w *Watcher) climb(h *watched, s Sample) {
 // relapse sends the traffic elsewhere again.
 func (w *Watcher) relapse(h *watched, now time.Time, why string) {
 	why = fmt.Sprintf("not well yet with %d %% of its traffic: %s", h.hold.Share, why)
-	h.ill.add(h.trial)
-	h.hold.Share, h.trial = 0, trial{}
+	h.retry()
+	h.hold.Share = 0
 	h.again++
 	h.level++
 	w.detector.Clear(h.hold.Target, now)
 	h.hold.Expires = w.until(h, now.Add(w.length(h.level)))
-	if !w.holder.Hold(h.hold) {
-		w.end(h, now, "the last target that still works is not held")
-		return
-	}
-	w.report(Event{Kind: HoldRelapsed, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
+	w.renew(h, now, HoldRelapsed, why)
 }

@@ -58,15 +58,32 @@ func (w *Watcher) common(p llm.Provider, now time.Time) string {
 // has had the requests that it needs.
 func (w *Watcher) cutOff(as llm.Provider, now time.Time) (out, known int) {
 	mine := w.ways[as]
+	return w.count(now, func(p llm.Provider) bool {
+		way := w.ways[p]
+		return mine.failed >= unreached && way.failed >= unreached && mine.began.Sub(way.began).Abs() <= w.cfg.Together
+	})
+}
+
+// together counts the providers whose trouble began with this one's and lasts,
+// and those with traffic.
+func (w *Watcher) together(as llm.Provider, now time.Time) (in, known int) {
+	mine := w.trouble[as]
+	return w.count(now, func(p llm.Provider) bool {
+		t := w.trouble[p]
+		return now.Sub(t.last) <= 2*w.cfg.Together && mine.began.Sub(t.began).Abs() <= w.cfg.Together
+	})
+}
+
+// count counts the providers with traffic, and those of them that are such.
+func (w *Watcher) count(now time.Time, such func(llm.Provider) bool) (some, known int) {
 	for p, at := range w.seen {
 		if now.Sub(at) > knownFor {
 			continue
 		}
 		known++
-		way := w.ways[p]
-		if mine.failed >= unreached && way.failed >= unreached && mine.began.Sub(way.began).Abs() <= w.cfg.Together {
-			out++
+		if such(p) {
+			some++
 		}
 	}
-	return out, known
+	return some, known
 }

@@ -135,6 +135,12 @@ type watched struct {
 	ramp   ramp
 }
 
+// retry begins a new trial. What the last one showed of the trouble stays.
+func (h *watched) retry() {
+	h.ill.add(h.trial)
+	h.trial = trial{}
+}
+
 // span is when a provider's trouble began and was last seen.
 type span struct{ began, last time.Time }
 
@@ -243,22 +249,6 @@ func (w *Watcher) alarm(p llm.Provider, now time.Time) {
 	w.trouble[p] = t
 }
 
-// together counts the providers whose trouble began with this one's and
-// lasts, and those with traffic.
-func (w *Watcher) together(as llm.Provider, now time.Time) (in, known int) {
-	began := w.trouble[as].began
-	for p, at := range w.seen {
-		if now.Sub(at) > knownFor {
-			continue
-		}
-		known++
-		if t := w.trouble[p]; now.Sub(t.last) <= 2*w.cfg.Together && began.Sub(t.began).Abs() <= w.cfg.Together {
-			in++
-		}
-	}
-	return in, known
-}
-
 func (w *Watcher) place(f Finding) *watched {
 	again := 0
 	if r, ok := w.rests[f.Target]; ok {
@@ -312,8 +302,7 @@ func (w *Watcher) Broke(target llm.Target, at time.Time) {
 	case h.hold.Share > 0:
 		w.relapse(h, at, "its breaker opened")
 	default:
-		h.ill.add(h.trial)
-		h.trial = trial{}
+		h.retry()
 	}
 }
 
@@ -376,8 +365,7 @@ func (w *Watcher) Tick(now time.Time) {
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.trial.lasts() {
 		w.holder.Rest(h.hold.Target, now.Add(w.rest(h)))
-		h.ill.add(h.trial)
-		h.trial = trial{}
+		h.retry()
 	}
 	if h.hold.Share == 0 {
 		h.level++
@@ -385,12 +373,17 @@ func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	until := w.until(h, now.Add(w.length(h.level)))
 	if until.After(h.hold.Expires) {
 		h.hold.Expires = until
-		if !w.holder.Hold(h.hold) {
-			w.end(h, now, "the last target that still works is not held")
-			return
-		}
-		w.report(Event{Kind: HoldExtended, At: now, Target: h.hold.Target, Hold: h.hold, Text: why})
+		w.renew(h, now, HoldExtended, why)
 	}
+}
+
+// renew has a changed hold obeyed, or ends it where all others failed meanwhile.
+func (w *Watcher) renew(h *watched, now time.Time, kind EventKind, text string) {
+	if !w.holder.Hold(h.hold) {
+		w.end(h, now, "the last target that still works is not held")
+		return
+	}
+	w.report(Event{Kind: kind, At: now, Target: h.hold.Target, Hold: h.hold, Text: text})
 }
 
 // rest is for how long a target gets no canaries.
