@@ -114,7 +114,7 @@ func Pack(all ...any) []byte {
 		case *record.KeyChange:
 			e.key = v
 		}
-		b = appendFrame(b, uint64(i+1), e)
+		b = appendFrame(b, uint64(i+1), &e)
 	}
 	return b
 }

@@ -132,7 +132,7 @@ func (j *journal) begin() (segmentFile, string, error) {
 // add numbers an entry and has it wait to be written. The number is 0 where
 // there is no room for it. The queue's lock is held, so the order is the
 // queue's.
-func (j *journal) add(e entry) uint64 {
+func (j *journal) add(e *entry) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.waiting) >= MaxUnwritten {

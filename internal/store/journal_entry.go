@@ -30,7 +30,9 @@ var errPacked = errors.New("not an entry of the journal")
 //
 // A request waits while its trace is packed, so values of one type that follow
 // each other are packed by one call, and the short ones, as nearly all are,
-// without another.
+// without another. Reading and what is rare are apart: after the system call of
+// the request before, code comes back to the processor line by line, so that
+// little of it is worth more than calls saved.
 type packer struct {
 	b       []byte // what is left to read; or what is written, and room for more
 	n       int    // how much of it is written
@@ -41,20 +43,16 @@ type packer struct {
 // texts packs strings of any type.
 func (p *packer) texts(all ...*string) {
 	if p.reading {
-		for _, s := range all {
-			n := p.length()
-			*s = string(p.b[:n])
-			p.b = p.b[n:]
-		}
+		p.readTexts(all)
 		return
 	}
 	b, at := p.b, p.n
 	for _, s := range all {
 		n := len(*s)
 		if n >= 0x80 || n >= len(b)-at {
-			b = p.room(at, binary.MaxVarintLen64+n)
-			at += binary.PutUvarint(b[at:], uint64(n))
-			at += copy(b[at:], *s)
+			p.n = at
+			p.long(*s)
+			b, at = p.b, p.n
 			continue
 		}
 		b[at] = byte(n)
@@ -66,20 +64,32 @@ func (p *packer) texts(all ...*string) {
 	p.n = at
 }
 
+// long packs a string whose length takes more than a byte, or that there is no
+// room for yet.
+func (p *packer) long(s string) {
+	p.grow(binary.MaxVarintLen64 + len(s))
+	p.n += binary.PutUvarint(p.b[p.n:], uint64(len(s)))
+	p.n += copy(p.b[p.n:], s)
+}
+
+func (p *packer) readTexts(all []*string) {
+	for _, s := range all {
+		n := p.length()
+		*s = string(p.b[:n])
+		p.b = p.b[n:]
+	}
+}
+
 // ints packs integers.
 func (p *packer) ints(all ...*int64) {
 	if p.reading {
-		for _, i := range all {
-			v, n := binary.Varint(p.b)
-			if n <= 0 {
-				p.fail()
-				return
-			}
-			*i, p.b = v, p.b[n:]
-		}
+		p.readInts(all)
 		return
 	}
-	b, at := p.room(p.n, len(all)*binary.MaxVarintLen64), p.n
+	if len(p.b)-p.n < len(all)*binary.MaxVarintLen64 {
+		p.grow(len(all) * binary.MaxVarintLen64)
+	}
+	b, at := p.b, p.n
 	for _, i := range all {
 		v := uint64(*i<<1) ^ uint64(*i>>63) // as binary.PutVarint does
 		for v >= 0x80 {
@@ -93,13 +103,21 @@ func (p *packer) ints(all ...*int64) {
 	p.n = at
 }
 
-// room gives what is written with room for more bytes after the first.
-func (p *packer) room(first, more int) []byte {
-	if len(p.b)-first < more {
-		p.b = slices.Grow(p.b[:first], more)
-		p.b = p.b[:cap(p.b)]
+func (p *packer) readInts(all []*int64) {
+	for _, i := range all {
+		v, n := binary.Varint(p.b)
+		if n <= 0 {
+			p.fail()
+			return
+		}
+		*i, p.b = v, p.b[n:]
 	}
-	return p.b
+}
+
+// grow makes room for more bytes behind what is written.
+func (p *packer) grow(more int) {
+	p.b = slices.Grow(p.b[:p.n], more)
+	p.b = p.b[:cap(p.b)]
 }
 
 // small packs an int.
@@ -117,7 +135,8 @@ func (p *packer) size(n int) int {
 	if p.reading {
 		return p.length()
 	}
-	p.n += binary.PutUvarint(p.room(p.n, binary.MaxVarintLen64)[p.n:], uint64(n))
+	p.grow(binary.MaxVarintLen64)
+	p.n += binary.PutUvarint(p.b[p.n:], uint64(n))
 	return n
 }
 
@@ -225,9 +244,9 @@ func (p *packer) key(k *record.KeyChange) {
 }
 
 // appendEntry appends an entry's packed form.
-func appendEntry(dst []byte, e entry) []byte {
+func appendEntry(dst []byte, e *entry) []byte {
 	p := packer{b: dst, n: len(dst)}
-	p.room(p.n, entryRoom)
+	p.grow(entryRoom)
 	switch {
 	case e.trace != nil:
 		p.kind(packedTrace)

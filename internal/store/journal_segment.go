@@ -47,7 +47,7 @@ func checksum(frame []byte) uint32 {
 
 // appendFrame appends an entry with its frame. It gives dst as it was where
 // the entry is too large.
-func appendFrame(dst []byte, number uint64, e entry) []byte {
+func appendFrame(dst []byte, number uint64, e *entry) []byte {
 	start := len(dst)
 	b := appendEntry(append(dst, make([]byte, frameSize)...), e)
 	frame := b[start:]
@@ -56,7 +56,8 @@ func appendFrame(dst []byte, number uint64, e entry) []byte {
 	}
 	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-frameSize))
 	binary.LittleEndian.PutUint64(frame[8:], number)
-	binary.LittleEndian.PutUint32(frame[4:], checksum(frame))
+	summed := append(frame, frame[:4]...)[8:] // as checksum does it, in one go
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(summed, castagnoli))
 	return b
 }
 

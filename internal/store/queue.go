@@ -64,7 +64,7 @@ func (q *queue) put(e entry) (number uint64, ok bool) {
 		return 0, false
 	}
 	if q.journal != nil && e.flushed == nil {
-		e.number = q.journal.add(e)
+		e.number = q.journal.add(&e)
 	}
 	q.entries = append(q.entries, e)
 	if len(q.entries) == 1 {
