@@ -253,6 +253,9 @@ func (w *writer) plan(ctx context.Context, t *record.Trace) (id int64, fits bool
 		b = appendWord(b, c.Detail)
 	}
 	w.words.scratch = b
+	if id, ok := w.words.plans.ids[string(b)]; ok { // without a copy of the key
+		return id, true, nil
+	}
 	id, err = w.words.plans.id(ctx, w, string(b), func() ([]any, error) {
 		body, err := json.Marshal(planBody{t.Preferred, t.Strategy, t.Reason, t.Plan})
 		return []any{string(body)}, err

@@ -232,6 +232,43 @@ func TestATraceIsRecordedOnce(t *testing.T) {
 	}
 }
 
+func TestOfManyTracesEachIsRecordedOnce(t *testing.T) {
+	s := mustRun(t)
+	put := func(i int, caller string) {
+		trace := served(record.At(noon)+record.ID(i), noon)
+		trace.Caller = caller
+		s.Record(trace)
+	}
+	put(3, "first")
+	put(20, "first")
+	mustFlush(t, s)
+	for i := range 50 {
+		put(i, "second")
+		if i%3 == 0 {
+			put(i, "third")
+		}
+	}
+	mustFlush(t, s)
+	rollups, err := s.Rollups(t.Context(), store.Day, noon.Truncate(24*time.Hour), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rollups {
+		if r.Served != 50 {
+			t.Errorf("%v: %d served, want 50", r.Target, r.Served)
+		}
+	}
+	for i := range 50 {
+		want := "second"
+		if i == 3 || i == 20 {
+			want = "first"
+		}
+		if got, err := s.Trace(t.Context(), record.At(noon)+record.ID(i)); err != nil || got.Caller != want {
+			t.Errorf("trace %d is of %q (%v), want %q", i, got.Caller, err, want)
+		}
+	}
+}
+
 func TestAnUnknownTraceIsNotFound(t *testing.T) {
 	s := mustOpen(t, store.Options{})
 	if _, err := s.Trace(t.Context(), 42); !errors.Is(err, store.ErrNotFound) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -41,7 +42,11 @@ type writer struct {
 	statements map[string]*sql.Stmt
 	words      dictionaries
 	pending    []entry // taken from the queue and not yet committed
-	columns    []any   // of traces that are being inserted: the same memory, to be used again
+
+	// Of traces that are being inserted:
+	together driver.Stmt // insertTraces, nil before the first time
+	columns  []any       // memory that is used again, as args is
+	args     []driver.NamedValue
 }
 
 func newWriter(ctx context.Context, db *sql.DB, most bounds) (*writer, error) {
@@ -63,6 +68,9 @@ func (w *writer) close() error {
 	var errs []error
 	for _, stmt := range w.statements {
 		errs = append(errs, stmt.Close())
+	}
+	if w.together != nil {
+		errs = append(errs, w.together.Close())
 	}
 	return errors.Join(append(errs, w.conn.Close())...)
 }
