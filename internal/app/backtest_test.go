@@ -97,7 +97,7 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	for what, want := range map[string]string{
 		"all but the simulated attempts": `^7680 attempts at 2 targets, 2026-03-02 00:00:00 to 2026-03-03 00:00:00 UTC\n`,
 		"a hold within a minute":         `\n2026-03-02 09:00:\d\d  gemini/flash  errors +2\dm\d+s  +\d+ +\d+ +#2 +\d+ of \d+ requests failed`,
-		"a breaker":                      `\n2026-03-02 09:00:\d\d  gemini/flash  breaker +\d+m\d+s  +\d+ +\d+ +#2 +3 failures in a row, last: server`,
+		"a breaker":                      `\n2026-03-02 09:00:\d\d  gemini/flash  breaker +\d+m\d+s  +\d+ +\d+ +#2 +3 failures in a row, last: server error`,
 		"the incident that was found":    `\n#2 +2026-03-02 09:00:10  20m50s  \d+s (after|before) it began +Gemini is failing\n`,
 		"the incident that was not":      `\n#1 +2026-03-02 08:30:00  5m0s +not found +OpenAI is failing\n`,
 		"what it comes to":               `\nHolds: 1. They would have kept \d+ attempts away: \d+ that failed after \d+m\d+s of waiting in all and cost \$0.0000, 0 of them of requests that failed for their callers; and \d{1,3} that went well, which elsewhere would have taken about [\d.]+m?s (longer|less) and cost about \$\d+.\d{4} (more|less).\nBreakers: [1-9]`,
