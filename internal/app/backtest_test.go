@@ -127,8 +127,20 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	out.Reset()
 	o.JSON = false
 	o.From, o.To, o.Out = day.Add(-24*time.Hour), day, &out
-	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), "0 attempts") || strings.Contains(out.String(), "#") {
+	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), "0 attempts") || strings.Contains(out.String(), "#") ||
+		!strings.Contains(out.String(), "\nNothing was recorded in this time") {
 		t.Errorf("the day before: %v, %s", err, out.String())
+	}
+	out.Reset()
+	o.From, o.To = day.Add(8*time.Hour+time.Minute), day.Add(8*time.Hour+2*time.Minute)
+	want := "60 attempts at 2 targets, 2026-03-02 08:01:00 to 2026-03-02 08:02:00 UTC\n" +
+		"That is too little to learn from: a target needs 50 good answers (anomaly.min_samples), and the busiest gave 30.\n"
+	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), want) {
+		t.Errorf("a minute: %v, %s", err, out.String())
+	}
+	some := backtestReport{Targets: 3, TooFew: 1, Needed: 50, Busiest: 900}.little()
+	if some != "There was too little to learn from at 1 of the targets: each needs 50 good answers (anomaly.min_samples).\n" {
+		t.Errorf("where one target was little used: %q", some)
 	}
 }
 
