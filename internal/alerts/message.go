@@ -11,8 +11,8 @@ import (
 
 // The ends of an incident's title.
 const (
-	failingTitle = " is failing"
-	slowTitle    = " is slow"
+	failingTitle = " failing"
+	slowTitle    = " slow"
 )
 
 // maxCauses is how many events a message tells: the page has them all.
