@@ -508,7 +508,7 @@ func TestScreenshotsOfRequests(t *testing.T) {
 		of   *fakeRequests
 		path string
 	}{
-		"requests": {many, "/requests"}, "requests-wrong": {many, "/requests?took=fast&since=yesterday&provider=claude"},
+		"requests": {many, "/requests"}, "requests-wrong": {many, "/requests?took=fast&since=yesterday&provider=claude&from=2h"},
 		"requests-none": {&fakeRequests{found: RequestsFound{Done: true, Unknown: [][2]string{{"caller", "nobody"}}}}, "/requests?caller=nobody"},
 		"requests-new":  {&fakeRequests{found: RequestsFound{Done: true}}, "/requests"},
 		"request-first": {many, request(0)}, "request-third": {many, request(1)}, "request-hedged": {many, request(3)},
