@@ -161,7 +161,7 @@ func TestTheListIsFilteredAndPaged(t *testing.T) {
 	}
 	for query, says := range map[string]string{
 		"topic=weather": "The topic cannot be “weather”.", "before=x": "An incident’s number cannot be “x”.", "part=none": "The page has no such part.",
-		"state=pending": "The state cannot be “pending”.", "from=2h": "There is no filter “from”. Those that there are: state, topic, provider, severity, before and part.",
+		"state=pending": "The state cannot be “pending”.", "from=2h": "There is no parameter “from”. Those that there are: state, topic, provider, severity and before.",
 		"severity=bad&provider=aws": "The provider cannot be “aws”. The severity cannot be “bad”.",
 	} {
 		w := get(t, h, "/incidents?"+query)

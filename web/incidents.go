@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,7 +50,9 @@ func readIncidentQuery(values url.Values) (q IncidentQuery, problem string) {
 		}
 		q.Before = n
 	}
-	if none := noSuchFilters(values, []string{"state", "topic", "provider", "severity", "before", "part"}); none != "" {
+	values = maps.Clone(values)
+	values.Del("part") // what a page that renews itself asks for, and no filter
+	if none := noSuchFilter(values, []string{"state", "topic", "provider", "severity", "before"}); none != "" {
 		f.fail("", "%s", none)
 	}
 	return q, f.problem

@@ -22,16 +22,16 @@ type requestForm struct {
 	Query  RequestQuery
 }
 
-// noSuchFilters says which names of an address's parameters are no filters of a
-// list, and which there are; "" where all are. A filter that is ignored would
-// show everything as what was asked for.
-func noSuchFilters(values url.Values, known []string) string {
+// noSuchFilter says that an address has a parameter that is no filter of its
+// list, and which there are; "" where all are. One that is ignored would show
+// everything as what was asked for.
+func noSuchFilter(values url.Values, known []string) string {
 	unknown := slices.Sorted(maps.Keys(values))
 	unknown = slices.DeleteFunc(unknown, func(name string) bool { return slices.Contains(known, name) })
 	if len(unknown) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("There is no filter “%s”. Those that there are: %s.", shorten(unknown[0]), names(known))
+	return fmt.Sprintf("There is no parameter “%s”. Those that there are: %s.", shorten(unknown[0]), names(known))
 }
 
 // formLabels name the fields as the page does.
@@ -72,6 +72,8 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 			return nil
 		})
 	}
+	read("since", func(v string) (err error) { q.Since, err = parseInstant(v, now); return err })
+	read("until", func(v string) (err error) { q.Until, err = parseInstant(v, now); return err })
 	word("caller", &q.Caller)
 	word("asked", &q.Asked)
 	word("model", &q.Model)
@@ -80,8 +82,6 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 	flag("rerouted", &q.Rerouted)
 	flag("hedged", &q.Hedged)
 	flag("queued", &q.Queued)
-	read("since", func(v string) (err error) { q.Since, err = parseInstant(v, now); return err })
-	read("until", func(v string) (err error) { q.Until, err = parseInstant(v, now); return err })
 	read("took", func(v string) (err error) { q.Took, err = parseLength(v); return err })
 	read("ttft", func(v string) (err error) { q.TTFT, err = parseLength(v); return err })
 	read("cost", func(v string) (err error) { q.Cost, err = parseDollars(v); return err })
@@ -94,7 +94,7 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 		return err
 	})
 	read("before", func(v string) (err error) { q.Before, err = record.ParseID(v); return err })
-	if none := noSuchFilters(values, known); none != "" {
+	if none := noSuchFilter(values, known); none != "" {
 		f.Errors[""] = none
 	}
 	if len(f.Errors) == 0 && !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {

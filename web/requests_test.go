@@ -295,7 +295,7 @@ func TestAFilterThatCannotBeReadIsNamedAndNothingIsSearched(t *testing.T) {
 		"provider=aws": "Provider: “aws” is none of", "class=bad": "Failure: “bad” is none of", "took=fast": "Slower than: “fast” is no length",
 		"ttft=-1s": "First token after: “-1s” is no length", "took=NaNd": "Slower than: “NaNd”", "cost=free": "Dearer than: “free” is no amount",
 		"cost=0.0000000001": "Dearer than: ", "id=uuu": "Id begins with: ", "rerouted=maybe": "rerouted: it is 1", "before=x": "before: ",
-		"since=1h&until=2h": "Until: it must be later than From", "from=2h&since=1d": "There is no filter “from”. Those that there are: caller, asked, model, ",
+		"since=1h&until=2h": "Until: it must be later than From", "from=2h&since=1d": "There is no parameter “from”. Those that there are: since, until, caller, asked, model, ",
 	} {
 		for _, path := range []string{"/requests?", "/requests.csv?", "/requests.ndjson?"} {
 			w := get(t, h, path+query)

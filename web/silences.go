@@ -175,6 +175,9 @@ func (s *Server) endSilence(c *gin.Context, f *form, by string) (string, gin.H, 
 	return "/alerts#silences", gin.H{"action": "end_silence", "id": id.String()}, nil
 }
 
+// tested says whether there is anything to show of tests of the channels.
+func (p alertsPage) tested() bool { return p.acts() || len(p.Tests) > 0 }
+
 // sorted gives the silences that stand, those to come, and those that are over.
 func (p alertsPage) sorted() (now, later, past []record.Silence) {
 	for _, s := range p.Silences {
