@@ -97,8 +97,9 @@ var (
 // deed is one thing that a person may do.
 type deed struct {
 	form string // the name of its form, which is its name in the log too
-	// do does it, or notes in the form what is wrong. It gives where a browser
-	// goes next, and what a script is told.
+	// do does it, or notes in the form what is wrong and does nothing, as where
+	// the form has a fault already: so all faults are told at once. It gives where
+	// a browser goes next, and what a script is told.
 	do func(c *gin.Context, f *form, by string) (next string, result gin.H, err error)
 	// show shows the page of the form again.
 	show func(c *gin.Context, status int, f form)
@@ -120,11 +121,7 @@ func (s *Server) act(d deed) gin.HandlerFunc {
 			return
 		}
 		by := cmp.Or(f.text("by", "The name", MaxName, false, false), who, anOperator)
-		var next string
-		var result gin.H
-		if f.problem == "" {
-			next, result, err = d.do(c, &f, by)
-		}
+		next, result, err := d.do(c, &f, by)
 		switch {
 		case f.problem != "" && err == nil:
 			s.refuse(c, d, refusedForm, f)
@@ -210,8 +207,8 @@ func (s *Server) refuse(c *gin.Context, d deed, why refusal, f form) {
 			kind = "server_error"
 		}
 		var param any
-		if f.field != "" {
-			param = f.field
+		if len(f.fields) > 0 {
+			param = f.fields[0]
 		}
 		c.JSON(why.status, gin.H{"error": gin.H{"message": f.problem, "type": kind, "param": param, "code": why.code}})
 		return

@@ -368,7 +368,7 @@ func shortly(d time.Duration) string {
 	}
 	switch {
 	case d <= 0:
-		return "0"
+		return "0 s"
 	case d < time.Second:
 		return "<1 s"
 	case d < time.Minute:

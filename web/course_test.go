@@ -88,7 +88,7 @@ func TestAShortStateIsSeenOnALongAxis(t *testing.T) {
 
 func TestLengthsAreBrief(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0", time.Millisecond: "<1 s", 59 * time.Second: "59 s", 61 * time.Second: "1 min", time.Hour: "1 h", 90 * time.Minute: "1 h 30 min",
+		0: "0 s", time.Millisecond: "<1 s", 59 * time.Second: "59 s", 61 * time.Second: "1 min", time.Hour: "1 h", 90 * time.Minute: "1 h 30 min",
 		48 * time.Hour: "2 d", 50*time.Hour + time.Minute: "2 d 2 h",
 	} {
 		if got := shortly(d); got != want {

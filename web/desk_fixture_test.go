@@ -205,6 +205,6 @@ func maintainedStatus() Status {
 		{ID: 3, Maintenance: true, Provider: llm.Gemini, Reason: "Quota moved", By: "Ada", From: testNow.Add(-30 * 24 * time.Hour), Until: testNow.Add(-30*24*time.Hour + 3*time.Hour)},
 	}
 	local := &s.Providers[3]
-	local.State, local.Breaker = Down, Breaker{State: record.Open, NextProbe: testNow.Add(20 * time.Second), Reason: "3 failures in a row, last: network"}
+	local.State, local.Breaker = Down, Breaker{State: record.Open, NextProbe: testNow.Add(20 * time.Second), Reason: "3 failures in a row, last: network trouble"}
 	return s
 }

@@ -159,9 +159,14 @@ func TestTheListIsFilteredAndPaged(t *testing.T) {
 	if seen != 60 {
 		t.Errorf("the pages list %d incidents, not 60", seen)
 	}
-	for _, path := range []string{"/incidents?topic=weather", "/incidents?before=x", "/incidents?part=none", "/incidents?state=pending"} {
-		if got := get(t, h, path).Code; got != http.StatusBadRequest {
-			t.Errorf("%s: %d", path, got)
+	for query, says := range map[string]string{
+		"topic=weather": "The topic cannot be “weather”.", "before=x": "An incident’s number cannot be “x”.", "part=none": "The page has no such part.",
+		"state=pending": "The state cannot be “pending”.", "from=2h": "There is no parameter “from”. Those that there are: state, topic, provider, severity and before.",
+		"severity=bad&provider=aws": "The provider cannot be “aws”. The severity cannot be “bad”.",
+	} {
+		w := get(t, h, "/incidents?"+query)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %d, does not say %q", query, w.Code, says)
 		}
 	}
 }
@@ -242,7 +247,12 @@ func TestWhatWasTypedIsKeptBesideWhatIsWrong(t *testing.T) {
 		{"/silences", url.Values{"reason": {"Move"}, "from": {"2026-11-22T14:00"}, "until": {"2026-11-22T13:00"}}, 400, []string{"is not after the beginning"}},
 		{"/silences", url.Values{"reason": {"Move"}, "from": {"2026-11-21T14:00"}, "until": {"2026-11-22T11:00"}}, 400, []string{"The end is past: it is 12:00 UTC now."}},
 		{"/silences", url.Values{"reason": {"Move"}, "until": {"2027-11-22T11:00"}}, 400, []string{"longer than 90 days"}},
-		{"/silences", url.Values{"reason": {"Move"}, "provider": {"weather"}}, 400, []string{"The provider cannot be &#34;weather&#34;."}},
+		{"/silences", url.Values{"reason": {"Move"}, "provider": {"weather"}}, 400, []string{"The provider cannot be “weather”."}},
+		{"/silences", url.Values{"kind": {"maintenance"}, "from": {"2026-11-22T14:00"}, "until": {"2026-11-22T13:00"}, "by": {strings.Repeat("n", MaxName+1)}}, 400,
+			[]string{"The name has 61 characters; there is room for 60. The reason is missing. The end, 13:00 UTC, is not after the beginning, 14:00 UTC.", `id="silence-reason" maxlength="200" name="reason"`}},
+		{"/silences", url.Values{"reason": {"Move"}, "from": {"then"}, "until": {"2026-11-22T11:00"}}, 400, []string{"The beginning is not an instant. Write it as 2026-11-22T12:00, in UTC."}},
+		{"/silences/" + record.ID(11).String() + "/end", url.Values{"by": {strings.Repeat("n", MaxName+1)}}, 400, []string{"The name has 61 characters"}},
+		{"/incidents/43/acknowledge", url.Values{"by": {strings.Repeat("n", MaxName+1)}}, 400, []string{"The name has 61 characters"}},
 		{"/incidents/42/update", url.Values{"text": {"x"}, "by": {strings.Repeat("n", MaxName+1)}}, 400, []string{"The name has 61 characters"}},
 	} {
 		w := post(t, h, c.path, c.values)

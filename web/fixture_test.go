@@ -106,7 +106,7 @@ func degraded() Status {
 	s.Numbers.P95 = Known(2400 * time.Millisecond)
 	c := &s.Providers[1]
 	c.State, c.Share, c.P95, c.Errors = Degraded, Known(0.04), Known(6900*time.Millisecond), Known(0.081)
-	c.Breaker = Breaker{State: record.HalfOpen, Threshold: 3, Reason: "3 failures in a row, last: server (HTTP 529)"}
+	c.Breaker = Breaker{State: record.HalfOpen, Threshold: 3, Reason: "3 failures in a row, last: server error, HTTP 529"}
 	c.Hour = hour(1800*time.Millisecond, 13, 3.4)
 	c.Days[89] = Day{Date: c.Days[89].Date, Served: 2010, Failed: 164, Incident: 8 * time.Minute}
 	s.Providers[0].Share = Known(0.84)
@@ -141,7 +141,7 @@ func down() Status {
 	for i := range s.Providers {
 		p := &s.Providers[i]
 		p.State, p.Share, p.Errors = Down, Figure[float64]{}, Known(1.0)
-		p.Breaker = Breaker{State: record.Open, NextProbe: testNow.Add(time.Duration(23+9*i) * time.Second), Reason: "3 failures in a row, last: network"}
+		p.Breaker = Breaker{State: record.Open, NextProbe: testNow.Add(time.Duration(23+9*i) * time.Second), Reason: "3 failures in a row, last: network trouble"}
 	}
 	s.Budgets[0].Spent = 61 * usd
 	s.Budgets[1].Spent = 1130 * usd

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -25,8 +26,8 @@ const inputTime = "2006-01-02T15:04"
 type form struct {
 	name    string // which of the page's forms it is
 	values  url.Values
-	field   string // the one at fault; "" for the form as a whole
-	problem string // what is wrong and what to do; "" where nothing is
+	fields  []string // those at fault; none where the form as a whole is
+	problem string   // what is wrong and what to do; "" where nothing is
 }
 
 // value gives what was typed into a field of the form of that name, or what it
@@ -41,14 +42,18 @@ func (f form) value(name, field, initial string) string {
 // failed says whether the form of that name was sent in vain.
 func (f form) failed(name string) bool { return f.name == name && f.problem != "" }
 
-// wrong says whether a field of that form is the one at fault.
-func (f form) wrong(name, field string) bool { return f.failed(name) && f.field == field }
+// wrong says whether a field of that form is at fault.
+func (f form) wrong(name, field string) bool {
+	return f.failed(name) && slices.Contains(f.fields, field)
+}
 
-// fail notes the first fault that is found.
+// fail notes the first fault of each field, so that all are told at once.
 func (f *form) fail(field, format string, args ...any) {
-	if f.problem == "" {
-		f.field, f.problem = field, fmt.Sprintf(format, args...)
+	if slices.Contains(f.fields, field) {
+		return
 	}
+	f.fields = append(f.fields, field)
+	f.problem = strings.TrimPrefix(f.problem+" "+fmt.Sprintf(format, args...), " ")
 }
 
 // text reads a text. label is what the page calls it. Line breaks are kept
@@ -105,7 +110,7 @@ func choice[T ~string](f *form, field, label string, words []T) T {
 		}
 	}
 	if got != "" {
-		f.fail(field, "%s cannot be %q.", label, shorten(string(got)))
+		f.fail(field, "%s cannot be “%s”.", label, shorten(string(got)))
 	}
 	return ""
 }
@@ -131,7 +136,7 @@ func readForm(c *gin.Context, name string) (form, error) {
 	return form{name: name, values: c.Request.PostForm}, nil
 }
 
-// faulty marks the field at fault, and names what says why.
+// faulty marks a field at fault, and names what says why.
 func faulty(f form, name, field string) templ.Attributes {
 	if !f.wrong(name, field) {
 		return nil

@@ -685,7 +685,7 @@ func cannotAct(p deskPage) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, "<p class=\"note\">Nothing can be done from here yet. Set <code>BREAKWATER_OPERATOR_KEY</code> to a long random text and start Breakwater again; then whoever knows it can sign in. Without it, only a browser on Breakwater’s own machine may act, at <code>http://localhost</code>.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, "<p class=\"note\">Nothing can be done from here yet. Set <code>BREAKWATER_OPERATOR_KEY</code> to a long random text (<code>openssl rand -hex 32</code>) and start Breakwater again; then whoever knows it can sign in. Without it, only a browser on Breakwater’s own machine may act, at <code>http://localhost</code>.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -141,7 +141,10 @@ func (s *Server) onIncident(name string, do func(c *gin.Context, n int64, f *for
 	})
 }
 
-func (s *Server) acknowledge(c *gin.Context, n int64, _ *form, by string) error {
+func (s *Server) acknowledge(c *gin.Context, n int64, f *form, by string) error {
+	if f.problem != "" {
+		return nil
+	}
 	return s.options.Desk.Acknowledge(c.Request.Context(), n, by)
 }
 

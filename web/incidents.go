@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,22 +36,26 @@ func stateChoices() []record.IncidentState {
 	return []record.IncidentState{StateNotOver, record.Ongoing, record.Mitigated, record.Recovering, record.Resolved}
 }
 
-// readIncidentQuery reads the filters of the list. A word that there is not is
-// an error.
-func readIncidentQuery(values url.Values) (IncidentQuery, bool) {
+// readIncidentQuery reads the filters of the list, and says what is wrong with them.
+func readIncidentQuery(values url.Values) (q IncidentQuery, problem string) {
 	f := form{values: values}
-	q := IncidentQuery{
+	q = IncidentQuery{
 		Topic: choice(&f, "topic", "The topic", record.Topics()), Provider: choice(&f, "provider", "The provider", llm.Providers()),
 		Severity: choice(&f, "severity", "The severity", record.Severities()), State: choice(&f, "state", "The state", stateChoices()),
 	}
 	if text := values.Get("before"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 1 {
-			return q, false
+			f.fail("before", "An incident’s number cannot be “%s”.", shorten(text))
 		}
 		q.Before = n
 	}
-	return q, f.problem == ""
+	values = maps.Clone(values)
+	values.Del("part") // what a page that renews itself asks for, and no filter
+	if none := noSuchFilter(values, []string{"state", "topic", "provider", "severity", "before"}); none != "" {
+		f.fail("", "%s", none)
+	}
+	return q, f.problem
 }
 
 // address gives the list's address with the query's filters.
@@ -83,12 +88,15 @@ func (p incidentsPage) part(name string) string {
 }
 
 func (s *Server) incidentList(c *gin.Context) {
-	q, right := readIncidentQuery(c.Request.URL.Query())
+	q, problem := readIncidentQuery(c.Request.URL.Query())
 	part := c.Query("part")
-	if !right || part != "" && part != partList && part != string(PartVerdict) {
+	if part != "" && part != partList && part != string(PartVerdict) {
+		problem = "The page has no such part."
+	}
+	if problem != "" {
 		f := s.frame("No such filter")
 		f.current = "/incidents"
-		s.send(c, http.StatusBadRequest, nowhere(f, "There is no such filter.", "The list of incidents has a form with all that it can be asked for: choose Incidents above."))
+		s.send(c, http.StatusBadRequest, nowhere(f, "Nothing was searched: a filter cannot be read.", problem+" The list of incidents has a form with all that it can be asked for: choose Incidents above."))
 		return
 	}
 	found, err := s.options.Desk.Incidents(c.Request.Context(), q, incidentsOnPage+1)

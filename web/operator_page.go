@@ -69,7 +69,7 @@ func (s *Server) signIn(c *gin.Context) {
 	}
 	var why refusal
 	if f.problem, why = accessProblem(may); f.problem != "" {
-		f.field = "key"
+		f.fields = []string{"key"}
 		switch may {
 		case accessWrong:
 			f.problem = "That is not the operator’s key: the value of BREAKWATER_OPERATOR_KEY, or of operator_key in the configuration."
@@ -129,9 +129,9 @@ func (p operatorPage) headline() string {
 func (p operatorPage) consequence() string {
 	switch {
 	case !p.Keyed && p.Access == accessGranted:
-		return "No operator’s key is set. For others, and through a proxy, set BREAKWATER_OPERATOR_KEY to a long random text."
+		return "No operator’s key is set. For others, and through a proxy, set BREAKWATER_OPERATOR_KEY to a long random text (openssl rand -hex 32)."
 	case !p.Keyed:
-		return "Set BREAKWATER_OPERATOR_KEY to a long random text and start Breakwater again. Without it, only a browser on Breakwater’s own machine may act."
+		return "Set BREAKWATER_OPERATOR_KEY to a long random text (openssl rand -hex 32) and start Breakwater again. Without it, only a browser on Breakwater’s own machine may act."
 	case p.Access == accessGranted:
 		return "You can acknowledge incidents, write about them, silence and test. The session ends by itself after 12 hours."
 	}

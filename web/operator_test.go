@@ -281,6 +281,17 @@ func TestTheSignInLeadsNowhereElse(t *testing.T) {
 	}
 }
 
+func TestAPageSaysOnceHowToAct(t *testing.T) {
+	for options, says := range map[Options]string{{OperatorKey: testKey}: "to act here", {}: "Nothing can be done from here yet"} {
+		_, h := newDesk(t, &fake{}, busyDesk(), options)
+		for _, path := range []string{"/incidents/42", "/alerts"} {
+			if n := strings.Count(get(t, h, path).Body.String(), says); n != 1 {
+				t.Errorf("%s with a key %q says %d times %q", path, options.OperatorKey, n, says)
+			}
+		}
+	}
+}
+
 func TestNoSecretIsShownOrLogged(t *testing.T) {
 	var log strings.Builder
 	d := busyDesk()

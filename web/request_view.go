@@ -214,9 +214,9 @@ func attemptNote(a record.Attempt) string {
 	case a.Class == "" && a.TTFT > 0:
 		parts = append(parts, "first token after "+latency(a.TTFT))
 	case a.Class != "" && a.Status != 0:
-		parts = append(parts, fmt.Sprintf("%s, HTTP %d", classWords(a.Class), a.Status))
+		parts = append(parts, fmt.Sprintf("%s, HTTP %d", a.Class.Words(), a.Status))
 	case a.Class != "":
-		parts = append(parts, classWords(a.Class))
+		parts = append(parts, a.Class.Words())
 	}
 	return strings.Join(append(parts, marks(a)...), "; ")
 }
@@ -318,7 +318,7 @@ func attemptWord(a record.Attempt) string {
 	if a.Class == "" {
 		return "Served"
 	}
-	word := classWords(a.Class)
+	word := a.Class.Words()
 	return strings.ToUpper(word[:1]) + word[1:]
 }
 

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -16,8 +18,20 @@ import (
 // requestForm is the form of a search as it was sent, and what it means.
 type requestForm struct {
 	Values url.Values        // what is not empty, without before
-	Errors map[string]string // by field: what is wrong with it
+	Errors map[string]string // by field: what is wrong with it; "" for what is no field
 	Query  RequestQuery
+}
+
+// noSuchFilter says that an address has a parameter that is no filter of its
+// list, and which there are; "" where all are. One that is ignored would show
+// everything as what was asked for.
+func noSuchFilter(values url.Values, known []string) string {
+	unknown := slices.Sorted(maps.Keys(values))
+	unknown = slices.DeleteFunc(unknown, func(name string) bool { return slices.Contains(known, name) })
+	if len(unknown) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("There is no parameter “%s”. Those that there are: %s.", shorten(unknown[0]), names(known))
 }
 
 // formLabels name the fields as the page does.
@@ -33,7 +47,9 @@ func formLabels() map[string]string {
 func readRequestForm(values url.Values, now time.Time) requestForm {
 	f := requestForm{Values: url.Values{}, Errors: map[string]string{}}
 	q := &f.Query
+	var known []string
 	get := func(name string) string {
+		known = append(known, name)
 		value := strings.TrimSpace(strings.ToValidUTF8(values.Get(name), "\uFFFD"))
 		if value != "" && name != "before" {
 			f.Values.Set(name, value)
@@ -56,6 +72,8 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 			return nil
 		})
 	}
+	read("since", func(v string) (err error) { q.Since, err = parseInstant(v, now); return err })
+	read("until", func(v string) (err error) { q.Until, err = parseInstant(v, now); return err })
 	word("caller", &q.Caller)
 	word("asked", &q.Asked)
 	word("model", &q.Model)
@@ -64,8 +82,6 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 	flag("rerouted", &q.Rerouted)
 	flag("hedged", &q.Hedged)
 	flag("queued", &q.Queued)
-	read("since", func(v string) (err error) { q.Since, err = parseInstant(v, now); return err })
-	read("until", func(v string) (err error) { q.Until, err = parseInstant(v, now); return err })
 	read("took", func(v string) (err error) { q.Took, err = parseLength(v); return err })
 	read("ttft", func(v string) (err error) { q.TTFT, err = parseLength(v); return err })
 	read("cost", func(v string) (err error) { q.Cost, err = parseDollars(v); return err })
@@ -78,6 +94,9 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 		return err
 	})
 	read("before", func(v string) (err error) { q.Before, err = record.ParseID(v); return err })
+	if none := noSuchFilter(values, known); none != "" {
+		f.Errors[""] = none
+	}
 	if len(f.Errors) == 0 && !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
 		f.Errors["until"] = "it must be later than From"
 	}
@@ -88,10 +107,11 @@ func readRequestForm(values url.Values, now time.Time) requestForm {
 func (f requestForm) complaint() string {
 	var all []string
 	for name, what := range f.Errors {
-		label := formLabels()[name]
-		if label == "" {
-			label = name
+		if name == "" {
+			all = append(all, what)
+			continue
 		}
+		label := cmp.Or(formLabels()[name], name)
 		all = append(all, label+": "+what+".")
 	}
 	slices.Sort(all)

@@ -295,7 +295,7 @@ func TestAFilterThatCannotBeReadIsNamedAndNothingIsSearched(t *testing.T) {
 		"provider=aws": "Provider: “aws” is none of", "class=bad": "Failure: “bad” is none of", "took=fast": "Slower than: “fast” is no length",
 		"ttft=-1s": "First token after: “-1s” is no length", "took=NaNd": "Slower than: “NaNd”", "cost=free": "Dearer than: “free” is no amount",
 		"cost=0.0000000001": "Dearer than: ", "id=uuu": "Id begins with: ", "rerouted=maybe": "rerouted: it is 1", "before=x": "before: ",
-		"since=1h&until=2h": "Until: it must be later than From",
+		"since=1h&until=2h": "Until: it must be later than From", "from=2h&since=1d": "There is no parameter “from”. Those that there are: since, until, caller, asked, model, ",
 	} {
 		for _, path := range []string{"/requests?", "/requests.csv?", "/requests.ndjson?"} {
 			w := get(t, h, path+query)
@@ -304,7 +304,7 @@ func TestAFilterThatCannotBeReadIsNamedAndNothingIsSearched(t *testing.T) {
 				t.Errorf("%s%s: %d, does not say %q", path, query, w.Code, says)
 			}
 			name, value, _ := strings.Cut(query, "=")
-			if path == "/requests?" && !strings.Contains(query, "&") && name != "rerouted" && name != "before" &&
+			if path == "/requests?" && !strings.Contains(query, "&") && name != "rerouted" && name != "before" && name != "from" &&
 				(!strings.Contains(body, `id="f-`+name+`-wrong"`) || name != "outcome" && name != "provider" && name != "class" && !strings.Contains(body, `value="`+value+`"`)) {
 				t.Errorf("%s: the field has no error beside it, or lost what was written", query)
 			}
@@ -508,7 +508,7 @@ func TestScreenshotsOfRequests(t *testing.T) {
 		of   *fakeRequests
 		path string
 	}{
-		"requests": {many, "/requests"}, "requests-wrong": {many, "/requests?took=fast&since=yesterday&provider=claude"},
+		"requests": {many, "/requests"}, "requests-wrong": {many, "/requests?took=fast&since=yesterday&provider=claude&from=2h"},
 		"requests-none": {&fakeRequests{found: RequestsFound{Done: true, Unknown: [][2]string{{"caller", "nobody"}}}}, "/requests?caller=nobody"},
 		"requests-new":  {&fakeRequests{found: RequestsFound{Done: true}}, "/requests"},
 		"request-first": {many, request(0)}, "request-third": {many, request(1)}, "request-hedged": {many, request(3)},

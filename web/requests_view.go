@@ -88,9 +88,9 @@ func attemptWords(q RequestQuery) string {
 	case q.Class == AnyFailure:
 		return "that failed at " + place
 	case q.Class != "" && place == "":
-		return "with a failed attempt (" + classWords(q.Class) + ")"
+		return "with a failed attempt (" + q.Class.Words() + ")"
 	case q.Class != "":
-		return "that failed at " + place + " (" + classWords(q.Class) + ")"
+		return "that failed at " + place + " (" + q.Class.Words() + ")"
 	case place != "":
 		return "sent to " + place
 	}
@@ -189,25 +189,13 @@ func (r requestRow) note() string {
 	}
 	for _, a := range r.Attempts {
 		if a.Class != "" && a.Class != llm.Cancelled {
-			parts = append(parts, a.Target.Provider.Title()+": "+classWords(a.Class))
+			parts = append(parts, a.Target.Provider.Title()+": "+a.Class.Words())
 		}
 	}
 	if len(parts) > 3 {
 		parts = append(parts[:3], fmt.Sprintf("%d more", len(parts)-3))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// classWords says a class of failure as a person would.
-func classWords(c llm.FailureClass) string {
-	if words := map[llm.FailureClass]string{
-		llm.Network: "network trouble", llm.Server: "server error", llm.Quota: "out of quota", llm.Auth: "key refused",
-		llm.ContextLength: "prompt too long", llm.Garbage: "broken answer", llm.StreamCut: "answer cut off",
-		llm.Cancelled: "given up", llm.Deadline: "time was up",
-	}[c]; words != "" {
-		return words
-	}
-	return strings.ReplaceAll(string(c), "_", " ")
 }
 
 // exactly writes a length of time as it was asked for.
@@ -338,7 +326,7 @@ func providerOptions() [][2]string { return optionsOf(llm.Providers(), llm.Provi
 func classOptions() [][2]string {
 	all := [][2]string{{string(AnyFailure), "any failed attempt"}}
 	for _, c := range llm.FailureClasses() {
-		all = append(all, [2]string{string(c), classWords(c)})
+		all = append(all, [2]string{string(c), c.Words()})
 	}
 	return all
 }

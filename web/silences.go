@@ -150,6 +150,7 @@ func (s *Server) readSpan(f *form, silence *record.Silence) {
 	silence.From = f.instant("from", "The beginning", now)
 	silence.Until = f.instant("until", "The end", silence.From.Add(DefaultSilence))
 	switch {
+	case slices.Contains(f.fields, "from"): // the other end has nothing to be compared with
 	case !silence.Until.After(silence.From):
 		f.fail("until", "The end, %s UTC, is not after the beginning, %s UTC.", when(silence.Until, now), when(silence.From, now))
 	case !silence.Until.After(now):
@@ -160,7 +161,10 @@ func (s *Server) readSpan(f *form, silence *record.Silence) {
 }
 
 // endSilence ends a silence early.
-func (s *Server) endSilence(c *gin.Context, _ *form, by string) (string, gin.H, error) {
+func (s *Server) endSilence(c *gin.Context, f *form, by string) (string, gin.H, error) {
+	if f.problem != "" {
+		return "", nil, nil
+	}
 	id, err := record.ParseID(c.Param("id"))
 	if err != nil {
 		return "", nil, ErrNotFound
@@ -170,6 +174,9 @@ func (s *Server) endSilence(c *gin.Context, _ *form, by string) (string, gin.H, 
 	}
 	return "/alerts#silences", gin.H{"action": "end_silence", "id": id.String()}, nil
 }
+
+// tested says whether there is anything to show of tests of the channels.
+func (p alertsPage) tested() bool { return p.acts() || len(p.Tests) > 0 }
 
 // sorted gives the silences that stand, those to come, and those that are over.
 func (p alertsPage) sorted() (now, later, past []record.Silence) {

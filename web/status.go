@@ -146,7 +146,7 @@ type Breaker struct {
 	Failures  int       // failures in a row, while closed
 	Threshold int       // failures in a row that open it
 	NextProbe time.Time // while open: when a request is let through again
-	Reason    string    // why it opened, in words: "3 failures in a row, last: server (HTTP 503)"
+	Reason    string    // why it opened, in words: "3 failures in a row, last: server error, HTTP 503"
 }
 
 // Point is one minute of a provider.

@@ -92,6 +92,9 @@ func backtestRecord(cmd *cobra.Command, last time.Duration, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	if err := present(cfg.DB); err != nil {
+		return err
+	}
 	now := time.Now()
 	o := app.BacktestOptions{From: now.Add(-last), To: now, Out: cmd.OutOrStdout(), JSON: asJSON}
 	if isTerminal(os.Stderr) {
@@ -138,7 +141,11 @@ func backtestCSV(cmd *cobra.Command, path string) error {
 // isTerminal says whether somebody looks at a file's output.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	nowhere, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, nowhere)
 }
 
 // backtest scores one CSV file.

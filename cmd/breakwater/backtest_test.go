@@ -190,7 +190,7 @@ func TestBacktestCommand(t *testing.T) {
 		{[]string{"--csv", file + ".gz"}, exitTrouble, "", "breakwater: open " + file + ".gz: no such file or directory\n"},
 		{[]string{"--csv", ""}, exitTrouble, "", "breakwater: open : no such file or directory\n"},
 		{[]string{"--last", "-1h"}, exitConfig, "", "breakwater: --last must be more than 0; see breakwater backtest --help\n"},
-		{[]string{"--db", file + ".db"}, exitTrouble, "", "breakwater: there is no database at " + file + ".db\n"},
+		{[]string{"--db", file + ".db"}, exitTrouble, "", "breakwater: there is no database at " + file + ".db; --db or BREAKWATER_DB names another\n"},
 	} {
 		code, out, errs := runProgram(t, nil, append([]string{"backtest"}, c.args...)...)
 		if code != c.code || out != c.out || errs != c.errs {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -48,6 +50,9 @@ func backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := present(cfg.DB); err != nil {
+				return err
+			}
 			tell := teller(cmd.ErrOrStderr())
 			err = store.Backup(cmd.Context(), cfg.DB, args[0], func(done, about int64) {
 				tell("%d of about %d MiB", done>>20, about>>20)
@@ -81,6 +86,9 @@ func storeCheckCommand() *cobra.Command {
 			path := cfg.DB
 			if len(args) > 0 {
 				path = args[0]
+			}
+			if err := present(path); err != nil {
+				return err
 			}
 			tell := teller(cmd.ErrOrStderr())
 			found, err := store.Check(cmd.Context(), path, func(step string) { tell("%s", step) })
@@ -151,6 +159,12 @@ func exportCommand() *cobra.Command {
 			if !slices.Contains(store.Formats(), store.Format(format)) {
 				return wrongLine(cmd, errors.New("--format must be ndjson, csv or parquet"))
 			}
+			if out, ok := cmd.OutOrStdout().(*os.File); ok && isTerminal(out) && store.Format(format) == store.Parquet {
+				return wrongLine(cmd, errors.New("Parquet is no text, and this is a terminal: write it to a file with > all.parquet"))
+			}
+			if err := present(cfg.DB); err != nil {
+				return err
+			}
 			tell := teller(cmd.ErrOrStderr())
 			err = store.Export(cmd.Context(), cfg.DB, store.Format(format), begin, end, cmd.OutOrStdout(), func(n int64, at time.Time) {
 				tell("%d requests, up to %s", n, at.Format(time.RFC3339))
@@ -192,7 +206,7 @@ func rebuildCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(cfg.DB); err != nil {
+			if err := present(cfg.DB); err != nil {
 				return err
 			}
 			err = rebuild(cmd.Context(), cfg.DB, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -224,6 +238,18 @@ func rebuild(ctx context.Context, path string, out, errs io.Writer) error {
 	}
 	fmt.Fprintln(out, "they are now")
 	return nil
+}
+
+// present says of a database that is not there where it was looked for, and how
+// to name another.
+func present(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return fmt.Errorf("there is no database at %s; --db or BREAKWATER_DB names another", path)
 }
 
 // brokenOff gives the error of a command that a signal ended, which is told what

@@ -108,6 +108,36 @@ func TestACommandThatASignalEndsSaysWhatCameOfIt(t *testing.T) {
 	}
 }
 
+func TestADatabaseThatIsNotThereIsNamedWithTheWayToAnother(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none.db")
+	for _, args := range [][]string{{"check"}, {"check", missing}, {"export"}, {"rebuild"}, {"backup", missing + ".copy"}} {
+		code, out, errs := runProgram(t, nil, append([]string{"store", "--db", missing}, args...)...)
+		if want := "breakwater: there is no database at " + missing + "; --db or BREAKWATER_DB names another\n"; code != exitTrouble || out != "" || errs != want {
+			t.Errorf("%v: exit %d, %s%s", args, code, out, errs)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(missing)); err != nil || len(left) > 0 {
+		t.Errorf("what only looks made %v (%v)", left, err)
+	}
+}
+
+func TestParquetIsNotWrittenToATerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("there is no terminal to be had: %v", err)
+	}
+	defer terminal.Close()
+	for format, refused := range map[string]bool{"parquet": true, "ndjson": false, "csv": false} {
+		cmd := root(t.Context())
+		cmd.SetArgs([]string{"store", "export", "--db", emptyRecord(t), "--format", format})
+		cmd.SetOut(terminal)
+		err := cmd.ExecuteContext(t.Context())
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "write it to a file with > all.parquet") {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
 func TestABackupThatFindsNoRoomLeavesNothing(t *testing.T) {
 	path, copied := emptyRecord(t), filepath.Join(t.TempDir(), "copy.db")
 	db, err := sql.Open("sqlite3", path)
@@ -142,7 +172,7 @@ func TestAWrongLineOfTheStoreEndsWith2(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"check"}, {"rebuild"}, {"export"}, {"backup", "copy.db"}} {
-		if code, _, errs := runProgram(t, nil, append([]string{"store"}, args...)...); code != 1 || !strings.Contains(errs, "no such file") {
+		if code, _, errs := runProgram(t, nil, append([]string{"store"}, args...)...); code != 1 || !strings.Contains(errs, "there is no database at") {
 			t.Errorf("store %v without a database: exit %d, %q", args, code, errs)
 		}
 	}

@@ -32,18 +32,28 @@ type ChannelState struct {
 
 // Channels tells how all channels stand, in the order of the configuration.
 func (m *Manager) Channels(ctx context.Context) ([]ChannelState, error) {
+	outboxes, err := m.cfg.Store.Outboxes(ctx, m.names(), time.Now())
+	if err != nil {
+		return nil, err
+	}
 	all := make([]ChannelState, 0, len(m.cfg.Channels))
-	for _, c := range m.cfg.Channels {
-		o, err := m.cfg.Store.Outbox(ctx, c.Name(), time.Now())
-		if err != nil {
-			return nil, err
-		}
+	for i, c := range m.cfg.Channels {
+		o := outboxes[i]
 		all = append(all, ChannelState{
 			Name: c.Name(), Kind: c.Kind(), Where: c.Where(), Sends: m.cfg.Routes[c.Name()].words(),
 			Waiting: o.Waiting, Oldest: o.Oldest, LastSent: o.LastSent, Error: o.Error,
 		})
 	}
 	return all, nil
+}
+
+// names are those of the channels, in the order of the configuration.
+func (m *Manager) names() []string {
+	names := make([]string, len(m.cfg.Channels))
+	for i, c := range m.cfg.Channels {
+		names[i] = c.Name()
+	}
+	return names
 }
 
 // channel gives which of the channels has a name; -1 where none has.
@@ -119,11 +129,7 @@ func (m *Manager) confirmed(n record.Notice) {
 
 // leaveBehind gives up what was not sent to channels that are gone.
 func (m *Manager) leaveBehind(ctx context.Context) {
-	names := make([]string, len(m.cfg.Channels))
-	for i, c := range m.cfg.Channels {
-		names[i] = c.Name()
-	}
-	switch n, err := m.cfg.Store.CloseNotices(ctx, names, time.Now(), noLongerConfigured); {
+	switch n, err := m.cfg.Store.CloseNotices(ctx, m.names(), time.Now(), noLongerConfigured); {
 	case err != nil && ctx.Err() == nil:
 		m.cfg.Log.Warn("messages of channels that are no longer configured stay in the outbox", "error", err)
 	case n > 0:

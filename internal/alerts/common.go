@@ -15,12 +15,6 @@ import (
 // to have one cause, most likely near Breakwater: as the detector has it.
 const Together = time.Minute
 
-// The subjects of the title of several providers' incident.
-const (
-	severalTitle = "More than one provider"
-	everyTitle   = "Every provider"
-)
-
 // everything is the subject of several providers' incident.
 var everything = subject{topic: record.TopicEverything}
 
@@ -92,6 +86,7 @@ func (m *Manager) takeIn(e *story, parts []*story, st *story, did step, why stri
 	fresh := e == nil
 	if fresh {
 		e = begin(m.cfg.NextID(at), everything, at)
+		e.of = len(m.cfg.Providers)
 		m.stories[everything] = e
 	}
 	for _, o := range parts {
@@ -109,12 +104,12 @@ func (m *Manager) takeIn(e *story, parts []*story, st *story, did step, why stri
 			m.toSave(o, nil)
 		}
 	}
+	e.title()
 	if !fresh {
 		m.worsen(e, at)
 		m.settle(everything, e, changed, at)
 		return
 	}
-	e.title()
 	did = e.opens(at, why)
 	m.worsen(e, at)
 	m.settle(everything, e, did, at)
@@ -165,8 +160,12 @@ func (s *story) join(p llm.Provider, at time.Time, why string) {
 // partWell says in several providers' incident that one of them has no trouble
 // left, and who has. One that is well now and then is said once, with its last time.
 func (s *story) partWell(p llm.Provider, at time.Time) {
+	if s.Topic != record.TopicEverything {
+		return
+	}
+	s.title()
 	left := s.inTrouble()
-	if s.Topic != record.TopicEverything || left[p] {
+	if left[p] {
 		return
 	}
 	var names []string
@@ -185,12 +184,30 @@ func (s *story) partWell(p llm.Provider, at time.Time) {
 	s.add(record.Event{At: at, Kind: recoveredEvent, Text: begins + list(names) + verb + " not yet."})
 }
 
+// several says in the title of several providers' incident whose trouble it is
+// now, and at its end whose it was.
+func (s *story) several() string {
+	left := s.inTrouble()
+	n := len(left)
+	if n == 0 || s.State == record.Resolved {
+		n = len(s.Parts())
+	}
+	switch {
+	case n == 1:
+		for p := range left {
+			return p.Title() + " is"
+		}
+		return "One provider is"
+	case n == s.of:
+		return "Every provider is"
+	case n < s.of:
+		return fmt.Sprintf("%d of %d providers are", n, s.of)
+	}
+	return fmt.Sprintf("%d providers are", n)
+}
+
 // worsen makes an incident critical when no provider is left to serve.
 func (m *Manager) worsen(s *story, at time.Time) {
-	if s.Topic == record.TopicEverything && !s.every && m.noneLeft(nil, s) {
-		s.every = true
-		s.title()
-	}
 	if !s.ofProviders() || !s.State.Lasts() || s.Severity == record.Critical || len(m.cfg.Providers) == 0 {
 		return
 	}
@@ -225,7 +242,7 @@ func (m *Manager) single(e *story, now time.Time) {
 		if m.stories[whole(p)] != nil {
 			return
 		}
-		e.Topic, e.Subject, e.every = record.TopicProvider, p, false
+		e.Topic, e.Subject = record.TopicProvider, p
 		e.title()
 		e.tells(record.EventSingle, "The others are well again: it goes on as "+p.Title()+"'s.", now)
 		delete(m.stories, everything)

@@ -29,8 +29,8 @@ func geminiDown() record.Incident {
 		ID: 1, Number: 12, Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Ongoing, Title: "Gemini is failing",
 		Began: noon, Opened: noon.Add(time.Minute),
 		Timeline: []record.Event{
-			{At: noon, Kind: "breaker", Text: "gemini/gemini-2.5-flash: 3 failures in a row, last: server (HTTP 503)"},
-			{At: noon.Add(time.Minute), Kind: "breaker", Text: "gemini/gemini-2.5-flash: the probe failed: server (HTTP 503)"},
+			{At: noon, Kind: "breaker", Text: "gemini/gemini-2.5-flash: 3 failures in a row, last: server error, HTTP 503"},
+			{At: noon.Add(time.Minute), Kind: "breaker", Text: "gemini/gemini-2.5-flash: the probe failed: server error, HTTP 503"},
 			{At: noon.Add(time.Minute), Kind: "opened", Text: "Incident opened."},
 		},
 	}

@@ -162,14 +162,17 @@ func TestSeveralProvidersInTroubleTogetherAreOneIncident(t *testing.T) {
 		want(t, h.states(), " open")
 		want(t, l.told(), "1 opened")
 		i := h.incident(1)
-		if i.Topic != record.TopicEverything || i.Title != "More than one provider is failing" || !slices.Equal(i.Parts(), []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}) {
+		if i.Topic != record.TopicEverything || i.Title != "3 of 4 providers are failing" || !slices.Equal(i.Parts(), []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}) {
 			t.Errorf("%+v", i)
 		}
 		h.say(BreakerOpened, local)
 		want(t, l.told(), "1 opened", "1 changed") // nobody is left
+		titles := []string{h.incident(1).Title}
 		for _, p := range []llm.Target{gemini, claude, openai, local} {
 			h.say(BreakerClosed, p)
+			titles = append(titles, h.incident(1).Title)
 		}
+		want(t, titles, "Every provider is failing", "3 of 4 providers are failing", "2 of 4 providers are failing", "Ollama is failing", "Ollama is failing")
 		want(t, strings.Split(text(h.incident(1), recoveredEvent), "\n"),
 			"gemini/gemini-2.5-flash: breaker_closed", "Gemini is well again; Claude, OpenAI and Ollama are not yet.",
 			"claude/claude-3-5-sonnet: breaker_closed", "Claude is well again; OpenAI and Ollama are not yet.",

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/wneessen/go-mail"
@@ -84,7 +85,7 @@ func (c *Mail) Send(ctx context.Context, m Message) (string, error) {
 	case m.Kind == record.NoticeTest:
 		l.subject = m.headline()
 	case m.Incident.Number > 0:
-		l.subject = fmt.Sprintf("%s [incident %d]", m.Incident.Title, m.Incident.Number)
+		l.subject = fmt.Sprintf("%s [incident %d]", matter(&m.Incident), m.Incident.Number)
 	}
 	var err error
 	if l.html, err = render(mailPage, m.mail()); err != nil {
@@ -97,6 +98,18 @@ func (c *Mail) Send(ctx context.Context, m Message) (string, error) {
 		return m.Receipt, nil
 	}
 	return id, nil
+}
+
+// matter is what an incident's mails are about, for all of its life: mail programs
+// take those with another subject for another thread
+// (https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html,
+// 2026-11), and the title of several providers' incident tells how many are in trouble now.
+func matter(i *record.Incident) string {
+	was := func(e record.Event) bool { return e.Kind == record.EventSingle }
+	if i.Topic == record.TopicEverything || slices.ContainsFunc(i.Timeline, was) {
+		return "Several providers are in trouble"
+	}
+	return i.Title
 }
 
 // SendDigest mails several incidents at once.

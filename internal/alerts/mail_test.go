@@ -249,6 +249,34 @@ func TestMailGoesOverSTARTTLSAndIsOneThread(t *testing.T) {
 	}
 }
 
+func TestMailsOfSeveralProvidersKeepTheirSubject(t *testing.T) {
+	o := openPostOffice(t, &postOffice{}, false)
+	c := o.to(MailConfig{TLS: MailPlain})
+	m := fullMessage(record.NoticeOpened)
+	m.Incident.Topic, m.Incident.Subject = record.TopicEverything, ""
+	single := record.Event{At: noon, Kind: record.EventSingle, Text: "The others are well again: it goes on as Gemini's."}
+	for _, step := range []func(){
+		func() { m.Incident.Title = "Every provider is failing" },
+		func() { m.Kind, m.Incident.Title = record.NoticeChanged, "2 of 4 providers are failing" },
+		func() {
+			m.Incident.Topic, m.Incident.Subject, m.Incident.Title = record.TopicProvider, "gemini", "Gemini is failing"
+			m.Incident.Timeline = append(m.Incident.Timeline, single)
+		},
+	} {
+		step()
+		m.ID++
+		var err error
+		if m.Receipt, err = c.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"", "Re: ", "Re: "} {
+		if head, _, _ := read(t, o.mails[i]); head.Get("Subject") != want+"Several providers are in trouble [incident 12]" {
+			t.Errorf("mail %d: %q", i, head.Get("Subject"))
+		}
+	}
+}
+
 func TestMailTriedAgainHasTheSameID(t *testing.T) {
 	o := openPostOffice(t, &postOffice{startTLS: true}, false)
 	c := o.to(MailConfig{})

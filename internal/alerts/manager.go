@@ -184,6 +184,7 @@ func (m *Manager) takeUp(ctx context.Context) error {
 			m.ended[of] = restore(i)
 		case i.State != record.Resolved && m.stories[of] == nil:
 			m.stories[of] = restore(i)
+			m.stories[of].of = len(m.cfg.Providers)
 		}
 	}
 	m.silences = silences
@@ -201,6 +202,9 @@ func (m *Manager) forget(now time.Time) {
 	for of, st := range maps.Clone(m.stories) {
 		before := len(st.unknown)
 		maps.DeleteFunc(st.unknown, func(p llm.Provider, _ bool) bool { return !slices.Contains(m.cfg.Providers, p) })
+		if st.Topic == record.TopicEverything {
+			st.title()
+		}
 		if len(st.unknown) < before && !st.troubled() {
 			m.settle(of, st, st.wellAgain(now, "It is about no provider any more that is set up."), now)
 		}

@@ -11,8 +11,8 @@ import (
 
 // The ends of an incident's title.
 const (
-	failingTitle = " is failing"
-	slowTitle    = " is slow"
+	failingTitle = " failing"
+	slowTitle    = " slow"
 )
 
 // maxCauses is how many events a message tells: the page has them all.
@@ -243,30 +243,36 @@ func (m Message) lasts() string {
 	return ""
 }
 
-// tense is a title's verb as it is written now, of what has lasted since an
-// instant ("" where that cannot be said so), and of what is over. span says that
-// a length of time fits behind the last.
+// tense is a title of what has lasted since an instant ("" where that cannot be
+// said so), and of what is over. span says that a length of time fits behind the
+// last.
 type tense struct {
-	now, since, past string
-	span             bool
+	since, past string
+	span        bool
 }
 
 // tenseOf gives the whole title in each tense; one without a known verb stays.
 func tenseOf(title string) tense {
-	for _, t := range []tense{
-		{" takes less than it is ", " has taken less than it is ", " took less than it was ", true}, {" is being ", "", " was being ", true},
-		{" is ", " has been ", " was ", true}, {" are ", " have been ", " were ", true}, {" cannot ", "", " could not ", true},
-		{" will not ", "", " was not going to ", false},
+	for _, verb := range []struct {
+		now string
+		tense
+	}{
+		{" takes less than it is ", tense{" has taken less than it is ", " took less than it was ", true}},
+		{" is being ", tense{"", " was being ", true}},
+		{" is ", tense{" has been ", " was ", true}},
+		{" are ", tense{" have been ", " were ", true}},
+		{" cannot ", tense{"", " could not ", true}},
+		{" will not ", tense{"", " was not going to ", false}},
 	} {
-		if before, after, ok := strings.Cut(title, t.now); ok {
-			whole := tense{now: title, past: before + t.past + after, span: t.span}
-			if t.since != "" {
-				whole.since = before + t.since + after
+		if before, after, ok := strings.Cut(title, verb.now); ok {
+			whole := tense{past: before + verb.past + after, span: verb.span}
+			if verb.since != "" {
+				whole.since = before + verb.since + after
 			}
 			return whole
 		}
 	}
-	return tense{now: title, past: title}
+	return tense{past: title}
 }
 
 // sinceWhen says since when what a title says has lasted.

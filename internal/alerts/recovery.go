@@ -119,7 +119,7 @@ func (s *story) reopen(again *story, at time.Time) {
 	}
 	s.open, s.held, s.found, s.raised, s.unknown = again.open, again.held, again.found, again.raised, again.unknown
 	s.parts, s.callers, s.next, s.lostAt, s.failing = again.parts, again.callers, again.next, again.lostAt, again.failing
-	s.foundAt, s.wordsAt, s.looked, s.alone = again.foundAt, again.wordsAt, again.looked, time.Time{}
+	s.foundAt, s.wordsAt, s.looked, s.alone, s.of = again.foundAt, again.wordsAt, again.looked, time.Time{}, again.of
 	s.add(record.Event{At: again.Began, Kind: reopenedEvent, Text: fmt.Sprintf("It came back %s after its end.", lasted(max(again.Began.Sub(ended), 0)))})
 	for _, e := range again.Timeline {
 		if e.Kind != openedEvent {

@@ -52,7 +52,7 @@ func (s *storm) second() {
 	targets := []llm.Target{gemini, claude, openai, local}
 	for i := range 50 {
 		t := targets[i%len(targets)]
-		g := Signal{At: time.Now(), Asked: time.Now(), Provider: t.Provider, Target: t, Text: "server (HTTP 503)"}
+		g := Signal{At: time.Now(), Asked: time.Now(), Provider: t.Provider, Target: t, Text: "server error, HTTP 503"}
 		n := s.random.IntN(20)
 		if s.waves && int(time.Since(s.began)/(2*time.Minute))%2 == 1 {
 			n = []int{0, 7, 19}[n%3]

@@ -48,8 +48,7 @@ type story struct {
 	unknown map[llm.Provider]bool
 	parts   map[llm.Provider]bool // of several providers' incident: whose trouble it is or was
 	alone   time.Time             // since when only one of them is in trouble
-
-	every bool // of theirs: no provider is left
+	of      int                   // providers that are in use
 
 	foundAt time.Time // when a finding was last repeated
 	lostAt  time.Time // when the provider last said that the key or model is lost
@@ -129,7 +128,6 @@ func newStory(i record.Incident) *story {
 func restore(i record.Incident) *story {
 	s := newStory(i)
 	s.kept, s.restored, s.failing = true, true, !strings.HasSuffix(i.Title, slowTitle)
-	s.every = strings.HasPrefix(i.Title, everyTitle)
 	for _, p := range i.Parts() {
 		s.parts[p] = true
 		if i.State != record.Recovering {
@@ -239,12 +237,9 @@ func trouble[K comparable](s *story, of map[K]bool, which K, kind string, g Sign
 
 // title says what is the matter, in a few words.
 func (s *story) title() {
-	who := s.Subject.Title()
-	switch {
-	case s.Topic == record.TopicEverything && s.every:
-		who = everyTitle
-	case s.Topic == record.TopicEverything:
-		who = severalTitle
+	who := s.Subject.Title() + " is"
+	if s.Topic == record.TopicEverything {
+		who = s.several()
 	}
 	s.Title = who + failingTitle
 	if !s.failing {
@@ -322,6 +317,9 @@ func (s *story) inTrouble() map[llm.Provider]bool {
 // resolve ends an incident that was told of.
 func (s *story) resolve(e record.Event) step {
 	s.State, s.Ended, s.figures, s.news = record.Resolved, e.At, true, nil
+	if s.Topic == record.TopicEverything {
+		s.title()
+	}
 	e.Kind = resolvedEvent
 	s.add(e)
 	return resolved

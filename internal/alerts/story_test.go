@@ -132,6 +132,35 @@ func TestAFindingAloneDoesNotLeaveARestoredIncidentForEver(t *testing.T) {
 	}
 }
 
+func TestTheTitleOfSeveralProvidersIsRightAfterARestart(t *testing.T) {
+	joined := func(p llm.Provider) record.Event {
+		return record.Event{At: noon, Kind: record.EventJoined, Text: p.Title() + " is in trouble too."}
+	}
+	s := restore(record.Incident{
+		ID: 1, Topic: record.TopicEverything, State: record.Ongoing, Title: "3 of 4 providers are slow", Began: noon,
+		Timeline: []record.Event{joined(llm.Gemini), joined(llm.Claude), joined(llm.OpenAI)},
+	})
+	s.of = 4
+	for _, step := range []struct {
+		by   SignalKind
+		of   llm.Target
+		want string
+	}{
+		{TargetServed, gemini, "2 of 4 providers are slow"},
+		{BreakerOpened, gemini, "3 of 4 providers are failing"},
+		{TargetServed, claude, "2 of 4 providers are failing"},
+		{TargetServed, openai, "Gemini is failing"},
+	} {
+		if s.apply(signal(step.by, step.of, time.Hour)); s.Title != step.want {
+			t.Errorf("after %s of %s: %q, want %q", step.by, step.of, s.Title, step.want)
+		}
+	}
+	s.resolve(record.Event{At: noon.Add(2 * time.Hour), Text: "Ended by hand."})
+	if s.Title != "3 of 4 providers are failing" {
+		t.Errorf("at its end: %q", s.Title)
+	}
+}
+
 func TestATimelineStaysShortHoweverLongTheTrouble(t *testing.T) {
 	s, _ := started(signal(BreakerOpened, gemini, 0))
 	for i := range 5000 {

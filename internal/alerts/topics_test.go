@@ -17,7 +17,7 @@ func oneOf(topic record.Topic) record.Incident {
 	switch topic {
 	case record.TopicProvider:
 		i.Subject, i.Severity, i.Title = llm.Gemini, record.Critical, "Gemini is failing"
-		text = "gemini/gemini-2.5-flash: 3 failures in a row, last: server (HTTP 503)"
+		text = "gemini/gemini-2.5-flash: 3 failures in a row, last: server error, HTTP 503"
 	case record.TopicEverything:
 		i.Severity, i.Title = record.Critical, "3 providers are failing at once"
 		text = "Gemini, Claude and OpenAI got into trouble within 40 s: network"

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -46,9 +43,6 @@ type BacktestOptions struct {
 // found beside the incidents that were. A Breakwater may be writing to the record.
 func Backtest(ctx context.Context, cfg *config.Config, o BacktestOptions) error {
 	v, err := store.OpenView(ctx, cfg.DB)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no database at %s", cfg.DB)
-	}
 	if err != nil {
 		return err
 	}
@@ -84,6 +78,7 @@ type moment struct {
 type rerun struct {
 	watcher  *anomaly.Watcher
 	interval time.Duration // between two canaries
+	needed   int           // good answers of a target, before it is compared with its past
 	breakers circuits
 	attempts int
 	usual    elsewhere
@@ -108,7 +103,7 @@ type found struct {
 }
 
 func newRerun(cfg *config.Config) *rerun {
-	r := &rerun{interval: cfg.Anomaly.Canary, usual: elsewhere{}, holds: map[llm.Target]*found{}}
+	r := &rerun{interval: cfg.Anomaly.Canary, needed: cmp.Or(cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples), usual: elsewhere{}, holds: map[llm.Target]*found{}}
 	r.breakers = circuits{
 		threshold: cmp.Or(cfg.Breaker.FailureThreshold, router.DefaultFailureThreshold),
 		recovery:  cmp.Or(cfg.Breaker.RecoveryTimeout, router.DefaultRecoveryTimeout), all: map[llm.Target]*circuit{},

@@ -134,7 +134,7 @@ func (c *circuits) see(m moment, usual elsewhere) *found {
 		b.failures++
 		b.request = int64(m.request)
 		if b.failures >= c.threshold {
-			b.open = &found{at: m.At, target: m.Target, held: true, signal: breakerSignal, text: fmt.Sprintf("%d failures in a row, last: %s", b.failures, m.Class)}
+			b.open = &found{at: m.At, target: m.Target, held: true, signal: breakerSignal, text: fmt.Sprintf("%d failures in a row, last: %s", b.failures, m.Class.Words())}
 			b.until = m.At.Add(c.recovery)
 			return b.open
 		}

@@ -18,6 +18,9 @@ type (
 		To        time.Time          `json:"to"`
 		Attempts  int                `json:"attempts"`
 		Targets   int                `json:"targets"`
+		Needed    int                `json:"needed"`  // good answers of a target, before it is compared with its past
+		TooFew    int                `json:"too_few"` // targets that gave fewer
+		Busiest   int                `json:"busiest"` // good answers of the target that gave most
 		Found     []backtestFinding  `json:"found"`
 		Incidents []backtestIncident `json:"incidents"`
 		Holds     backtestSum        `json:"holds"`
@@ -70,7 +73,18 @@ func (e moved) told() backtestEffect {
 // report puts together what was found, and the incidents that were.
 func (r *rerun) report(o BacktestOptions, incidents []record.Incident) backtestReport {
 	report := backtestReport{
-		From: o.From.UTC(), To: o.To.UTC(), Attempts: r.attempts, Targets: len(r.usual), Found: []backtestFinding{}, Incidents: []backtestIncident{},
+		From: o.From.UTC(), To: o.To.UTC(), Attempts: r.attempts, Targets: len(r.breakers.all), Needed: r.needed,
+		Found: []backtestFinding{}, Incidents: []backtestIncident{},
+	}
+	for target := range r.breakers.all {
+		n := 0
+		if a := r.usual[target]; a != nil {
+			n = a.n
+		}
+		report.Busiest = max(report.Busiest, n)
+		if n < r.needed {
+			report.TooFew++
+		}
 	}
 	first := map[record.ID]*found{}
 	var holds, breakers moved
@@ -119,6 +133,7 @@ func known(t time.Time) *time.Time {
 func (b backtestReport) write(out io.Writer) error {
 	const day = "2006-01-02 15:04:05"
 	fmt.Fprintf(out, "%d attempts at %d targets, %s to %s UTC\n", b.Attempts, b.Targets, b.From.Format(day), b.To.Format(day))
+	fmt.Fprint(out, b.little())
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nFOUND\tTARGET\tBY\tHELD\tKEPT AWAY\tOF THEM FAILED\tINCIDENT\tWHAT")
 	for _, f := range b.Found {
@@ -154,6 +169,19 @@ func (b backtestReport) write(out io.Writer) error {
 	}
 	_, err := fmt.Fprintf(out, "\nHolds: %s\nBreakers: %s\n", b.Holds.sentence(), b.Breakers.sentence())
 	return err
+}
+
+// little says where there was too little to learn from; "" where there was enough.
+func (b backtestReport) little() string {
+	switch {
+	case b.Targets == 0:
+		return "Nothing was recorded in this time, so there was nothing to learn from.\n"
+	case b.TooFew == b.Targets:
+		return fmt.Sprintf("That is too little to learn from: a target needs %d good answers (anomaly.min_samples), and the busiest gave %d.\n", b.Needed, b.Busiest)
+	case b.TooFew > 0:
+		return fmt.Sprintf("There was too little to learn from at %d of the targets: each needs %d good answers (anomaly.min_samples).\n", b.TooFew, b.Needed)
+	}
+	return ""
 }
 
 // sentence says what all of a kind come to.

@@ -97,7 +97,7 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	for what, want := range map[string]string{
 		"all but the simulated attempts": `^7680 attempts at 2 targets, 2026-03-02 00:00:00 to 2026-03-03 00:00:00 UTC\n`,
 		"a hold within a minute":         `\n2026-03-02 09:00:\d\d  gemini/flash  errors +2\dm\d+s  +\d+ +\d+ +#2 +\d+ of \d+ requests failed`,
-		"a breaker":                      `\n2026-03-02 09:00:\d\d  gemini/flash  breaker +\d+m\d+s  +\d+ +\d+ +#2 +3 failures in a row, last: server`,
+		"a breaker":                      `\n2026-03-02 09:00:\d\d  gemini/flash  breaker +\d+m\d+s  +\d+ +\d+ +#2 +3 failures in a row, last: server error`,
 		"the incident that was found":    `\n#2 +2026-03-02 09:00:10  20m50s  \d+s (after|before) it began +Gemini is failing\n`,
 		"the incident that was not":      `\n#1 +2026-03-02 08:30:00  5m0s +not found +OpenAI is failing\n`,
 		"what it comes to":               `\nHolds: 1. They would have kept \d+ attempts away: \d+ that failed after \d+m\d+s of waiting in all and cost \$0.0000, 0 of them of requests that failed for their callers; and \d{1,3} that went well, which elsewhere would have taken about [\d.]+m?s (longer|less) and cost about \$\d+.\d{4} (more|less).\nBreakers: [1-9]`,
@@ -127,8 +127,20 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	out.Reset()
 	o.JSON = false
 	o.From, o.To, o.Out = day.Add(-24*time.Hour), day, &out
-	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), "0 attempts") || strings.Contains(out.String(), "#") {
+	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), "0 attempts") || strings.Contains(out.String(), "#") ||
+		!strings.Contains(out.String(), "\nNothing was recorded in this time") {
 		t.Errorf("the day before: %v, %s", err, out.String())
+	}
+	out.Reset()
+	o.From, o.To = day.Add(8*time.Hour+time.Minute), day.Add(8*time.Hour+2*time.Minute)
+	want := "60 attempts at 2 targets, 2026-03-02 08:01:00 to 2026-03-02 08:02:00 UTC\n" +
+		"That is too little to learn from: a target needs 50 good answers (anomaly.min_samples), and the busiest gave 30.\n"
+	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), want) {
+		t.Errorf("a minute: %v, %s", err, out.String())
+	}
+	some := backtestReport{Targets: 3, TooFew: 1, Needed: 50, Busiest: 900}.little()
+	if some != "There was too little to learn from at 1 of the targets: each needs 50 good answers (anomaly.min_samples).\n" {
+		t.Errorf("where one target was little used: %q", some)
 	}
 }
 

@@ -149,7 +149,7 @@ func (h *history) incidents(ctx context.Context, st *store.Store) error {
 			ID: ids.Next(began), Topic: record.TopicProvider, Severity: record.Warning, Subject: past.subject, State: record.Ongoing, Title: past.title,
 			Began: began, Opened: began.Add(time.Minute),
 			Timeline: []record.Event{
-				{At: began, Kind: "breaker", Text: "Breaker opened after 3 failures in a row, last: server (HTTP 503)."},
+				{At: began, Kind: "breaker", Text: "Breaker opened after 3 failures in a row, last: server error, HTTP 503."},
 				{At: began.Add(time.Minute), Kind: "opened", Text: "The first probe failed."},
 			},
 		}

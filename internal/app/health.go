@@ -42,6 +42,7 @@ type health struct {
 	// down is when each provider was down by an incident, without planned maintenance.
 	down      map[llm.Provider][]monitor.Span
 	incidents []record.Incident // of 90 days
+	planned   []record.Silence  // the maintenances among the silences
 }
 
 // now gives how everybody did, at most healthFor ago.
@@ -80,6 +81,16 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	return next, nil
 }
 
+// latest is now with the incidents and the maintenances of this instant, which a
+// page must not tell late.
+func (h *healths) latest(ctx context.Context, now time.Time) (health, error) {
+	all, err := h.now(ctx, now)
+	if err != nil || all.At.Equal(now) {
+		return all, err
+	}
+	return all, h.readDown(ctx, now, &all)
+}
+
 // usual gives what is usual, at most usualEvery old. The mutex is held.
 func (h *healths) usual(ctx context.Context, now time.Time) (pasts, error) {
 	if now.Sub(h.pastsAt) < usualEvery {
@@ -93,7 +104,7 @@ func (h *healths) usual(ctx context.Context, now time.Time) (pasts, error) {
 	return past, nil
 }
 
-// readDown reads the incidents, and what of them was downtime.
+// readDown reads the incidents and the maintenances, and what of them was downtime.
 func (h *healths) readDown(ctx context.Context, now time.Time, into *health) error {
 	incidents, err := h.store.Incidents(ctx, now.AddDate(0, 0, -pageDays), mostIncidents)
 	if err != nil {
@@ -103,7 +114,7 @@ func (h *healths) readDown(ctx context.Context, now time.Time, into *health) err
 	if err != nil {
 		return err
 	}
-	into.incidents = incidents
+	into.incidents, into.planned = incidents, planned
 	into.down = downtimes(incidents, planned, now)
 	return nil
 }

@@ -121,6 +121,29 @@ func TestHealthIsReadOverEveryWindow(t *testing.T) {
 	}
 }
 
+func TestANewIncidentIsSeenAtOnce(t *testing.T) {
+	h, noon := kept(t)
+	if all, err := h.latest(t.Context(), noon); err != nil || len(all.incidents)+len(all.planned) != 0 {
+		t.Fatalf("%+v and %+v before anything was (%v)", all.incidents, all.planned, err)
+	}
+	ids, soon := record.NewIDs(0, 0), noon.Add(time.Second)
+	incident := record.Incident{ID: ids.Next(soon), Topic: record.TopicProvider, Subject: llm.Gemini, State: record.Ongoing, Began: noon, Opened: soon}
+	if err := h.store.SaveIncident(t.Context(), &incident, nil); err != nil {
+		t.Fatal(err)
+	}
+	work := record.Silence{ID: ids.Next(soon), Maintenance: true, Provider: llm.Claude, From: noon, Until: noon.Add(time.Hour), Reason: "planned"}
+	if err := h.store.SaveSilence(t.Context(), work); err != nil {
+		t.Fatal(err)
+	}
+	all, err := h.latest(t.Context(), soon)
+	if err != nil || len(all.incidents) != 1 || len(all.planned) != 1 || len(all.down[llm.Gemini]) != 1 {
+		t.Errorf("%+v, %+v, down %+v a second later (%v)", all.incidents, all.planned, all.down, err)
+	}
+	if !all.At.Equal(noon) {
+		t.Errorf("the figures were read anew at %v", all.At)
+	}
+}
+
 func TestACourseHasAPointForEachStepAndGapsWhereNothingHappened(t *testing.T) {
 	h, noon := kept(t)
 	s := &status{store: h.store, healths: h}

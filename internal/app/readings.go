@@ -31,18 +31,22 @@ func (a *App) outbox() []monitor.Outbox {
 	if len(a.cfg.Channels) == 0 {
 		return nil
 	}
+	names := make([]string, len(a.cfg.Channels))
+	for i, c := range a.cfg.Channels {
+		names[i] = c.Name
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), outboxPatience)
 	defer cancel()
 	now := time.Now()
-	waiting, err := a.store.Waiting(ctx, now)
+	outboxes, err := a.store.Outboxes(ctx, names, now)
 	if err != nil {
 		a.log.Warn("what waits for the channels cannot be read", "error", err)
 		return nil
 	}
 	var all []monitor.Outbox
-	for _, c := range a.cfg.Channels {
-		o := monitor.Outbox{Channel: c.Name, Waiting: waiting[c.Name].Waiting}
-		if oldest := waiting[c.Name].Oldest; !oldest.IsZero() {
+	for i, stands := range outboxes {
+		o := monitor.Outbox{Channel: names[i], Waiting: stands.Waiting}
+		if oldest := stands.Oldest; !oldest.IsZero() {
 			o.Oldest = max(0, now.Sub(oldest))
 		}
 		all = append(all, o)

@@ -42,7 +42,7 @@ func recorded(t *testing.T) (*store.Store, []record.Trace) {
 	claude, gemini := llm.Target{Provider: llm.Claude, Model: "sonnet"}, llm.Target{Provider: llm.Gemini, Model: "flash"}
 	first := record.Trace{
 		ID: record.At(at), Accepted: at, Took: time.Second, Outcome: record.Served, Status: 200, Served: gemini, Asked: "claude",
-		Reason: "Claude failed (server), so Gemini served",
+		Reason: "Claude failed (server error), so Gemini served",
 		Attempts: []record.Attempt{
 			{Target: claude, Class: llm.Server, Status: 503, Took: 100 * time.Millisecond, Key: "main"},
 			{Target: gemini, Start: 100 * time.Millisecond, Took: 900 * time.Millisecond, Status: 200},

@@ -91,22 +91,16 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	if stats := s.store.Stats(); stats.Failing {
 		st.Waiting = int64(stats.Queued)
 	}
-	incidents, err := s.store.Incidents(ctx, now.AddDate(0, 0, -pageDays), mostIncidents)
-	if err != nil {
-		return st, fmt.Errorf("read the incidents: %w", err)
-	}
-	h, err := s.healths.now(ctx, now)
+	h, err := s.healths.latest(ctx, now)
 	if err != nil {
 		return st, err
 	}
-	for _, in := range incidents {
+	for _, in := range h.incidents {
 		if in.State.Lasts() || in.State == record.Resolved && now.Sub(in.Began) < pageIncidents {
 			st.Incidents = append(st.Incidents, in)
 		}
 	}
-	if st.Maintenances, err = maintenances(ctx, s.store, now); err != nil {
-		return st, err
-	}
+	st.Maintenances = h.planned
 	days, err := s.days(ctx, now, h.down)
 	if err != nil {
 		return st, err
@@ -117,7 +111,7 @@ func (s *status) look(ctx context.Context, now time.Time) (web.Status, error) {
 	}
 	st.Numbers = s.numbers(spent, h.pasts.callers)
 	st.Budgets = s.budgetsOf(spent)
-	st.Providers = s.providers(incidents, days, &h)
+	st.Providers = s.providers(days, &h)
 	st.Line = s.flow.line()
 	return st, nil
 }
@@ -218,7 +212,7 @@ func (s *status) budgetsOf(spent spending) []web.Budget {
 	return budgets
 }
 
-func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]web.Day, h *health) []web.Provider {
+func (s *status) providers(days map[llm.Provider][]web.Day, h *health) []web.Provider {
 	recent := make(map[llm.Provider]monitor.Minute)
 	var served int64
 	for _, p := range llm.Providers() {
@@ -248,7 +242,7 @@ func (s *status) providers(incidents []record.Incident, days map[llm.Provider][]
 				row.Hour = append(row.Hour, web.Point{At: m.Start, P95: m.Latency.Quantile(0.95)})
 			}
 		}
-		row.State = s.state(row, sum, incidents)
+		row.State = s.state(row, sum, h.incidents)
 		rows = append(rows, row)
 	}
 	return rows

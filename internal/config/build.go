@@ -21,7 +21,7 @@ func build(v *values) *Config {
 		DB:          v.text("db"),
 		Instance:    v.count("instance", 0, record.MaxInstance),
 		APIKey:      v.key("api_key"),
-		OperatorKey: v.key("operator_key"),
+		OperatorKey: v.operatorKey(),
 		Insecure:    v.on("insecure"),
 		Log:         Log{JSON: v.text("log.format") == "json"},
 		Breaker: Breaker{

@@ -33,6 +33,10 @@ const (
 	// DefaultLocalURL is where Ollama listens unless told otherwise.
 	DefaultLocalURL = "http://localhost:11434"
 
+	// LeastOperatorKey is how many characters an operator's key has at least: as
+	// many letters and digits at random are beyond any guessing.
+	LeastOperatorKey = 16
+
 	// DefaultConnect is many times a handshake around the world.
 	DefaultConnect = "10s"
 	// DefaultFirstToken is exceeded only by reasoning over long prompts.

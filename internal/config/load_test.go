@@ -239,7 +239,7 @@ func wholeExample(t testing.TB) setting {
 	return setting{
 		file: example(t.(*testing.T), true),
 		env: map[string]string{
-			"CALLERS_KEY": "c", "OPERATORS_KEY": "o", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
+			"CALLERS_KEY": "c", "OPERATORS_KEY": "operators-own-key", "GEMINI_API_KEY": "g", "ANTHROPIC_API_KEY": "a",
 			"SLACK_BOT_TOKEN": "xoxb-1", "CHAT_KEY": "chat", "PAGERDUTY_ROUTING_KEY": "pd", "ALERT_WEBHOOK_URL": "https://hooks.example/x?token=t",
 		},
 		disk: map[string]string{
@@ -356,6 +356,7 @@ func TestFaults(t *testing.T) {
 		"unknown provider":            {setting{file: "providers: {mistral: {}}\n"}, "providers.mistral: unknown key; there are claude, gemini, local, openai"},
 		"key for the local provider":  {setting{file: "providers: {local: {endpoints: [{keys: [x]}]}}\n"}, "providers.local.endpoints[0].keys: unknown key"},
 		"bad flag value":              {setting{args: []string{"--instance", "-1"}}, `--instance: instance: must be a whole number from 0 to 1023, not "-1"`},
+		"operator's key too short":    {setting{env: map[string]string{"BREAKWATER_OPERATOR_KEY": "fifteen-letters"}}, "BREAKWATER_OPERATOR_KEY: operator_key: must have at least 16 characters, since it can be guessed at: make one with openssl rand -hex 32"},
 		"beyond loopback, no key":     {setting{env: map[string]string{"BREAKWATER_LISTEN": "0.0.0.0:8080"}}, "BREAKWATER_LISTEN: listen: others than this machine can reach it"},
 		"a name, no key":              {setting{args: []string{"--listen", "myhost:8080"}}, "listen: others than"},
 		"all interfaces, no key":      {setting{args: []string{"--listen", ":8080"}}, "listen: others than"},
@@ -437,6 +438,7 @@ func TestAccepted(t *testing.T) {
 		"comment alone":           {file: "# nothing\n"},
 		"null":                    {file: "~\n"},
 		"keys without values":     {file: "listen:\nproviders:\n  openai:\nalerts:\n  channels:\n"},
+		"operator's key":          {env: map[string]string{"BREAKWATER_OPERATOR_KEY": "sixteen-letters-"}},
 		"loopback by name":        {args: []string{"--listen", "localhost:8080"}},
 		"IPv6 loopback":           {args: []string{"--listen", "[::1]:0"}},
 		"beyond loopback":         {args: []string{"--listen", ":8080", "--insecure"}},

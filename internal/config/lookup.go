@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -190,6 +191,17 @@ func (v *values) key(path string) Secret {
 	s, err := v.lookUp(path)
 	if err != nil {
 		v.fail(path, "%s", err)
+	}
+	return s
+}
+
+// operatorKey gives the key of those who act, which anybody who reaches the
+// pages may try to guess.
+func (v *values) operatorKey() Secret {
+	s := v.key("operator_key")
+	if s.Set() && utf8.RuneCountInString(s.Reveal()) < LeastOperatorKey {
+		v.fail("operator_key", "must have at least %d characters, since it can be guessed at: make one with openssl rand -hex 32", LeastOperatorKey)
+		return Secret{}
 	}
 	return s
 }

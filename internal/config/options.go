@@ -55,7 +55,7 @@ func Options() []Option {
 		{Path: "db", Env: []string{"BREAKWATER_DB"}, Flag: "db", Kind: Text, Default: DefaultDB, Help: "The SQLite database `file`; relative to the working directory."},
 		{Path: "instance", Env: []string{"BREAKWATER_INSTANCE"}, Flag: "instance", Kind: Count, Default: DefaultInstance, Help: "The `number` of this Breakwater, 0 to 1023, so that several never give the same request id."},
 		{Path: "api_key", Env: []string{"BREAKWATER_API_KEY"}, Kind: Key, Help: "The key that callers must present."},
-		{Path: "operator_key", Env: []string{"BREAKWATER_OPERATOR_KEY"}, Kind: Key, Help: "The key that people sign in with to acknowledge and silence incidents, write about them and test channels; it opens the pages too. Without it only a browser on Breakwater's own machine may act."},
+		{Path: "operator_key", Env: []string{"BREAKWATER_OPERATOR_KEY"}, Kind: Key, Help: "The key that people sign in with to acknowledge and silence incidents, write about them and test channels; it opens the pages too. At least 16 characters: make one with openssl rand -hex 32. Without it only a browser on Breakwater's own machine may act."},
 		{Path: "insecure", Env: []string{"BREAKWATER_INSECURE"}, Flag: "insecure", Kind: Switch, Default: "false", Help: "Listen beyond loopback without a key: everyone who reaches the address may spend your money."},
 		{Path: "allowed_hosts", Env: []string{"BREAKWATER_ALLOWED_HOSTS"}, Kind: List, Help: "Further names, with or without a port, that callers may use for Breakwater in the Host header."},
 		{Path: "allowed_origins", Env: []string{"BREAKWATER_ALLOWED_ORIGINS"}, Kind: List, Help: "Further origins, such as https://app.example.com, from which browsers may call."},

@@ -38,6 +38,31 @@ func FailureClasses() []FailureClass {
 	}
 }
 
+// Words says what the class is, as a person would.
+func (c FailureClass) Words() string {
+	switch c {
+	case Network:
+		return "network trouble"
+	case Server:
+		return "server error"
+	case Quota:
+		return "out of quota"
+	case Auth:
+		return "key refused"
+	case ContextLength:
+		return "prompt too long"
+	case Garbage:
+		return "broken answer"
+	case StreamCut:
+		return "answer cut off"
+	case Cancelled:
+		return "given up"
+	case Deadline:
+		return "time was up"
+	}
+	return strings.ReplaceAll(string(c), "_", " ")
+}
+
 // CountsAgainstTarget says whether the failure is evidence that the target is
 // unwell: only such failures move a breaker.
 func (c FailureClass) CountsAgainstTarget() bool {

@@ -30,87 +30,71 @@ type Upstream struct {
 // flow is the collector of what Flow tells.
 type flow struct {
 	Flow
-	keyState, keyRequests, keyTokens    *prometheus.Desc
-	connections, opened, reused, shakes *prometheus.Desc
-	allowed, underWay, tokensLeft       *prometheus.Desc
-	waiting, load                       *prometheus.Desc
+	*asked
+	keyState, keyRequests, keyTokens    show
+	connections, opened, reused, shakes show
+	allowed, underWay, tokensLeft       show
+	waiting, load                       show
 }
 
 func newFlow(f Flow) *flow {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
+	all := &asked{}
 	return &flow{
 		Flow:        f,
-		keyState:    desc("breakwater_key_state", "1 for the state that a provider's key is in, 0 for the others.", "provider", "endpoint", "key", "state"),
-		keyRequests: desc("breakwater_key_requests_total", "Calls of a provider by the key that they were sent with.", "provider", "endpoint", "key"),
-		keyTokens:   desc("breakwater_key_tokens_total", "Tokens by key, input and output.", "provider", "endpoint", "key"),
-		connections: desc("breakwater_pool_connections", "Connections to an endpoint.", "provider", "endpoint", "state"),
-		opened:      desc("breakwater_pool_opened_total", "Connections made to an endpoint.", "provider", "endpoint"),
-		reused:      desc("breakwater_pool_reused_total", "Calls that found a connection open.", "provider", "endpoint"),
-		shakes:      desc("breakwater_pool_handshake_seconds", "Median time of the last minutes' new connections, TCP and TLS together; 0 without any.", "provider", "endpoint"),
-		allowed:     desc("breakwater_limit_requests_per_minute", "Requests a minute that a provider is sent at most now, as set and as learned from it.", "provider"),
-		underWay:    desc("breakwater_limit_under_way", "Requests under way at a provider that has a limit.", "provider"),
-		tokensLeft:  desc("breakwater_limit_tokens_left", "Tokens that a provider may be sent before its limit is reached.", "provider"),
-		waiting:     desc("breakwater_queue_waiting", "Requests that wait for their turn because every candidate is limited.", "priority"),
-		load:        desc("breakwater_load_ratio", "Share that is taken of what may be under way in the whole of Breakwater."),
-	}
-}
-
-// Describe implements prometheus.Collector.
-func (f *flow) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		f.keyState, f.keyRequests, f.keyTokens, f.connections, f.opened, f.reused, f.shakes,
-		f.allowed, f.underWay, f.tokensLeft, f.waiting, f.load,
-	} {
-		to <- d
+		asked:       all,
+		keyState:    all.gauge("breakwater_key_state", "1 for the state that a provider's key is in, 0 for the others.", "provider", "endpoint", "key", "state"),
+		keyRequests: all.counter("breakwater_key_requests_total", "Calls of a provider by the key that they were sent with.", "provider", "endpoint", "key"),
+		keyTokens:   all.counter("breakwater_key_tokens_total", "Tokens by key, input and output.", "provider", "endpoint", "key"),
+		connections: all.gauge("breakwater_pool_connections", "Connections to an endpoint.", "provider", "endpoint", "state"),
+		opened:      all.counter("breakwater_pool_opened_total", "Connections made to an endpoint.", "provider", "endpoint"),
+		reused:      all.counter("breakwater_pool_reused_total", "Calls that found a connection open.", "provider", "endpoint"),
+		shakes:      all.gauge("breakwater_pool_handshake_seconds", "Median time of the last minutes' new connections, TCP and TLS together; 0 without any.", "provider", "endpoint"),
+		allowed:     all.gauge("breakwater_limit_requests_per_minute", "Requests a minute that a provider is sent at most now, as set and as learned from it.", "provider"),
+		underWay:    all.gauge("breakwater_limit_under_way", "Requests under way at a provider that has a limit.", "provider"),
+		tokensLeft:  all.gauge("breakwater_limit_tokens_left", "Tokens that a provider may be sent before its limit is reached.", "provider"),
+		waiting:     all.gauge("breakwater_queue_waiting", "Requests that wait for their turn because every candidate is limited.", "priority"),
+		load:        all.gauge("breakwater_load_ratio", "Share that is taken of what may be under way in the whole of Breakwater."),
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (f *flow) Collect(to chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
 	if f.Upstreams != nil {
 		for _, u := range f.Upstreams() {
 			p := string(u.Provider)
 			for _, k := range byName(u.Keys) {
 				for _, s := range record.KeyStates() {
-					gauge(f.keyState, one(s == k.State), p, u.Endpoint, k.Name, string(s))
+					f.keyState(to, one(s == k.State), p, u.Endpoint, k.Name, string(s))
 				}
-				counter(f.keyRequests, k.Requests, p, u.Endpoint, k.Name)
-				counter(f.keyTokens, k.Tokens, p, u.Endpoint, k.Name)
+				f.keyRequests(to, float64(k.Requests), p, u.Endpoint, k.Name)
+				f.keyTokens(to, float64(k.Tokens), p, u.Endpoint, k.Name)
 			}
-			gauge(f.connections, float64(u.Pool.InUse), p, u.Endpoint, "in_use")
-			gauge(f.connections, float64(u.Pool.Idle), p, u.Endpoint, "idle")
-			counter(f.opened, u.Pool.Opened, p, u.Endpoint)
-			counter(f.reused, u.Pool.Reused, p, u.Endpoint)
-			gauge(f.shakes, u.Pool.Handshake.Seconds(), p, u.Endpoint)
+			f.connections(to, float64(u.Pool.InUse), p, u.Endpoint, "in_use")
+			f.connections(to, float64(u.Pool.Idle), p, u.Endpoint, "idle")
+			f.opened(to, float64(u.Pool.Opened), p, u.Endpoint)
+			f.reused(to, float64(u.Pool.Reused), p, u.Endpoint)
+			f.shakes(to, u.Pool.Handshake.Seconds(), p, u.Endpoint)
 		}
 	}
 	if f.Limits != nil {
 		for p, use := range f.Limits() {
-			gauge(f.underWay, float64(use.Under), string(p))
+			f.underWay(to, float64(use.Under), string(p))
 			if use.Allowed > 0 {
-				gauge(f.allowed, use.Allowed, string(p))
+				f.allowed(to, use.Allowed, string(p))
 			}
 			if use.Tokens > 0 || use.TokensLeft > 0 {
-				gauge(f.tokensLeft, use.TokensLeft, string(p))
+				f.tokensLeft(to, use.TokensLeft, string(p))
 			}
 		}
 	}
 	if f.Queue != nil {
 		waiting := f.Queue()
 		for _, p := range traffic.Priorities() {
-			gauge(f.waiting, float64(waiting[p]), p.String())
+			f.waiting(to, float64(waiting[p]), p.String())
 		}
 	}
 	if f.Load != nil {
-		gauge(f.load, f.Load())
+		f.load(to, f.Load())
 	}
 }
 

@@ -96,30 +96,15 @@ func registerStore(reg prometheus.Registerer, st *store.Store, version string) {
 	fn("breakwater_store_queue_length", "Rows that wait to be written to the store.", func(s store.Stats) float64 { return float64(s.Queued) }, false)
 	fn("breakwater_store_written_total", "Rows written to the store.", func(s store.Stats) float64 { return float64(s.Written) }, true)
 	fn("breakwater_store_dropped_total", "Rows that could not be recorded.", func(s store.Stats) float64 { return float64(s.Dropped) }, true)
-	fn("breakwater_store_failing", "1 while rows cannot be written to the store, 0 otherwise.", func(s store.Stats) float64 {
-		if s.Failing {
-			return 1
-		}
-		return 0
-	}, false)
-	fn("breakwater_store_journal_failing", "1 while the journal cannot be written, so that a kill loses what waits in memory, 0 otherwise.", func(s store.Stats) float64 {
-		if s.JournalFailing {
-			return 1
-		}
-		return 0
-	}, false)
+	fn("breakwater_store_failing", "1 while rows cannot be written to the store, 0 otherwise.", func(s store.Stats) float64 { return one(s.Failing) }, false)
+	fn("breakwater_store_journal_failing", "1 while the journal cannot be written, so that a kill loses what waits in memory, 0 otherwise.", func(s store.Stats) float64 { return one(s.JournalFailing) }, false)
 	fn("breakwater_store_journal_bytes", "Size of the journal.", func(s store.Stats) float64 { return float64(s.JournalBytes) }, false)
 	fn("breakwater_store_late_total", "Requests that ended before their trace was as safe as store.durability says.", func(s store.Stats) float64 { return float64(s.Late) }, true)
 	fn("breakwater_store_missing_total", "Rows of the last run that its journal should have had and did not.", func(s store.Stats) float64 { return float64(s.Replay.Missing) }, true)
 	fn("breakwater_store_size_bytes", "Size of the database and its write-ahead log.", func(s store.Stats) float64 { return float64(s.SizeBytes) }, false)
 	fn("breakwater_store_log_bytes", "Size of the database's write-ahead log.", func(s store.Stats) float64 { return float64(s.LogBytes) }, false)
 	fn("breakwater_store_removed_total", "Rows that retention removed.", func(s store.Stats) float64 { return float64(s.Removed) }, true)
-	fn("breakwater_store_retention_failing", "1 while old rows cannot be removed from the store, 0 otherwise.", func(s store.Stats) float64 {
-		if s.RetentionError != "" {
-			return 1
-		}
-		return 0
-	}, false)
+	fn("breakwater_store_retention_failing", "1 while old rows cannot be removed from the store, 0 otherwise.", func(s store.Stats) float64 { return one(s.RetentionError != "") }, false)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakwater_build_info", Help: "1, with the program's version and Go's."}, []string{"version", "go"})
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	reg.MustRegister(build)

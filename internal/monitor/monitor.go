@@ -137,9 +137,9 @@ func callersClass(o record.Outcome) llm.FailureClass {
 
 // describe says what went wrong with an attempt.
 func describe(a record.Attempt) string {
-	s := string(a.Class)
+	s := a.Class.Words()
 	if a.Status != 0 {
-		s += fmt.Sprintf(" (HTTP %d)", a.Status)
+		s += fmt.Sprintf(", HTTP %d", a.Status)
 	}
 	if a.Message != "" {
 		s += ": " + a.Message

@@ -393,15 +393,15 @@ func TestRecentFiguresOfAProvider(t *testing.T) {
 		if f.Latency < 1980*time.Millisecond || f.Latency > 2020*time.Millisecond {
 			t.Errorf("the median is %v", f.Latency)
 		}
-		if f.Attempts != 4 || f.ErrorRate != 0.25 || f.LastError != "timeout (HTTP 503): overloaded" {
+		if f.Attempts != 4 || f.ErrorRate != 0.25 || f.LastError != "timeout, HTTP 503: overloaded" {
 			t.Errorf("got %+v", f)
 		}
 		for _, class := range []llm.FailureClass{llm.Cancelled, llm.RateLimit} {
 			p.Trace(p.failed(gemini, class, record.Abandoned))
 			f = p.Recent(llm.Gemini)
-			want := "timeout (HTTP 503): overloaded"
+			want := "timeout, HTTP 503: overloaded"
 			if class == llm.RateLimit {
-				want = "rate_limit (HTTP 503): overloaded"
+				want = "rate limit, HTTP 503: overloaded"
 			}
 			if f.Attempts != 4 || f.ErrorRate != 0.25 || f.LastError != want {
 				t.Errorf("after %s: %+v", class, f)

@@ -144,7 +144,7 @@ type Transition struct {
 	Target  llm.Target
 	From    State
 	To      State
-	Reason  string // why, in words: "3 failures in a row, last: server (HTTP 503)"
+	Reason  string // why, in words: "3 failures in a row, last: server error, HTTP 503"
 	Request ID     // the request that brought it about; 0 where time did
 }
 

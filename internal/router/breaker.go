@@ -110,9 +110,9 @@ func (b *breaker) why(t record.Transition, recovery time.Duration) (string, reco
 // brief says what a failure was without the provider's own words.
 func brief(f *llm.Failure) string {
 	if f.Status >= 300 {
-		return fmt.Sprintf("%s (HTTP %d)", f.Class, f.Status)
+		return fmt.Sprintf("%s, HTTP %d", f.Class.Words(), f.Status)
 	}
-	return string(f.Class)
+	return f.Class.Words()
 }
 
 func stateOf(s gobreaker.State) record.State {

@@ -44,7 +44,7 @@ func TestThreeFailuresInARowOpenTheBreakerAndAProbeClosesIt(t *testing.T) {
 			t.Errorf("transitions %v, want %v", got, want)
 		}
 		first := h.log.transitions[0]
-		if first.Reason != "3 failures in a row, last: server (HTTP 503)" || first.Request != h.log.traces[2].ID || first.ID == 0 {
+		if first.Reason != "3 failures in a row, last: server error, HTTP 503" || first.Request != h.log.traces[2].ID || first.ID == 0 {
 			t.Errorf("the first transition says %+v", first)
 		}
 	})

@@ -219,13 +219,13 @@ func TestHealthTellsEachProvider(t *testing.T) {
 			t.Errorf("at first: %+v", got)
 		}
 		h.gemini.set(&act{fail: serverDown()})
-		h.log.recent = Figures{Attempts: 3, ErrorRate: 1, LastError: "server (HTTP 503): overloaded"}
+		h.log.recent = Figures{Attempts: 3, ErrorRate: 1, LastError: "server error, HTTP 503: overloaded"}
 		for range 3 {
 			h.ask(t.Context(), chat("gemini", true))
 		}
 		got := h.HealthCheck(t.Context())
 		gemini := got.Providers[llm.Gemini]
-		if got.Status != "degraded" || gemini.State != "open" || gemini.Available || gemini.NextProbe == nil || *gemini.LastError != "server (HTTP 503): overloaded" {
+		if got.Status != "degraded" || gemini.State != "open" || gemini.Available || gemini.NextProbe == nil || *gemini.LastError != "server error, HTTP 503: overloaded" {
 			t.Errorf("with gemini down: %s, %+v", got.Status, gemini)
 		}
 	})
@@ -254,7 +254,7 @@ func TestAPingThatFailsByItselfIsNoTrouble(t *testing.T) {
 		t.Errorf("a server without a list of models is in trouble: %q", trouble)
 	}
 	h.Pinged(llm.OpenAI, "", provider.Status{}, &llm.Failure{Class: llm.Auth, Status: 401})
-	if trouble, _ := h.Contact(llm.OpenAI); trouble != "auth (HTTP 401)" {
+	if trouble, _ := h.Contact(llm.OpenAI); trouble != "key refused, HTTP 401" {
 		t.Errorf("a refused key: %q", trouble)
 	}
 }

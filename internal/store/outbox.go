@@ -23,16 +23,15 @@ const (
 		WHERE sent IS NULL AND channel = ? AND coalesce(next_try, 0) <= ? AND NOT EXISTS (SELECT 1 FROM notices o
 			WHERE o.incident = n.incident AND o.channel = n.channel AND o.sent IS NULL AND o.id < n.id)
 		ORDER BY id LIMIT ?`
-	// Backwards by id within the channel, the last two end at the first row that fits.
-	outboxOf = `SELECT (SELECT count(*) FROM notices INDEXED BY notices_unsent WHERE sent IS NULL AND channel = ?1),
-		(SELECT min(created) FROM notices INDEXED BY notices_unsent WHERE ` + overdue + ` AND channel = ?1),
-		(SELECT sent FROM notices INDEXED BY notices_by_channel WHERE sent IS NOT NULL AND error = '' AND channel = ?1 ORDER BY id DESC LIMIT 1),
-		coalesce((SELECT error FROM notices INDEXED BY notices_by_channel WHERE attempts > 0 AND channel = ?1 ORDER BY id DESC LIMIT 1), '')`
-	// overdue are the messages that should have been sent: what is held back for
-	// quiet hours or a digest waits on purpose until its first try.
-	overdue        = `sent IS NULL AND (attempts > 0 OR coalesce(next_try, 0) <= ?2)`
-	waitingNotices = `SELECT channel, count(*), min(CASE WHEN attempts > 0 OR coalesce(next_try, 0) <= ? THEN created END)
-		FROM notices INDEXED BY notices_unsent WHERE sent IS NULL GROUP BY channel`
+	// Backwards by id within the channel, the last two end at the first row that
+	// fits. What is held back for quiet hours or a digest waits on purpose until its
+	// first try, and should not have been sent before.
+	outboxes = `SELECT (SELECT count(*) FROM notices INDEXED BY notices_unsent WHERE sent IS NULL AND channel = c.value),
+		(SELECT min(created) FROM notices INDEXED BY notices_unsent
+			WHERE sent IS NULL AND (attempts > 0 OR coalesce(next_try, 0) <= ?2) AND channel = c.value),
+		(SELECT sent FROM notices INDEXED BY notices_by_channel WHERE sent IS NOT NULL AND error = '' AND channel = c.value ORDER BY id DESC LIMIT 1),
+		coalesce((SELECT error FROM notices INDEXED BY notices_by_channel WHERE attempts > 0 AND channel = c.value ORDER BY id DESC LIMIT 1), '')
+		FROM json_each(?1) c ORDER BY c.key`
 	closeNotices = `UPDATE notices SET sent = ?, error = ? WHERE sent IS NULL AND channel NOT IN (SELECT value FROM json_each(?))`
 )
 
@@ -42,28 +41,15 @@ func (s *Store) DueNotices(ctx context.Context, channel string, until time.Time,
 	return query(ctx, s.readers, scanNotice, dueNotices, channel, until.UnixMicro(), limited(limit))
 }
 
-// Outbox tells how a channel's messages stand at an instant.
-func (s *Store) Outbox(ctx context.Context, channel string, now time.Time) (Outbox, error) {
-	found, err := query(ctx, s.readers, func(rows *sql.Rows, o *Outbox) error {
-		return rows.Scan(&o.Waiting, scanTime{&o.Oldest}, scanTime{&o.LastSent}, &o.Error)
-	}, outboxOf, channel, now.UnixMicro())
+// Outboxes tells how the messages of each of these channels stand at an instant.
+func (s *Store) Outboxes(ctx context.Context, channels []string, now time.Time) ([]Outbox, error) {
+	list, err := json.Marshal(append([]string{}, channels...))
 	if err != nil {
-		return Outbox{}, err
+		return nil, err
 	}
-	return found[0], nil
-}
-
-// Waiting tells how many messages of each channel are not sent, and how old
-// they are; a channel for which none waits is left out.
-func (s *Store) Waiting(ctx context.Context, now time.Time) (map[string]Outbox, error) {
-	all := map[string]Outbox{}
-	_, err := query(ctx, s.readers, func(rows *sql.Rows, name *string) error {
-		var o Outbox
-		err := rows.Scan(name, &o.Waiting, scanTime{&o.Oldest})
-		all[*name] = o
-		return err
-	}, waitingNotices, now.UnixMicro())
-	return all, err
+	return query(ctx, s.readers, func(rows *sql.Rows, o *Outbox) error {
+		return rows.Scan(&o.Waiting, scanTime{&o.Oldest}, scanTime{&o.LastSent}, &o.Error)
+	}, outboxes, string(list), now.UnixMicro())
 }
 
 // IncidentsByID gives the incidents with these IDs, those that nobody was told

@@ -22,37 +22,33 @@ func TestTheOutboxOfAChannel(t *testing.T) {
 	mustSave(t, s, &one, sent, failed)
 	mustSave(t, s, &two, fresh, behind, gone, held)
 
-	for _, tt := range []struct {
-		channel string
-		want    store.Outbox
-	}{
-		{"ops", store.Outbox{Waiting: 3, Oldest: noon, LastSent: noon.Add(time.Second), Error: "HTTP 500"}},
-		{"gone", store.Outbox{Waiting: 1, Oldest: noon.Add(time.Second)}},
-		{"quiet", store.Outbox{Waiting: 1}},
-		{"never", store.Outbox{}},
+	channels := []string{"quiet", "ops", "never", "gone"}
+	for at, want := range map[time.Duration][]store.Outbox{
+		0: {
+			{Waiting: 1}, {Waiting: 3, Oldest: noon, LastSent: noon.Add(time.Second), Error: "HTTP 500"},
+			{}, {Waiting: 1, Oldest: noon.Add(time.Second)},
+		},
+		9 * time.Hour: {
+			{Waiting: 1, Oldest: noon}, {Waiting: 3, Oldest: noon, LastSent: noon.Add(time.Second), Error: "HTTP 500"},
+			{}, {Waiting: 1, Oldest: noon.Add(time.Second)},
+		},
 	} {
-		if got, err := s.Outbox(t.Context(), tt.channel, noon); err != nil || got != tt.want {
-			t.Errorf("%s: got %+v (%v), want %+v", tt.channel, got, err, tt.want)
+		if got, err := s.Outboxes(t.Context(), channels, noon.Add(at)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("after %v: got %+v (%v), want %+v", at, got, err, want)
 		}
+	}
+	if got, err := s.Outboxes(t.Context(), nil, noon); err != nil || len(got) != 0 {
+		t.Errorf("of no channel: %+v (%v)", got, err)
 	}
 	for until, want := range map[time.Duration][]record.Notice{0: {fresh}, time.Hour: {failed, fresh}} {
 		if got, err := s.DueNotices(t.Context(), "ops", noon.Add(until), 0); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("due after %v: %+v (%v), want %+v", until, got, err, want)
 		}
 	}
-	want := map[string]store.Outbox{
-		"ops": {Waiting: 3, Oldest: noon}, "gone": {Waiting: 1, Oldest: noon.Add(time.Second)}, "quiet": {Waiting: 1},
-	}
-	if got, err := s.Waiting(t.Context(), noon); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("waiting %+v (%v), want %+v", got, err, want)
-	}
-	if got, err := s.Waiting(t.Context(), noon.Add(9*time.Hour)); err != nil || !got["quiet"].Oldest.Equal(noon) {
-		t.Errorf("after the quiet hours %+v (%v)", got, err)
-	}
 	if n, err := s.CloseNotices(t.Context(), []string{"ops", "quiet"}, noon.Add(time.Hour), "no longer configured"); err != nil || n != 1 {
 		t.Errorf("closed %d (%v)", n, err)
 	}
-	if got, err := s.Outbox(t.Context(), "gone", noon); err != nil || got.Waiting != 0 || !got.LastSent.IsZero() {
+	if got, err := s.Outboxes(t.Context(), []string{"gone"}, noon); err != nil || len(got) != 1 || got[0].Waiting != 0 || !got[0].LastSent.IsZero() {
 		t.Errorf("after its end: %+v (%v)", got, err)
 	}
 	if n, err := s.CloseNotices(t.Context(), nil, noon, "none is left"); err != nil || n != 4 {
