@@ -47,7 +47,8 @@ requests of the fault that were over by then. What does not hold, and why:
 - **No network** for minutes, and **poison prompts** at 600/min, still place a hold in single runs.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
 	singleWords = `Figures in brackets are the 95th percentile; where volumes differ they are those of 1 / 5 / 20 / 60 / 600 requests a
-minute. Available and good are of the requests that came during the fault. A flap is a return while the fault lasts.`
+minute. Available and good are of the requests that came during the fault. A flap is a return while the fault lasts.
+What was not back when the run ended counts there with all the time that was watched after the fault.`
 	burstyWords = `One request in a hundred fails by nobody's fault, in bursts of two.`
 	policyWords = `Days of incidents as public records of providers have them: gaps of 5.5 days, 65 minutes in the median, all kinds as
 often as seen; blips of 5 to 45 s twice a day; each month some minutes in which nobody can be reached from this side, whose
