@@ -22,6 +22,10 @@ const (
 	// was found by, since it is found where it looks worst.
 	doubted = 4
 
+	// nearlyAll is a share of failures with which hardly a canary goes well, so that
+	// none has to be waited for.
+	nearlyAll = 0.75
+
 	minSpeeds  = 3                  // canaries whose speed is known, to judge a hold for latency
 	fastEnough = 0.4054651081081644 // ln 1.5: slower than this by the usual is not yet well
 )
@@ -56,6 +60,8 @@ type trial struct {
 	seen   int
 	bad    int       // of them
 	fine   time.Time // when the first since the last bad one did; zero after a bad one
+	began  time.Time // when the first of them ended
+	ripe   time.Time // when there were enough of them
 	speeds [measures]pace
 }
 
@@ -68,6 +74,9 @@ type pace struct {
 // note adds a canary that went well or badly, where usually few do and a trouble
 // makes many.
 func (t *trial) note(at time.Time, bad bool, usual, trouble float64) {
+	if t.seen == 0 {
+		t.began = at
+	}
 	t.seen++
 	if bad {
 		t.bad++
@@ -75,7 +84,11 @@ func (t *trial) note(at time.Time, bad bool, usual, trouble float64) {
 		t.fine = time.Time{}
 		return
 	}
+	had := t.score
 	t.score = min(t.score+math.Log((1-usual)/(1-trouble)), accept)
+	if had < accept && t.score >= accept {
+		t.ripe = at
+	}
 	if t.fine.IsZero() {
 		t.fine = at
 	}
@@ -113,6 +126,13 @@ func (t *trial) well(signal Signal) bool {
 	}
 	_, known := t.slower(minSpeeds)
 	return known || !signal.OfSpeed()
+}
+
+// known says that it is known of most canaries how they went. A request that hangs
+// is known by its deadline, long after those that were sent with it and went well:
+// where only a part fails these alone would call the target well.
+func (t *trial) known(failing float64, took time.Duration, now time.Time) bool {
+	return failing >= nearlyAll || now.Sub(t.began) >= t.ripe.Sub(t.began)*3/4+took
 }
 
 // lasts says that the trouble does, as far as it is worth a rest.

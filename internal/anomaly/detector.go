@@ -97,12 +97,13 @@ type Finding struct {
 	Model      string     // of Usage and Cost: as the caller asked for it
 	At         time.Time
 	Signal     Signal
-	Z          float64 // distance from the usual in the target's own standard deviations
-	Now, Usual float64 // in the unit of the measure's Score
-	Bad, Of    int     // requests that went badly, of those of the trouble; of Errors, SlowShare, Throttling and Latency
-	Text       string  // in plain words, with the figures
-	Failover   bool    // it matters enough to send traffic elsewhere
-	Again      bool    // the same trouble was found before and lasts
+	Z          float64       // distance from the usual in the target's own standard deviations
+	Now, Usual float64       // in the unit of the measure's Score
+	Bad, Of    int           // requests that went badly, of those of the trouble; of Errors, SlowShare, Throttling and Latency
+	Failing    time.Duration // how long the request took to fail that completed the evidence; 0 where it did not fail
+	Text       string        // in plain words, with the figures
+	Failover   bool          // it matters enough to send traffic elsewhere
+	Again      bool          // the same trouble was found before and lasts
 }
 
 // Score is how far one measure is from its usual, for the page. Z is what is
@@ -221,6 +222,9 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	}
 	for i := range found {
 		found[i].Target, found[i].At = s.Target, s.At
+		if s.Class != "" {
+			found[i].Failing = s.Took
+		}
 	}
 	return found
 }

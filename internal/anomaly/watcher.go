@@ -133,10 +133,11 @@ type watched struct {
 	signal Signal
 	slow   float64 // a canary is a bad one that is slower than this, a logarithm
 	ill    ill
-	level  int       // how often the time was doubled
-	again  int       // how often in a row it came back too soon
-	canary time.Time // the last one, or when the hold was placed
-	since  time.Time // when the trial began
+	level  int           // how often the time was doubled
+	again  int           // how often in a row it came back too soon
+	canary time.Time     // the last one, or when the hold was placed
+	since  time.Time     // when the trial began
+	took   time.Duration // the longest that a request took to fail
 	trial  trial
 	ramp   ramp
 }
@@ -153,9 +154,10 @@ type span struct{ began, last time.Time }
 
 // rest is what is remembered of a target's last hold.
 type rest struct {
-	again int
-	ended time.Time
-	ill   ill
+	again  int
+	ended  time.Time
+	signal Signal
+	ill    ill
 }
 
 // NewWatcher makes a Watcher. report hears of everything, in order; it must
@@ -262,12 +264,13 @@ func (w *Watcher) place(f Finding) *watched {
 	if r, ok := w.rests[f.Target]; ok {
 		calm := int(f.At.Sub(r.ended) / w.cfg.Calm)
 		again = max(0, r.again+1-calm)
-		if again > 0 { // the same trouble: it was found where it looked worst
+		if again > 0 && r.signal == f.Signal { // the same trouble: it was found where it looked worst
 			seen.add(r.ill.bad, r.ill.all)
 		}
 	}
 	h := &watched{
-		signal: f.Signal, slow: badFrom(f), ill: seen, level: again, again: again, canary: f.At, since: f.At,
+		signal: f.Signal, slow: badFrom(f), ill: seen, level: again, again: again,
+		canary: f.At, since: f.At, took: min(f.Failing, w.cfg.MaxRest),
 		hold: record.Hold{
 			ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
 			Placed: f.At, Expires: f.At.Add(w.length(again)),
@@ -328,6 +331,9 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		return false
 	}
 	h.canary = s.At
+	if failed {
+		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
+	}
 	is := w.detector.speed(s)
 	bad, usual := failed, usualFailures
 	switch h.signal {
@@ -340,6 +346,9 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		w.alarm(s.Target.Provider, s.At)
 	}
 	if s.At.Add(-s.Took).Before(h.since) {
+		if bad && !s.At.After(h.since) { // it is what opened the breaker
+			h.ill.add(1, 1)
+		}
 		if bad && h.hold.Share == 0 {
 			w.holder.Rest(h.hold.Target, s.At.Add(w.rest(h)))
 		}
@@ -354,6 +363,9 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 // too soon must be so for a minute without a bad canary, then for two and so on,
 // so that one that is well only now and then does not pull traffic to and fro.
 func (w *Watcher) steady(h *watched, now time.Time) bool {
+	if !h.trial.known(h.ill.share(), h.took, now) {
+		return false
+	}
 	return h.again == 0 || now.Sub(h.trial.fine) >= w.length(h.again)
 }
 
@@ -431,7 +443,7 @@ func (w *Watcher) until(h *watched, at time.Time) time.Time {
 
 func (w *Watcher) end(h *watched, now time.Time, why string) {
 	delete(w.held, h.hold.Target)
-	w.rests[h.hold.Target] = rest{again: h.again, ended: now, ill: h.ill}
+	w.rests[h.hold.Target] = rest{again: h.again, ended: now, signal: h.signal, ill: h.ill}
 	w.detector.Clear(h.hold.Target, now)
 	w.holder.Release(h.hold.Target, why)
 	h.hold.Ended, h.hold.Ending = now, why

@@ -274,6 +274,33 @@ func TestACanaryThatWasUnderWayTellsNothingNewAfterABadOne(t *testing.T) {
 	}
 }
 
+func TestWhereAPartHangsCanariesUnderWayAreWaitedFor(t *testing.T) {
+	back := func(took time.Duration) time.Duration {
+		w, holder, _ := watch(WatcherConfig{}, 3)
+		g := newTraffic(8, gemini, 60)
+		for range 1000 {
+			w.Observe(g.next())
+		}
+		for g.errors = 0.5; len(holder.held) == 0; {
+			s := g.next()
+			if s.Class != "" {
+				s.Took = took
+			}
+			w.Observe(s)
+		}
+		began := g.now
+		for g.errors = 0; holder.held[gemini].Share == 0 && len(holder.held) > 0; {
+			w.Observe(canary(g))
+			w.Tick(g.now)
+		}
+		return g.now.Sub(began)
+	}
+	soon, late := back(300*time.Millisecond), back(time.Minute)
+	if want := soon*3/4 + time.Minute; (late - want).Abs() > 10*time.Second {
+		t.Errorf("coming back %s after failures that took a moment, %s after those of a minute; want %s", soon, late, want)
+	}
+}
+
 func TestATroubleThatComesBackIsJudgedByAllThatWasSeenOfIt(t *testing.T) {
 	for calm, want := range map[time.Duration]float64{time.Minute: leastTrouble, DefaultCalm: mostTrouble} {
 		w, holder, _ := watch(WatcherConfig{}, 3)
@@ -281,7 +308,7 @@ func TestATroubleThatComesBackIsJudgedByAllThatWasSeenOfIt(t *testing.T) {
 		for range 1000 {
 			w.Observe(g.next())
 		}
-		w.rests[gemini] = rest{ended: g.now.Add(-calm), ill: ill{bad: 100, all: 500}}
+		w.rests[gemini] = rest{ended: g.now.Add(-calm), signal: Errors, ill: ill{bad: 100, all: 500}}
 		g.errors = 1
 		bring(t, w, g, holder)
 		if share := w.held[gemini].ill.share(); math.Abs(share-want) > 0.3 {
