@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -65,6 +66,41 @@ func TestWhatIsWellIsSeldomSentToRestByItsEverydayFailures(t *testing.T) {
 		}
 		if share := float64(wrong) / trials; share > 0.15 {
 			t.Errorf("after %d of %d bad requests: %.1f %% of the trials sent a target to rest that is well", trouble.bad, trouble.all, 100*share)
+		}
+	}
+}
+
+func TestOneOutlierAmongTheCanariesDoesNotMakeATargetSlow(t *testing.T) {
+	var all trial
+	once := speed{known: [measures]bool{firstToken: true}}
+	for i, slower := range []float64{math.Log(30), 0, 0} {
+		once.slower[firstToken] = slower
+		all.speed(once, fastEnough)
+		all.note(time.Unix(int64(i), 0), false, usualSlow, mostTrouble)
+	}
+	if slower, _ := all.slower(minSpeeds); !all.well(Latency) || all.lasts() {
+		t.Errorf("an outlier and two as usual: well %v, lasts %v, x%.1f", all.well(Latency), all.lasts(), math.Exp(slower))
+	}
+}
+
+// Either measure scatters, and the slower of the two always is slow.
+func TestEachMeasureOfCanariesIsComparedByItself(t *testing.T) {
+	var all trial
+	for i := range 6 {
+		one := speed{known: [measures]bool{firstToken: true, outputToken: true}}
+		one.slower[i%2] = 0.7
+		all.speed(one, 1)
+	}
+	if slower, known := all.slower(minSpeeds); !known || math.Abs(slower-0.35) > 0.1 {
+		t.Errorf("half of the canaries slow by either measure: %.2f, want about 0.35", slower)
+	}
+}
+
+func TestHalfOfTheTroubleMakesABadCanary(t *testing.T) {
+	for times, want := range map[float64]float64{2: 1.5, 4: 2, 9: 3} {
+		got := math.Exp(badFrom(Finding{Signal: Latency, Now: 0.5 * times, Usual: 0.5}))
+		if math.Abs(got-want) > 0.01 {
+			t.Errorf("%v times as slow: bad from x%.2f on, want x%.2f", times, got, want)
 		}
 	}
 }

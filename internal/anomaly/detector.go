@@ -16,9 +16,10 @@ import (
 
 // Defaults of Config.
 const (
-	// DefaultMinSamples is enough to know a spread to within about 10 %, and
-	// comes within ten minutes at five requests a minute.
-	DefaultMinSamples = 50
+	// DefaultMinSamples is enough to know a spread to within about 13 %, and comes
+	// within half an hour at one request a minute. With fifty there were no fewer
+	// false holds in a target's first day, and at one a minute they may take an hour.
+	DefaultMinSamples = 30
 	// DefaultMaxSeries bounds the memory to about 1 MB where callers may name
 	// models freely.
 	DefaultMaxSeries = 1024
@@ -96,12 +97,13 @@ type Finding struct {
 	Model      string     // of Usage and Cost: as the caller asked for it
 	At         time.Time
 	Signal     Signal
-	Z          float64 // distance from the usual in the target's own standard deviations
-	Now, Usual float64 // in the unit of the measure's Score
-	Bad, Of    int     // requests that went badly, of those of the trouble; of Errors, SlowShare, Throttling and Latency
-	Text       string  // in plain words, with the figures
-	Failover   bool    // it matters enough to send traffic elsewhere
-	Again      bool    // the same trouble was found before and lasts
+	Z          float64       // distance from the usual in the target's own standard deviations
+	Now, Usual float64       // in the unit of the measure's Score
+	Bad, Of    int           // requests that went badly, of those of the trouble; of Errors, SlowShare, Throttling and Latency
+	Failing    time.Duration // how long the request took to fail that completed the evidence; 0 where it did not fail
+	Text       string        // in plain words, with the figures
+	Failover   bool          // it matters enough to send traffic elsewhere
+	Again      bool          // the same trouble was found before and lasts
 }
 
 // Score is how far one measure is from its usual, for the page. Z is what is
@@ -220,6 +222,9 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	}
 	for i := range found {
 		found[i].Target, found[i].At = s.Target, s.At
+		if s.Class != "" {
+			found[i].Failing = s.Took
+		}
 	}
 	return found
 }
@@ -389,28 +394,38 @@ func (d *Detector) Relearn(t llm.Target) {
 
 // speed is how an answer compares with the usual.
 type speed struct {
-	slower float64 // a logarithm, by the worst measure
-	slow   bool    // so far that it counts as slow by itself
+	slower [measures]float64 // logarithms
+	known  [measures]bool
+	slow   bool // so far by one of them that it counts as slow by itself
 }
 
-// speed compares an answer with the usual; false where nothing is known to
-// compare it with.
-func (d *Detector) speed(s Sample) (speed, bool) {
+// worst is how much slower than usual it was by the worst measure.
+func (s speed) worst() float64 {
+	worst := math.Inf(-1)
+	for m, known := range s.known {
+		if known {
+			worst = max(worst, s.slower[m])
+		}
+	}
+	return worst
+}
+
+// speed compares an answer with the usual.
+func (d *Detector) speed(s Sample) (is speed) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sr := d.series[s.Target]
 	if sr == nil || s.Class != "" {
-		return speed{}, false
+		return is
 	}
-	worst, known := speed{slower: math.Inf(-1)}, false
 	for m := range measures {
 		l := &sr.levels[m]
 		if x, _, ok := m.of(s); ok && int(l.n) >= d.cfg.MinSamples {
 			e, beyond := l.slow(m, x)
-			worst.slower, worst.slow, known = max(worst.slower, e), worst.slow || beyond, true
+			is.slower[m], is.known[m], is.slow = e, true, is.slow || beyond
 		}
 	}
-	return worst, known
+	return is
 }
 
 // Scores gives the measures of all targets, in the order of their names, and

@@ -91,6 +91,7 @@ type level struct {
 	mean   float64
 	spread float64 // standard deviation, winsorised
 	anchor float64 // the mean over a day
+	before usual   // what was usual when the excursion began: it does not teach its own test
 	size   float64 // usual part that sizes explain, for showing
 	gap    float32 // usual minutes between samples
 	recent float32 // deviation over about the last dozen
@@ -103,6 +104,9 @@ type level struct {
 	witness  *witness // nil while nothing went badly
 }
 
+// usual is where a measure's logarithms lie.
+type usual struct{ mean, spread float32 }
+
 // observe takes one time and gives a finding when the evidence suffices.
 func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 	if l.n == 0 {
@@ -111,18 +115,23 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 	}
 	minutes := max(0, in.at.since(l.last).Minutes())
 	l.last = in.at
-	d := x - l.mean
-	spread := l.spread
+	if l.evidence == 0 {
+		l.before = usual{float32(l.mean), float32(l.spread)}
+	}
+	d := x - float64(l.before.mean)
 	if int(l.n) >= in.cfg.MinSamples {
 		l.recent += recentWeight * (float32(min(d, maxExcess)) - l.recent)
 		l.judge(d, in)
 	}
 	if !in.frozen && l.evidence <= freezeAt*in.threshold*decideAt {
 		l.since = in.at
-		l.learn(d, size, minutes)
-	} else if in.at.since(l.since) > in.cfg.Settle {
-		*l = level{} // it has been so for so long that it is the usual now
-		return Finding{}, false
+		l.learn(x-l.mean, size, minutes)
+	} else {
+		l.mean, l.spread = float64(l.before.mean), float64(l.before.spread)
+		if in.at.since(l.since) > in.cfg.Settle {
+			*l = level{} // it has been so for so long that it is the usual now
+			return Finding{}, false
+		}
 	}
 	if l.evidence < decideAt*in.threshold || d <= 0 { // what is fast is no reason to leave
 		return Finding{}, false
@@ -134,7 +143,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{
-		Signal: Latency, Z: l.excess / spread, Failover: matters, Again: again,
+		Signal: Latency, Z: l.excess / l.spread, Failover: matters, Again: again,
 		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size), Bad: int(l.run), Of: int(l.run),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
@@ -157,7 +166,7 @@ func (l *level) slow(m measure, x float64) (excess float64, slow bool) {
 
 // judge adds one deviation to the evidence.
 func (l *level) judge(d float64, in input) {
-	z := clip(d/l.spread, 3)
+	z := clip(d/float64(l.before.spread), 3)
 	l.evidence = max(0, l.evidence+z-slack)
 	if l.evidence == 0 {
 		l.clear()

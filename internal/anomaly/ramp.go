@@ -32,10 +32,11 @@ type ramp struct {
 }
 
 // comeBack begins the ramp at the first share that is more than the canaries
-// were: where traffic is so low that they were all of it, it is back.
+// were, each the next request after a pause: where traffic is so low that they
+// were most of it, it is back. A handful of them, counted, would not tell.
 func (w *Watcher) comeBack(h *watched, now time.Time) {
 	shares := RampShares()
-	had := 100 * h.trial.perMinute(now) / max(w.detector.rate(h.hold.Target), 1e-9)
+	had := 100 / (1 + w.detector.rate(h.hold.Target)*w.cfg.Canary.Minutes())
 	for stage, share := range shares {
 		if float64(share) > had {
 			w.detector.Clear(h.hold.Target, now)
@@ -88,7 +89,7 @@ func (w *Watcher) climb(h *watched, s Sample) {
 // relapse sends the traffic elsewhere again.
 func (w *Watcher) relapse(h *watched, now time.Time, why string) {
 	why = fmt.Sprintf("not well yet with %d %% of its traffic: %s", h.hold.Share, why)
-	h.retry()
+	h.retry(now)
 	h.hold.Share = 0
 	h.again++
 	h.level++

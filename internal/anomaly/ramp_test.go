@@ -31,13 +31,16 @@ func TestTrafficComesBackStepByStep(t *testing.T) {
 		bring(t, w, g, holder)
 		g.errors = 0
 		began := g.now
-		for range 2000 {
+		for i := range 2000 {
 			if len(holder.held) == 0 {
 				break
 			}
 			s := let(g, holder)
 			if c.rate < 12 && holder.held[gemini].Share == 0 {
 				s.At = g.now.Add(7 * time.Second) // one every 12 seconds, and all of them canaries
+				if i == 1 {
+					s.At = s.At.Add(90 * time.Second) // by chance none for a while
+				}
 				g.now = s.At
 			}
 			w.Observe(s)

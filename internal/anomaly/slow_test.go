@@ -1,6 +1,7 @@
 package anomaly
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,28 @@ func TestATargetWithASlowPartIsHeldUntilNoPartIsSlow(t *testing.T) {
 	}
 	if len(holder.held) != 0 || g.now.Sub(began) > 10*time.Minute {
 		t.Errorf("held %d for %s after its end", len(holder.held), g.now.Sub(began))
+	}
+}
+
+// At one request a minute each is learned with a weight of 3 %: the first slow ones
+// must not widen the spread that the next are measured with.
+func TestASlowdownDoesNotTeachItsOwnTest(t *testing.T) {
+	found := 0
+	for seed := range uint64(40) {
+		d := NewDetector(Config{})
+		g := newTraffic(seed, gemini, 1)
+		g.errors = 0
+		g.feed(d, 60)
+		for range 60 {
+			s := g.next()
+			s.TTFT, s.Took = 2*s.TTFT, s.Took+s.TTFT
+			if slices.ContainsFunc(d.Observe(s), matters) {
+				found++
+				break
+			}
+		}
+	}
+	if found < 36 {
+		t.Errorf("first tokens twice as late for an hour, one request a minute: found in %d of 40 trials, want 36", found)
 	}
 }

@@ -17,7 +17,7 @@ var ErrState = errors.New("the saved state of the detector cannot be read")
 // stateVersion changes with what state.go walks through. A state of another
 // version is not taken up: a detector learns what is usual within minutes, and
 // what callers use within two days.
-const stateVersion = 3
+const stateVersion = 4
 
 // stateLimit bounds what is read, far beyond what any Detector writes.
 const stateLimit = 64 << 20
@@ -185,7 +185,7 @@ func (m *moment) walk(p *pen) { *m = moment(p.bits(uint64(*m), 4)) }
 func (l *level) walk(p *pen) {
 	p.ints(&l.n, &l.run)
 	p.floats(&l.mean, &l.spread, &l.anchor, &l.size, &l.evidence, &l.excess)
-	p.singles(&l.gap, &l.recent)
+	p.singles(&l.before.mean, &l.before.spread, &l.gap, &l.recent)
 	p.instants(&l.last, &l.since)
 	l.alarm.walk(p)
 	l.witness = l.witness.walk(p)

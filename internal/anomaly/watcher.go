@@ -17,6 +17,8 @@ const (
 	// DefaultMaxHold is Envoy's cap of one ejection; a recovered target waits
 	// no longer than this to be judged.
 	DefaultMaxHold = 300 * time.Second
+	// DefaultCanary is the pause between two canaries as the router's default has it.
+	DefaultCanary = 5 * time.Second
 	// DefaultMaxRest bounds for how long a target gets no canaries after one did
 	// badly, so that what is well again is as a rule back within five minutes.
 	DefaultMaxRest = 2 * time.Minute
@@ -62,6 +64,7 @@ type WatcherConfig struct {
 	Detector Config
 	Hold     time.Duration // of a first hold; each further one is twice as long
 	MaxHold  time.Duration // of one hold, or of one extension
+	Canary   time.Duration // the pause between two canaries that the Holder lets through
 	MaxRest  time.Duration // from canaries, after one did badly
 	NoCanary time.Duration // since the last canary, after which a hold ends
 	Longest  time.Duration // of a hold with all its extensions
@@ -72,6 +75,7 @@ type WatcherConfig struct {
 
 func (c WatcherConfig) withDefaults() WatcherConfig {
 	c.Hold = cmp.Or(c.Hold, DefaultHold)
+	c.Canary = cmp.Or(c.Canary, DefaultCanary)
 	c.NoCanary = cmp.Or(c.NoCanary, DefaultNoCanary)
 	c.Longest = cmp.Or(c.Longest, DefaultLongest)
 	c.MaxHold = min(cmp.Or(c.MaxHold, DefaultMaxHold), c.NoCanary, c.Longest)
@@ -127,18 +131,22 @@ type Watcher struct {
 type watched struct {
 	hold   record.Hold
 	signal Signal
+	slow   float64 // a canary is a bad one that is slower than this, a logarithm
 	ill    ill
-	level  int       // how often the time was doubled
-	again  int       // how often in a row it came back too soon
-	canary time.Time // the last one, or when the hold was placed
+	level  int           // how often the time was doubled
+	again  int           // how often in a row it came back too soon
+	canary time.Time     // the last one, or when the hold was placed
+	since  time.Time     // when the trial began
+	took   time.Duration // the longest that a request took to fail
 	trial  trial
 	ramp   ramp
 }
 
-// retry begins a new trial. What the last one showed of the trouble stays.
-func (h *watched) retry() {
-	h.ill.add(h.trial)
-	h.trial = trial{}
+// retry begins a new trial. What the last one showed of the trouble stays, and
+// canaries that are under way tell no more than it did.
+func (h *watched) retry(now time.Time) {
+	h.ill.add(h.trial.bad, h.trial.seen)
+	h.trial, h.since = trial{}, now
 }
 
 // span is when a provider's trouble began and was last seen.
@@ -146,8 +154,10 @@ type span struct{ began, last time.Time }
 
 // rest is what is remembered of a target's last hold.
 type rest struct {
-	again int
-	ended time.Time
+	again  int
+	ended  time.Time
+	signal Signal
+	ill    ill
 }
 
 // NewWatcher makes a Watcher. report hears of everything, in order; it must
@@ -250,15 +260,22 @@ func (w *Watcher) alarm(p llm.Provider, now time.Time) {
 }
 
 func (w *Watcher) place(f Finding) *watched {
-	again := 0
+	again, seen := 0, ill{bad: f.Bad, all: f.Of}
 	if r, ok := w.rests[f.Target]; ok {
 		calm := int(f.At.Sub(r.ended) / w.cfg.Calm)
 		again = max(0, r.again+1-calm)
+		if again > 0 && r.signal == f.Signal { // the same trouble: it was found where it looked worst
+			seen.add(r.ill.bad, r.ill.all)
+		}
 	}
-	h := &watched{signal: f.Signal, ill: ill{bad: f.Bad, all: f.Of}, level: again, again: again, canary: f.At, hold: record.Hold{
-		ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
-		Placed: f.At, Expires: f.At.Add(w.length(again)),
-	}}
+	h := &watched{
+		signal: f.Signal, slow: badFrom(f), ill: seen, level: again, again: again,
+		canary: f.At, since: f.At, took: min(f.Failing, w.cfg.MaxRest),
+		hold: record.Hold{
+			ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
+			Placed: f.At, Expires: f.At.Add(w.length(again)),
+		},
+	}
 	if !w.holder.Hold(h.hold) {
 		return nil
 	}
@@ -302,7 +319,7 @@ func (w *Watcher) Broke(target llm.Target, at time.Time) {
 	case h.hold.Share > 0:
 		w.relapse(h, at, "its breaker opened")
 	default:
-		h.retry()
+		h.retry(at)
 	}
 }
 
@@ -314,18 +331,31 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		return false
 	}
 	h.canary = s.At
-	speed, known := w.detector.speed(s)
-	if known {
-		h.trial.speed(speed.slower)
+	if failed {
+		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
 	}
+	is := w.detector.speed(s)
 	bad, usual := failed, usualFailures
-	if h.signal.OfSpeed() {
-		bad, usual = failed || known && (speed.slower > fastEnough || h.signal == SlowShare && speed.slow), usualSlow
+	switch h.signal {
+	case Latency:
+		bad, usual = failed || is.worst() > h.slow, usualSlow
+	case SlowShare:
+		bad = failed || is.slow
 	}
-	h.trial.note(s.At, bad, usual, h.ill.share())
-	if bad || known && speed.slower > material {
+	if bad || is.worst() > material {
 		w.alarm(s.Target.Provider, s.At)
 	}
+	if s.At.Add(-s.Took).Before(h.since) {
+		if bad && !s.At.After(h.since) { // it is what opened the breaker
+			h.ill.add(1, 1)
+		}
+		if bad && h.hold.Share == 0 {
+			w.holder.Rest(h.hold.Target, s.At.Add(w.rest(h)))
+		}
+		return false
+	}
+	h.trial.speed(is, h.slow)
+	h.trial.note(s.At, bad, usual, h.ill.share())
 	return true
 }
 
@@ -333,6 +363,9 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 // too soon must be so for a minute without a bad canary, then for two and so on,
 // so that one that is well only now and then does not pull traffic to and fro.
 func (w *Watcher) steady(h *watched, now time.Time) bool {
+	if !h.trial.known(h.ill.share(), h.took, now) {
+		return false
+	}
 	return h.again == 0 || now.Sub(h.trial.fine) >= w.length(h.again)
 }
 
@@ -365,7 +398,7 @@ func (w *Watcher) Tick(now time.Time) {
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.trial.lasts() {
 		w.holder.Rest(h.hold.Target, now.Add(w.rest(h)))
-		h.retry()
+		h.retry(now)
 	}
 	if h.hold.Share == 0 {
 		h.level++
@@ -410,7 +443,7 @@ func (w *Watcher) until(h *watched, at time.Time) time.Time {
 
 func (w *Watcher) end(h *watched, now time.Time, why string) {
 	delete(w.held, h.hold.Target)
-	w.rests[h.hold.Target] = rest{again: h.again, ended: now}
+	w.rests[h.hold.Target] = rest{again: h.again, ended: now, signal: h.signal, ill: h.ill}
 	w.detector.Clear(h.hold.Target, now)
 	w.holder.Release(h.hold.Target, why)
 	h.hold.Ended, h.hold.Ending = now, why

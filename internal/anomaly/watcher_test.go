@@ -3,6 +3,7 @@ package anomaly
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +243,76 @@ func TestABadCanaryGivesItsTargetARest(t *testing.T) {
 		about := func(got, want time.Duration) bool { return (got - want).Abs() <= want/5 } // the rate is learned
 		if !slices.EqualFunc(rests, want, about) {
 			t.Errorf("%v requests a minute: rests of %v after each bad canary, want %v", rate, rests, want)
+		}
+	}
+}
+
+func TestACanaryThatWasUnderWayTellsNothingNewAfterABadOne(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(8, gemini, 60)
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	w.Observe(canary(g))
+	extended, rested := kinds(*events), len(holder.rests)
+	late := func(class llm.FailureClass) {
+		s := canary(g)
+		s.Class, s.Took = class, s.At.Sub(holder.held[gemini].Placed)
+		w.Observe(s)
+	}
+	late(llm.Timeout)
+	if kinds(*events) != extended || len(holder.rests) != rested+1 {
+		t.Errorf("a second one that failed: %s, %d rests; want a later rest and nothing else", kinds(*events), len(holder.rests))
+	}
+	for range 30 {
+		late("")
+	}
+	if len(holder.held) == 0 || holder.held[gemini].Share != 0 {
+		t.Error("those that were sent before the bad one ended called the target well")
+	}
+}
+
+func TestWhereAPartHangsCanariesUnderWayAreWaitedFor(t *testing.T) {
+	back := func(took time.Duration) time.Duration {
+		w, holder, _ := watch(WatcherConfig{}, 3)
+		g := newTraffic(8, gemini, 60)
+		for range 1000 {
+			w.Observe(g.next())
+		}
+		for g.errors = 0.5; len(holder.held) == 0; {
+			s := g.next()
+			if s.Class != "" {
+				s.Took = took
+			}
+			w.Observe(s)
+		}
+		began := g.now
+		for g.errors = 0; holder.held[gemini].Share == 0 && len(holder.held) > 0; {
+			w.Observe(canary(g))
+			w.Tick(g.now)
+		}
+		return g.now.Sub(began)
+	}
+	soon, late := back(300*time.Millisecond), back(time.Minute)
+	if want := soon*3/4 + time.Minute; (late - want).Abs() > 10*time.Second {
+		t.Errorf("coming back %s after failures that took a moment, %s after those of a minute; want %s", soon, late, want)
+	}
+}
+
+func TestATroubleThatComesBackIsJudgedByAllThatWasSeenOfIt(t *testing.T) {
+	for calm, want := range map[time.Duration]float64{time.Minute: leastTrouble, DefaultCalm: mostTrouble} {
+		w, holder, _ := watch(WatcherConfig{}, 3)
+		g := newTraffic(8, gemini, 60)
+		for range 1000 {
+			w.Observe(g.next())
+		}
+		w.rests[gemini] = rest{ended: g.now.Add(-calm), signal: Errors, ill: ill{bad: 100, all: 500}}
+		g.errors = 1
+		bring(t, w, g, holder)
+		if share := w.held[gemini].ill.share(); math.Abs(share-want) > 0.3 {
+			t.Errorf("everything fails, %s after a fifth did: %.2f fail while it lasts, want %.2f", calm, share, want)
 		}
 	}
 }

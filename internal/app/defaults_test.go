@@ -28,6 +28,7 @@ func TestTheConfigurationsDefaultsAreTheRoomsOwn(t *testing.T) {
 		"limits.body_bytes":         {cfg.BodyBytes, int64(api.DefaultBodyLimit)},
 		"anomaly.hold":              {cfg.Anomaly.Hold, anomaly.DefaultHold},
 		"anomaly.canary":            {cfg.Anomaly.Canary, router.DefaultCanaryInterval},
+		"the Watcher's canary":      {cfg.Anomaly.Canary, anomaly.DefaultCanary},
 		"hedge.percent":             {cfg.Hedge, router.DefaultHedgeShare},
 		"strategy":                  {router.Strategy(cfg.Strategy), router.Failover},
 		"key_order":                 {cfg.Providers[0].KeyOrder, provider.InOrder},

@@ -41,7 +41,9 @@ func (a *App) detect() {
 
 // watching gives the detector's settings.
 func watching(cfg *config.Config) anomaly.WatcherConfig {
-	return anomaly.WatcherConfig{Hold: cfg.Anomaly.Hold, Detector: anomaly.Config{MinSamples: cfg.Anomaly.MinSamples}}
+	return anomaly.WatcherConfig{
+		Hold: cfg.Anomaly.Hold, Canary: cfg.Anomaly.Canary, Detector: anomaly.Config{MinSamples: cfg.Anomaly.MinSamples},
+	}
 }
 
 // watchOver sets up what alerts without moving traffic.

@@ -20,7 +20,7 @@ func detectionConstants() map[string]any {
 		"anomaly.DefaultMaxUses": anomaly.DefaultMaxUses, "anomaly.DefaultSettle": anomaly.DefaultSettle,
 		"anomaly.DefaultForget": anomaly.DefaultForget, "anomaly.DefaultRepeat": anomaly.DefaultRepeat,
 		"anomaly.DefaultHold": anomaly.DefaultHold, "anomaly.DefaultMaxHold": anomaly.DefaultMaxHold,
-		"anomaly.DefaultMaxRest": anomaly.DefaultMaxRest, "anomaly.RestRequests": anomaly.RestRequests,
+		"anomaly.DefaultCanary": anomaly.DefaultCanary, "anomaly.DefaultMaxRest": anomaly.DefaultMaxRest, "anomaly.RestRequests": anomaly.RestRequests,
 		"anomaly.DefaultNoCanary": anomaly.DefaultNoCanary, "anomaly.DefaultLongest": anomaly.DefaultLongest,
 		"anomaly.DefaultCalm": anomaly.DefaultCalm, "anomaly.DefaultTogether": anomaly.DefaultTogether,
 		"anomaly.RampShares": anomaly.RampShares(), "anomaly.RampStage": anomaly.RampStage,

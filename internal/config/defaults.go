@@ -120,8 +120,8 @@ const (
 	DefaultHold = "30s"
 	// DefaultCanary judges a held target by 18 requests in a minute and a half.
 	DefaultCanary = "5s"
-	// DefaultMinSamples is enough to know a spread to within about 10 %.
-	DefaultMinSamples = "50"
+	// DefaultMinSamples is enough to know a spread to within about 13 %.
+	DefaultMinSamples = "30"
 
 	// DefaultSLOAvailability is what one good provider gives by itself in a month;
 	// with a second one behind it Breakwater is well above.

@@ -116,7 +116,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Rotation:    Rotation{5 * minute, 10 * minute},
 		Idempotency: Kept{10 * minute, 64 << 20},
 		Responses:   Kept{Bytes: 64 << 20},
-		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 50},
+		Anomaly:     Anomaly{true, 30 * time.Second, 5 * time.Second, 30},
 		SLO:         SLO{Availability: 0.995, Share: 0.95, Window: 30 * day},
 		Probes:      Probes{true, 30 * time.Second, minute, 0},
 		StoreQueue:  60_000,

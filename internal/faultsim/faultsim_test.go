@@ -86,6 +86,29 @@ func TestNobodyIsHeldWithoutAFault(t *testing.T) {
 	}
 }
 
+func TestThreeRunsInFiftyBreakABoundAndTwoDoNot(t *testing.T) {
+	of50 := func(n int, one incident) []verdict {
+		c, v := cell{perMin: 5, by: map[reason]int{}}, verdicts{}
+		for range n {
+			c.add(&one, time.Hour)
+		}
+		for range 50 - n {
+			c.add(&incident{found: true, back: time.Minute}, time.Hour)
+		}
+		v.missed(errorsOf(0.5), c)
+		return v.all
+	}
+	for name, one := range map[string]incident{"missed": {}, "not back": {found: true, out: true}} {
+		if broken := of50(2, one); len(broken) > 0 {
+			t.Errorf("two of fifty were %s: %v; want no bound broken", name, broken)
+		}
+		got := map[string]string{"missed": "6 %", "not back": "1 (60)"}[name]
+		if broken := of50(3, one); len(broken) != 1 || broken[0].holds || broken[0].got != got {
+			t.Errorf("three of fifty were %s: %v; want %s told", name, broken, got)
+		}
+	}
+}
+
 // badDay is eight hours with a trouble in every second one.
 func badDay(s *shape) *scenario {
 	sc := &scenario{shape: s, perMin: 20, span: 8 * time.Hour, back: backgrounds()[0], seed: 1}
