@@ -81,6 +81,7 @@ type Sample struct {
 	Caller       string           // name of the caller's key; "" where none is demanded
 	Canary       bool             // sent to a held target to see whether it is well again
 	Retry        bool             // the target failed the same request before: the two tell no more than one
+	Everywhere   bool             // another provider failed the same request before, and none served it
 	Asked        string           // the model as the caller wrote it; "" for the target's own
 	Tokens       int64            // of prompt and answer, whoever counted them
 	Cost         record.NanoUSD   // of the attempt
@@ -202,7 +203,7 @@ func (d *Detector) Tick(now time.Time) []Finding {
 // observe lets the tests of the sample's target see it.
 func (d *Detector) observe(s Sample, share float64) []Finding {
 	limited := s.Class == llm.RateLimit
-	if s.Retry || s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
+	if s.Retry || s.Everywhere || s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
 		return nil
 	}
 	sr := d.find(s)
@@ -346,6 +347,21 @@ func (sr *series) clear(at instant) {
 	}
 }
 
+// forgive forgets the evidence as far as nobody is known to be to blame for it:
+// whose requests fail is learned slowly, and would have to be learned anew.
+func (sr *series) forgive(at instant) {
+	for _, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
+		if !c.witness.single(oneFails) {
+			c.clear(at)
+		}
+	}
+	for m := range sr.levels {
+		if l := &sr.levels[m]; !l.witness.single(0) {
+			l.clear()
+		}
+	}
+}
+
 // Clear forgets the evidence against a target, but not what is usual for it:
 // its trouble is over. Until then requests may have been kept from it, so that it
 // was silent tells nothing of their rate.
@@ -359,13 +375,14 @@ func (d *Detector) Clear(t llm.Target, at time.Time) {
 	}
 }
 
-// clearAll forgets the evidence against all targets of a provider.
-func (d *Detector) clearAll(of llm.Provider, at time.Time) {
+// forgive forgets the evidence against all targets of a provider, but what one
+// caller or prompt is known to be to blame for.
+func (d *Detector) forgive(of llm.Provider, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for t, sr := range d.series {
 		if t.Provider == of {
-			sr.clear(instantOf(at))
+			sr.forgive(instantOf(at))
 		}
 	}
 }

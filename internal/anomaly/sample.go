@@ -22,6 +22,17 @@ func SampleOf(t *record.Trace, i int) Sample {
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt,
-		Canary: attempt.Canary, Retry: again, Looping: attempt.Looping,
+		Canary: attempt.Canary, Retry: again, Everywhere: failsEverywhere(t.Attempts, i), Looping: attempt.Looping,
 	}
+}
+
+// failsEverywhere says that attempt i failed as one of another provider had before,
+// and that nobody served the request. It may be to blame, and such requests come to
+// a target that is not asked first as nearly all that it gets, however well it is.
+// That there was no connection is no request's fault.
+func failsEverywhere(all []record.Attempt, i int) bool {
+	blames := func(a record.Attempt) bool { return a.Class.CountsAgainstTarget() && a.Class != llm.Network }
+	return blames(all[i]) &&
+		slices.ContainsFunc(all[:i], func(a record.Attempt) bool { return a.Target.Provider != all[i].Target.Provider && blames(a) }) &&
+		!slices.ContainsFunc(all[i:], func(a record.Attempt) bool { return a.Class == "" })
 }

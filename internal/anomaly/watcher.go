@@ -206,7 +206,7 @@ func (w *Watcher) Observe(s Sample) {
 	w.reached(s)
 	h := w.held[s.Target]
 	switch {
-	case s.Retry:
+	case s.Retry || w.excused(s):
 		w.actAll(w.detector.count(s))
 	case h == nil:
 		w.actAll(w.detector.Observe(s))
@@ -244,7 +244,7 @@ func (w *Watcher) act(f Finding) {
 			w.report(Event{Kind: HoldPlaced, At: f.At, Target: f.Target, Finding: f, Hold: h.hold, Text: f.Text})
 			return
 		}
-		why = "no hold: this is the last target that still works"
+		why = lastThatWorks
 	}
 	w.report(Event{Kind: Found, At: f.At, Target: f.Target, Finding: f, Text: f.Text + "; " + why})
 }
@@ -314,6 +314,9 @@ func (w *Watcher) judge(h *watched, s Sample) {
 func (w *Watcher) Broke(target llm.Target, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	way := w.ways[target.Provider]
+	way.broke = at
+	w.ways[target.Provider] = way
 	switch h := w.held[target]; {
 	case h == nil:
 	case h.hold.Share > 0:
@@ -327,7 +330,7 @@ func (w *Watcher) Broke(target llm.Target, at time.Time) {
 // nothing of the target.
 func (w *Watcher) try(h *watched, s Sample) bool {
 	failed := s.Class != ""
-	if failed && !s.Class.CountsAgainstTarget() {
+	if s.Everywhere || failed && !s.Class.CountsAgainstTarget() {
 		return false
 	}
 	h.canary = s.At

@@ -48,7 +48,6 @@ requests of the fault that were over by then. What does not hold, and why:
   failures that open its breaker, so that less is served than both together could.
 - **Two in trouble at once**: for 35 minutes of the 30 days at 60/min A is down while half of B's requests fail. B's breaker opens, C has
   room for a third, and ` + "`breaker.last_resort`" + ` is off, as it is by default: 44 % of those requests are lost, by the oracle 13 %.
-- **No network** for minutes, and **poison prompts** at 600/min, still place a hold in single runs.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
 	singleWords = `Figures in brackets are the 95th percentile; where volumes differ they are those of 1 / 5 / 20 / 60 / 600 requests a
 minute. Available and good are of the requests that came during the fault. A flap is a return while the fault lasts.
