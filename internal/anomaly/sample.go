@@ -22,6 +22,6 @@ func SampleOf(t *record.Trace, i int) Sample {
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt,
-		Canary: attempt.Canary, Retry: again, Looping: attempt.Looping,
+		Canary: attempt.Canary, Retry: again, Looping: attempt.Looping, Nth: attempt.Nth,
 	}
 }

@@ -32,8 +32,7 @@ requests of the fault that were over by then. What does not hold, and why:
   minute, and a rest after a bad one is up to two minutes more. Slow answers until a slow provider is found, and as canaries, are a
   large share where there are few requests.
 - **Many requests**: the evidence that is asked for grows with the requests a minute, and what is under way when a provider becomes
-  slow is lost on it. The detector hears of an attempt when its whole request is over, while a breaker hears at once; that good
-  answers came between two failures it knows only when they have ended.
+  slow is lost on it: an answer's speed is known at its end.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector
