@@ -135,11 +135,10 @@ func (c *chain) weigh() {
 // observe takes one outcome, and by how much it was too slow, and gives a
 // finding when the evidence suffices.
 func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
-	before, now := index(c.failed), index(bad)
+	at, now := place{before: index(c.failed)}, index(bad)
 	c.failed = bad
-	parted := false
 	if in.order != nil {
-		before, parted = in.order.note(in.began, in.at, bad)
+		at = in.order.note(in.nth, in.began, bad)
 	}
 	in.threshold += twoTroubles
 	if !bad {
@@ -147,16 +146,14 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	}
 	if int(c.healthy) >= in.cfg.MinSamples {
 		c.recent += recentWeight * (float32(now) - c.recent)
-		c.judge(before, now, parted, excess, in)
+		c.judge(at, now, excess, in)
 	}
-	if parted {
-		c.part()
-	}
-	c.learn(before, now, in.at)
-	if c.most() < in.threshold || !bad && !parted { // what goes well is no reason to leave
+	c.learn(at.before, now, in.at)
+	c.relearn(at)
+	if c.most() < in.threshold || !bad && at.parted == 0 { // what goes well is no reason to leave
 		return Finding{}, false
 	}
-	matters := c.matters() && !c.witness.single(oneFails) && !c.askedFor()
+	matters := c.matters(in) && !c.witness.single(oneFails) && !c.askedFor()
 	again, tell := c.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
@@ -167,8 +164,8 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 }
 
 // matters says whether traffic should go elsewhere if the trouble is the target's.
-func (c *chain) matters() bool {
-	return c.kind == failing || c.kind == slowing && c.excess > slowMatters
+func (c *chain) matters(in input) bool {
+	return c.kind == failing || c.kind == slowing && (c.excess > slowMatters || in.material)
 }
 
 func (c *chain) finding() Finding {
@@ -189,31 +186,27 @@ func (c *chain) finding() Finding {
 // most is the evidence for the likelier trouble.
 func (c *chain) most() float64 { return float64(max(c.evidence[partial], c.evidence[hard])) }
 
-// judge adds what one outcome says to the evidence. One that went well and began
-// before the first that did not says nothing of a trouble since; one that ended
-// before it, too, is of a clock that was set back.
-func (c *chain) judge(before, now int, parted bool, excess float64, in input) {
-	switch {
-	case c.run == 0:
-		c.since = in.began
-	case now == 0 && in.began < c.since && in.at >= c.since:
+// judge adds what one outcome says to the evidence. What is still under way counts
+// as well, and adds nothing when it turns out so: nearly all of it will, and a
+// few failures that are known at once would look like all there is.
+func (c *chain) judge(at place, now int, excess float64, in input) {
+	if c.past(now, in) {
 		return
+	}
+	if c.run == 0 {
+		c.since = in.began
 	}
 	var sum float32
 	for h := range c.evidence {
-		says := c.step[h][before][now]
-		if parted { // the bad one after it did not follow a bad one
-			says += c.step[h][0][1] - c.step[h][1][1]
-		}
-		c.evidence[h] = min(max(0, c.evidence[h]+says), float32(maxEvidence*in.threshold))
+		c.evidence[h] = min(max(0, c.waited(h, at)+c.says(h, at, now)), float32(maxEvidence*in.threshold))
 		sum += c.evidence[h]
 	}
 	if sum == 0 {
 		c.clear(in.at)
 		return
 	}
-	c.run++
 	c.bad += int32(now)
+	c.run = max(c.run+int32(at.skipped+index(!at.late)), c.bad) // what is late was under way, and counted
 	if now == 1 {
 		c.excess += (float32(excess) - c.excess) / float32(min(c.bad, 10))
 	}
@@ -221,6 +214,31 @@ func (c *chain) judge(before, now int, parted bool, excess float64, in input) {
 		c.circle(in.from)
 	}
 	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
+}
+
+// past says that an outcome tells nothing of this excursion: it went well, and
+// began before the first that did not. One that ended before that, too, is of a
+// clock that was set back.
+func (c *chain) past(now int, in input) bool {
+	return c.run > 0 && now == 0 && in.began < c.since && in.at >= c.since
+}
+
+// waited gives the evidence after those that began before an outcome, and are
+// still under way.
+func (c *chain) waited(h int, at place) float32 {
+	if at.skipped == 0 || c.evidence[h] == 0 {
+		return c.evidence[h]
+	}
+	return max(0, c.evidence[h]+float32(at.skipped)*c.step[h][0][0])
+}
+
+// says gives what one outcome adds to the evidence.
+func (c *chain) says(h int, at place, now int) float32 {
+	says := float32(at.parted-at.joined) * (c.step[h][0][1] - c.step[h][1][1])
+	if !at.late || now == 1 {
+		says += c.step[h][at.before][now]
+	}
+	return says
 }
 
 // shares are what the failures of some callers are compared with: the same as
@@ -248,12 +266,15 @@ func (c *chain) learn(before, now int, at instant) {
 	c.waiting[0].bad[before] += uint32(now)
 }
 
-// part learns that a bad request did not follow a bad one after all.
-func (c *chain) part() {
+// relearn counts bad requests anew of which it has turned out what they followed.
+func (c *chain) relearn(at place) {
 	for i := range c.waiting {
-		if w := &c.waiting[i]; w.bad[1] > 0 {
-			w.bad[1], w.all[1] = w.bad[1]-1, w.all[1]-1
-			w.bad[0], w.all[0] = w.bad[0]+1, w.all[0]+1
+		w := &c.waiting[i]
+		move := min(int64(at.parted), int64(w.bad[1])) - min(int64(at.joined), int64(w.bad[0]))
+		for _, n := range []*[2]uint32{&w.bad, &w.all} {
+			n[0], n[1] = uint32(int64(n[0])+move), uint32(int64(n[1])-move)
+		}
+		if move != 0 {
 			return
 		}
 	}

@@ -89,6 +89,9 @@ type Sample struct {
 	// Prompt is a hash of what was asked; 0 where it is not known. Failures that
 	// all have the same one are not the target's.
 	Prompt uint64
+	// Nth is the attempt's number among those that this target was sent, in the
+	// order in which they began; 0 where it is not known, and they end in that order.
+	Nth uint32
 }
 
 // Finding is one trouble of one target, or one caller's unusual use.
@@ -203,14 +206,18 @@ func (d *Detector) Tick(now time.Time) []Finding {
 // observe lets the tests of the sample's target see it.
 func (d *Detector) observe(s Sample, share float64) []Finding {
 	limited := s.Class == llm.RateLimit
-	if s.Retry || s.Everywhere || s.Class != "" && !limited && !s.Class.CountsAgainstTarget() {
+	tells := !s.Everywhere && (s.Class == "" || s.Class.CountsAgainstTarget())
+	if sr := d.series[s.Target]; sr != nil && !tells {
+		sr.order.pass(s.Nth, instantOf(s.At.Add(-s.Took)))
+	}
+	if s.Retry || s.Everywhere || !tells && !limited {
 		return nil
 	}
 	sr := d.find(s)
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: instantOf(s.At), began: instantOf(s.At.Add(-s.Took)), from: originOf(s), looping: s.Looping}
+	in := input{cfg: &d.cfg, at: instantOf(s.At), began: instantOf(s.At.Add(-s.Took)), from: originOf(s), nth: s.Nth, looping: s.Looping}
 	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {
@@ -253,7 +260,9 @@ func (sr *series) timed(found []Finding, s Sample, in input) []Finding {
 		}
 	}
 	if known {
-		found = taken(found, &sr.slow, slow, excess, in)
+		slowed := in
+		slowed.material = sr.material(x, has, index(slow), in)
+		found = taken(found, &sr.slow, slow, excess, slowed)
 	}
 	in.frozen = sr.slow.most() > freezeAt*in.threshold
 	for m := range measures {
@@ -270,16 +279,35 @@ func (sr *series) timed(found []Finding, s Sample, in input) []Finding {
 	return found
 }
 
+// material takes the times of an answer and says whether the answers of the
+// excursion in which answers are slow are so slow on average as to matter.
+func (sr *series) material(x [measures]float64, has [measures]bool, slow int, in input) bool {
+	past, matters := sr.slow.past(slow, in), false
+	for m := range sr.levels {
+		l := &sr.levels[m]
+		if sr.slow.run == 0 {
+			l.slowed = slowed{}
+		}
+		if has[m] && !past {
+			l.slowed.note(x[m] - l.mean)
+		}
+		matters = matters || l.slowed.n > 0 && float64(l.slowed.mean)+l.doubt(l.slowed.n) > material
+	}
+	return matters
+}
+
 // input is what the tests of one sample have in common.
 type input struct {
 	cfg       *Config
 	at        instant // when the attempt ended
 	began     instant
+	nth       uint32 // of the attempt, by its beginning
 	order     *order // of the requests whose outcome is tested; nil where their ends order them
 	from      origin
 	threshold float64
 	frozen    bool // part of the answers is slow: no speed is learned
 	looping   bool // the answer goes in circles
+	material  bool // the answers since the first slow one are slow enough on average to matter
 }
 
 // find gives the sample's series. A series begins with an answer, so that

@@ -102,6 +102,19 @@ type level struct {
 	excess   float64 // mean deviation over the excursion
 	alarm    alarm
 	witness  *witness // nil while nothing went badly
+	slowed   slowed
+}
+
+// slowed is by how much answers were slower than usual since the first of them that
+// counted as slow by itself.
+type slowed struct {
+	n    int32
+	mean float32
+}
+
+func (s *slowed) note(d float64) {
+	s.n++
+	s.mean += max(1/float32(s.n), excessWeight) * (float32(min(d, maxExcess)) - s.mean)
 }
 
 // usual is where a measure's logarithms lie.
@@ -137,7 +150,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		return Finding{}, false
 	}
 	l.evidence = min(l.evidence, maxEvidence*decideAt*in.threshold)
-	matters := l.excess+l.doubt() > material && !l.witness.single(0)
+	matters := l.excess+l.doubt(l.run) > material && !l.witness.single(0)
 	again, tell := l.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
@@ -151,10 +164,10 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 	return f, true
 }
 
-// doubt is the standard error of the mean deviation: of what is twice as slow, half
-// is measured as a little less.
-func (l *level) doubt() float64 {
-	return l.spread * math.Sqrt(max(1/float64(l.run), excessWeight/2))
+// doubt is the standard error of the mean deviation of so many answers: of what is
+// twice as slow, half is measured as a little less.
+func (l *level) doubt(n int32) float64 {
+	return l.spread * math.Sqrt(max(1/float64(n), excessWeight/2))
 }
 
 // slow says whether a time is so far from usual that it counts as slow, and by

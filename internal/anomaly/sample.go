@@ -23,6 +23,7 @@ func SampleOf(t *record.Trace, i int) Sample {
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt,
 		Canary: attempt.Canary, Retry: again, Everywhere: failsEverywhere(t.Attempts, i), Looping: attempt.Looping,
+		Nth: attempt.Nth,
 	}
 }
 

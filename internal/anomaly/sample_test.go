@@ -36,10 +36,10 @@ func TestAFailureSaysNothingOfALaterTargetWhereNobodyServesTheRequest(t *testing
 // The first provider's failures are one caller's, and the second gets nothing else.
 func TestWhatFailsEverywhereHoldsNobodyAndIsNoCanary(t *testing.T) {
 	w, holder, events, all := trio(t)
-	at := latest(all)
+	all[2].now = latest(all)
 	everywhere := func(i int) {
-		s := refusal(all[2], at, "poison")
-		s.At, s.Everywhere, s.Canary = at, true, i%5 == 0
+		s := refusal(all[2], all[2].now, "poison")
+		s.Everywhere, s.Canary = true, i%5 == 0
 		w.Observe(s)
 	}
 	for i := range 100 {

@@ -31,6 +31,21 @@ func TestASlowPartOfTheAnswersIsFoundAndMovesTraffic(t *testing.T) {
 	t.Error("a quarter of the answers five times as slow was not found")
 }
 
+// By the share of slow answers it shows sooner than by their mean: each says more.
+func TestWhenAllAreTwiceAsSlowTheirShareMovesTraffic(t *testing.T) {
+	for slow, want := range map[float64]bool{1.5: false, 2.1: true} {
+		d := NewDetector(Config{})
+		g := newTraffic(25, gemini, 600)
+		g.errors = 0
+		g.feed(d, 20_000)
+		g.slow = slow
+		n := g.until(d, 60, func(f Finding) bool { return f.Signal == SlowShare && f.Failover })
+		if found := n > 0; found != want || n > 15 {
+			t.Errorf("x%v: the share of slow answers moves traffic after %d of 60 answers; want that within 15: %v", slow, n, want)
+		}
+	}
+}
+
 func TestASlowPartThatLastsBecomesTheUsual(t *testing.T) {
 	d := NewDetector(Config{})
 	g := newTraffic(22, gemini, 20)

@@ -169,23 +169,25 @@ func (sr *series) walk(p *pen) {
 	for m := range sr.levels {
 		sr.levels[m].walk(p)
 	}
-	for i := range sr.order.bad {
-		sr.order.bad[i].walk(p)
-	}
-	sr.order.good.walk(p)
-	sr.order.close = uint16(p.bits(uint64(sr.order.close), 2))
+	sr.order.walk(p)
 	for k, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
 		c.kind = kind(k)
 		c.walk(p)
 	}
 }
 
-func (m *moment) walk(p *pen) { *m = moment(p.bits(uint64(*m), 4)) }
+func (o *order) walk(p *pen) {
+	o.last, o.well = uint32(p.bits(uint64(o.last), 4)), uint32(p.bits(uint64(o.well), 4))
+	o.began, o.owed = moment(p.bits(uint64(o.began), 4)), int32(p.bits(uint64(uint32(o.owed)), 4))
+	for i := range o.bad {
+		o.bad[i] = p.bits(o.bad[i], 8)
+	}
+}
 
 func (l *level) walk(p *pen) {
-	p.ints(&l.n, &l.run)
+	p.ints(&l.n, &l.run, &l.slowed.n)
 	p.floats(&l.mean, &l.spread, &l.anchor, &l.size, &l.evidence, &l.excess)
-	p.singles(&l.before.mean, &l.before.spread, &l.gap, &l.recent)
+	p.singles(&l.before.mean, &l.before.spread, &l.gap, &l.recent, &l.slowed.mean)
 	p.instants(&l.last, &l.since)
 	l.alarm.walk(p)
 	l.witness = l.witness.walk(p)

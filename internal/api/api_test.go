@@ -86,6 +86,7 @@ func (h *hello) Close() error { return nil }
 type recorder struct{ traces []*record.Trace }
 
 func (r *recorder) Trace(t *record.Trace)              { r.traces = append(r.traces, t) }
+func (r *recorder) Failed(*record.Trace)               {}
 func (r *recorder) Transition(record.Transition)       {}
 func (r *recorder) Hold(record.Hold)                   {}
 func (r *recorder) Recent(llm.Provider) router.Figures { return router.Figures{} }

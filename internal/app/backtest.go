@@ -81,6 +81,7 @@ type rerun struct {
 	needed   int           // good answers of a target, before it is compared with its past
 	breakers circuits
 	attempts int
+	asked    map[llm.Target]uint32 // requests that a target was sent
 	usual    elsewhere
 	holds    map[llm.Target]*found
 	all      []*found
@@ -103,7 +104,10 @@ type found struct {
 }
 
 func newRerun(cfg *config.Config) *rerun {
-	r := &rerun{interval: cfg.Anomaly.Canary, needed: cmp.Or(cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples), usual: elsewhere{}, holds: map[llm.Target]*found{}}
+	r := &rerun{
+		interval: cfg.Anomaly.Canary, needed: cmp.Or(cfg.Anomaly.MinSamples, anomaly.DefaultMinSamples),
+		asked: map[llm.Target]uint32{}, usual: elsewhere{}, holds: map[llm.Target]*found{},
+	}
 	r.breakers = circuits{
 		threshold: cmp.Or(cfg.Breaker.FailureThreshold, router.DefaultFailureThreshold),
 		recovery:  cmp.Or(cfg.Breaker.RecoveryTimeout, router.DefaultRecoveryTimeout), all: map[llm.Target]*circuit{},
@@ -127,7 +131,12 @@ func (r *rerun) run(ctx context.Context, v *store.View, o BacktestOptions) error
 		for i := range traces {
 			t := &traces[i]
 			for n := range t.Attempts {
-				waiting = append(waiting, moment{anomaly.SampleOf(t, n), t.ID, t.Outcome == record.Failed})
+				m := moment{anomaly.SampleOf(t, n), t.ID, t.Outcome == record.Failed}
+				if !m.Retry {
+					r.asked[m.Target]++
+					m.Nth = r.asked[m.Target]
+				}
+				waiting = append(waiting, m)
 			}
 		}
 		slices.SortStableFunc(waiting, func(a, b moment) int { return a.At.Compare(b.At) })

@@ -15,6 +15,8 @@ func (a *App) heard(e monitor.Event) {
 	switch {
 	case e.Trace != nil:
 		a.traced(e.Trace)
+	case e.Failed != nil:
+		a.watch(e.Failed, 0)
 	case e.Transition != nil:
 		a.switched(*e.Transition)
 	case e.Hold != nil:
@@ -25,17 +27,24 @@ func (a *App) heard(e monitor.Event) {
 	}
 }
 
+// watch hands attempt i of a request to the detector.
+func (a *App) watch(t *record.Trace, i int) {
+	if a.watcher != nil {
+		a.watcher.Observe(anomaly.SampleOf(t, i))
+	}
+}
+
 func (a *App) traced(t *record.Trace) {
 	a.impacts.note(t)
 	if a.burn != nil {
 		a.burn.note(t)
 	}
 	for i, attempt := range t.Attempts {
-		seen := anomaly.SampleOf(t, i)
-		if a.watcher != nil {
-			a.watcher.Observe(seen)
+		if !attempt.Told {
+			a.watch(t, i)
 		}
-		s := alerts.Signal{At: seen.At, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
+		ended := t.Accepted.Add(attempt.Start + attempt.Took)
+		s := alerts.Signal{At: ended, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
 		switch {
 		case attempt.Class == "":
 			s.Key, s.Asked = attempt.Key, t.Accepted.Add(attempt.Start)

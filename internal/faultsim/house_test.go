@@ -158,8 +158,15 @@ func (h *house) ask(ctx context.Context, r *request) {
 func (h *house) Trace(t *record.Trace) {
 	h.paid(t.Cost, len(t.Attempts))
 	for i := range t.Attempts {
-		h.watcher.Observe(anomaly.SampleOf(t, i))
+		if !t.Attempts[i].Told {
+			h.watcher.Observe(anomaly.SampleOf(t, i))
+		}
 	}
+}
+
+// Failed hands an attempt that failed to the detector, as the program does.
+func (h *house) Failed(t *record.Trace) {
+	h.watcher.Observe(anomaly.SampleOf(t, 0))
 }
 
 // Transition takes note of a breaker that opens or closes.

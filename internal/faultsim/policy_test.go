@@ -19,6 +19,7 @@ type world struct {
 	prices *price.Table
 	later  events
 	now    time.Duration
+	asked  [3]uint32 // attempts by provider
 }
 
 // policy decides what becomes of a request, with a model of a few lines where
@@ -112,6 +113,7 @@ type attempt struct {
 	each        time.Duration
 	committed   bool // the caller has seen some of it
 	looping     bool
+	nth         uint32 // of those at its target
 }
 
 // try asks a provider.
@@ -119,7 +121,8 @@ func (w *world) try(at time.Duration, r *request, i int) attempt {
 	target := targets[i]
 	o := w.stubs[i].answer(at, r, target.Model)
 	r.worthless, r.outlier = o.worthless, r.outlier || o.outlier
-	a := attempt{target: target, took: o.wait, input: r.input}
+	w.asked[i]++
+	a := attempt{target: target, took: o.wait, input: r.input, nth: w.asked[i]}
 	switch {
 	case o.hangs:
 		a.class, a.took = llm.Timeout, patience
@@ -264,7 +267,7 @@ func newDetecting(w *world) func(*request) {
 			d.watcher.Observe(anomaly.Sample{
 				Target: a.target, At: moment(at), Class: a.class, TTFT: a.first, Took: a.took,
 				InputTokens: int64(a.input), OutputTokens: int64(a.output), Stream: true, Caller: r.caller, Canary: canary,
-				Looping: a.looping,
+				Looping: a.looping, Nth: a.nth,
 			})
 		}, order)
 	}

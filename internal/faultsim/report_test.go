@@ -289,6 +289,7 @@ func controlAlone(s *shape, perMin float64, back background, days int) control {
 		stub.perMin = 0
 	}
 	var ended events
+	var sent uint32
 	for r := from.request(); r.at < sc.span; r = from.request() {
 		for len(ended) > 0 && ended[0].at <= r.at {
 			heap.Pop(&ended).(event).do()
@@ -297,9 +298,11 @@ func controlAlone(s *shape, perMin float64, back background, days int) control {
 			w.Tick(moment(ticked))
 		}
 		ticked = r.at
+		sent++
 		for i, stub := range stubs {
 			c.requests++
 			sample := sampleOf(stub.answer(r.at, &r, targets[i].Model), targets[i], &r)
+			sample.Nth = sent
 			if holder.lets(&sample, moment(r.at)) {
 				heap.Push(&ended, event{r.at + sample.Took, func() { w.Observe(sample) }})
 			}

@@ -36,8 +36,7 @@ requests of the fault that were over by then. What does not hold, and why:
   tested for. In the median 29 requests of an hour's 60 are needed at one a minute, where they are found; half of the flaps are of the
   breaker, which closes before the detector has found enough to hold.
 - **Many requests**: the evidence that is asked for grows with the requests a minute, and what is under way when a provider becomes
-  slow is lost on it. The detector hears of an attempt when its whole request is over, while a breaker hears at once; that good
-  answers came between two failures it knows only when they have ended.
+  slow is lost on it: an answer's speed is known at its end.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector

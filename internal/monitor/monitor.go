@@ -30,6 +30,7 @@ const (
 // Event is one thing that happened; exactly one field is set.
 type Event struct {
 	Trace      *record.Trace
+	Failed     *record.Trace // with its first attempt alone, which has just failed
 	Transition *record.Transition
 	Hold       *record.Hold
 	Key        *record.KeyChange
@@ -122,6 +123,9 @@ func (m *Monitor) Trace(t *record.Trace) {
 	}
 	m.tell(Event{Trace: t})
 }
+
+// Failed takes a request whose first attempt has just failed. It never blocks.
+func (m *Monitor) Failed(t *record.Trace) { m.tell(Event{Failed: t}) }
 
 // callersClass says what an outcome means to callers in the terms of attempts:
 // served, a failure, or neither.

@@ -238,15 +238,18 @@ func TestTransitionsAndHoldsReachStoreMetricsAndListenersInOrder(t *testing.T) {
 				heard = append(heard, string(e.Transition.To))
 			case e.Hold != nil:
 				heard = append(heard, "hold "+e.Hold.Reason)
+			case e.Failed != nil:
+				heard = append(heard, "failed at "+e.Failed.Attempts[0].Target.String())
 			}
 		})
 		p.watch()
 		now := time.Now()
+		p.Failed(&record.Trace{ID: p.ids.Next(now), Attempts: []record.Attempt{{Target: gemini, Class: llm.Server}}})
 		p.Transition(record.Transition{ID: p.ids.Next(now), At: now, Target: gemini, From: record.Closed, To: record.Open})
 		p.Hold(record.Hold{ID: p.ids.Next(now), Target: claude, Source: record.ByAnomaly, Reason: "slow", Placed: now, Expires: now.Add(time.Minute)})
 		p.Transition(record.Transition{ID: p.ids.Next(now), At: now, Target: gemini, From: record.Open, To: record.HalfOpen})
 		synctest.Wait()
-		if want := []string{"open", "hold slow", "half-open"}; !slices.Equal(heard, want) {
+		if want := []string{"failed at " + gemini.String(), "open", "hold slow", "half-open"}; !slices.Equal(heard, want) {
 			t.Errorf("heard %q, want %q", heard, want)
 		}
 		p.flush()

@@ -92,6 +92,11 @@ type Attempt struct {
 	LastResort bool   // sent to a target whose breaker was open, since nobody else could answer
 	Looping    bool   // its answer goes in circles: it ends with the same few words again and again
 	Key        string // the name of the provider's key; "" where it needs none
+	// Nth is the attempt's number among those that this process sent its target; 0
+	// where the target had failed the request before. It is for the detector alone,
+	// and not stored.
+	Nth  uint32 `store:"-"`
+	Told bool   `store:"-"` // it was told of when it failed, before the request ended
 }
 
 // Trace is one client request, whole. Every request ends in exactly one.

@@ -67,7 +67,8 @@ const (
 type attempt struct {
 	candidate
 	record.Attempt
-	request  record.ID
+	trace    *record.Trace // of its request; who began it may not be who has it now
+	first    bool          // of the request
 	began    time.Time
 	permit   *permit
 	leave    *provider.Leave
@@ -91,20 +92,26 @@ type attempt struct {
 	endings  *sync.Pool // where that is from
 }
 
-// attempt prepares an attempt with what it was granted.
-func (w *walk) attempt(g grant) *attempt {
+// attempt prepares an attempt with what it was granted; again says that the same
+// target has failed the request before.
+func (w *walk) attempt(g grant, again bool) *attempt {
 	now := time.Now()
 	c := w.plan.candidates[g.i]
 	if g.permit.probe {
 		g.permit.renew(now, c.endpoint.Timeouts.lease())
 	}
-	return &attempt{
-		candidate: c, request: w.call.ID, began: now, permit: g.permit, leave: g.leave, endings: &w.r.endings,
+	a := &attempt{
+		candidate: c, trace: w.trace, first: !again && !g.hedge && len(w.trace.Attempts) == 0,
+		began: now, permit: g.permit, leave: g.leave, endings: &w.r.endings,
 		Attempt: record.Attempt{
 			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
 			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
 		},
 	}
+	if !again {
+		a.Nth = g.permit.b.asked.Add(1)
+	}
+	return a
 }
 
 // start sends the request and reads up to the first content, or, for a caller
@@ -159,7 +166,7 @@ func (a *attempt) settle(f *llm.Failure) {
 		a.permit.neutral()
 		return
 	}
-	a.permit.failLate(f, a.request)
+	a.permit.failLate(f, a.trace.ID)
 }
 
 // readAll holds the rest of the answer.
@@ -438,9 +445,23 @@ func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	if f.Class.TellsOnlyOfTarget() {
 		a.Message = f.Message
 	}
+	r.tell(a)
 	if f.Class == llm.Cancelled {
 		return
 	}
-	r.log.Warn("attempt failed", "request", a.request.String(), "target", a.target.String(), "key", a.Key, "class", string(f.Class),
+	r.log.Warn("attempt failed", "request", a.trace.ID.String(), "target", a.target.String(), "key", a.Key, "class", string(f.Class),
 		"status", f.Status, "code", f.Code, "upstream_request", a.UpstreamID, "message", a.Message)
+}
+
+// tell has a failure of the request's first attempt known at once: the request may
+// go on for long.
+func (r *HybridRouter) tell(a *attempt) {
+	if !a.first {
+		return
+	}
+	a.Told = true
+	r.recorder.Failed(&record.Trace{
+		ID: a.trace.ID, Accepted: a.trace.Accepted, Caller: a.trace.Caller, Door: a.trace.Door, Asked: a.trace.Asked,
+		Stream: a.trace.Stream, Prompt: a.trace.Prompt, Attempts: []record.Attempt{a.Attempt},
+	})
 }

@@ -46,6 +46,7 @@ func (s *instantStream) Close() error { return nil }
 type forgetful struct{}
 
 func (forgetful) Trace(*record.Trace)          {}
+func (forgetful) Failed(*record.Trace)         {}
 func (forgetful) Transition(record.Transition) {}
 func (forgetful) Hold(record.Hold)             {}
 

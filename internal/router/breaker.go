@@ -49,6 +49,8 @@ type breaker struct {
 	// in Unix nanoseconds, and the permits that are out.
 	used atomic.Int64
 	busy atomic.Int64
+	// asked counts the requests that the target was sent.
+	asked atomic.Uint32
 	// resorting says that a last resort is under way, resorted when it began, in
 	// Unix nanoseconds.
 	resorting atomic.Bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -253,6 +254,7 @@ func (s *fakeStream) Close() error {
 type log struct {
 	mu          sync.Mutex
 	traces      []*record.Trace
+	failed      []*record.Trace
 	transitions []record.Transition
 	holds       []record.Hold
 	recent      Figures
@@ -262,6 +264,18 @@ func (l *log) Trace(t *record.Trace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.traces = append(l.traces, t)
+}
+func (l *log) Failed(t *record.Trace) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = append(l.failed, t)
+}
+
+// told gives the requests of which a failure was told at once.
+func (l *log) told() []*record.Trace {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.failed)
 }
 func (l *log) Transition(t record.Transition) {
 	l.mu.Lock()

@@ -203,7 +203,7 @@ func (a *Answer) continueAt(i int) (*attempt, *seam, *llm.Failure) {
 		}
 		return nil, nil, nil
 	}
-	next := leg.attempt(g)
+	next := leg.attempt(g, i == a.served)
 	f := w.r.start(a.ctx, next, *req, w.others(i))
 	if f == nil {
 		return next, s, nil

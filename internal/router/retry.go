@@ -78,7 +78,7 @@ func (w *walk) try(ctx context.Context, g grant, insist bool) tried {
 	t := tried{grant: g}
 	var keys []string
 	for nth := 0; ; {
-		a := w.attempt(g)
+		a := w.attempt(g, len(t.failed) > 0)
 		if t.failure = w.r.start(ctx, a, *w.call.Request, !insist); t.failure == nil {
 			t.served = a
 			return t

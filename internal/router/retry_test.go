@@ -43,6 +43,55 @@ func TestAnAccidentIsRetriedAtTheSameTarget(t *testing.T) {
 	}
 }
 
+// The detector need not wait for the request's end, nor count anything twice.
+func TestTheFirstFailureOfARequestIsToldAtOnce(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		h := newHouse(t, withRetries)
+		h.gemini.always = &act{fail: serverDown(), wait: time.Second}
+		h.claude.always = &act{fail: serverDown()}
+		h.openai.always = &act{wait: 30 * time.Second}
+		began := time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			text, err := h.ask(t.Context(), chat("gemini", true))
+			mustSay(t, text, err, "hello from openai")
+		}()
+		time.Sleep(1100 * time.Millisecond)
+		if got := h.log.told(); len(got) != 1 || len(got[0].Attempts) != 1 || got[0].Caller != "tester" || got[0].Prompt == 0 ||
+			got[0].Attempts[0].Class != llm.Server || !got[0].Accepted.Add(got[0].Attempts[0].Took).Equal(began.Add(time.Second)) {
+			t.Fatalf("a second after the request began, its failures are told as %+v", got)
+		}
+		<-done
+		if got := h.log.told(); len(got) != 1 {
+			t.Errorf("%d failures were told before their requests ended, want the first one's", len(got))
+		}
+		before := map[llm.Target]bool{}
+		for i, a := range h.log.last(t).Attempts {
+			if first := !before[a.Target]; a.Told != (i == 0) || first != (a.Nth == 1) || !first && a.Nth != 0 {
+				t.Errorf("attempt %d at %s: told %v, number %d", i, a.Target, a.Told, a.Nth)
+			}
+			before[a.Target] = true
+		}
+	})
+}
+
+func TestAttemptsAtATargetAreNumberedAsTheyBegin(t *testing.T) {
+	h := newHouse(t)
+	for i := range 3 {
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from gemini")
+		if nth := h.log.last(t).Attempts[0].Nth; nth != uint32(i+1) {
+			t.Errorf("request %d has the number %d", i+1, nth)
+		}
+	}
+	text, err := h.ask(t.Context(), chat("claude", true))
+	mustSay(t, text, err, "hello from claude")
+	if nth := h.log.last(t).Attempts[0].Nth; nth != 1 {
+		t.Errorf("another target's first request has the number %d", nth)
+	}
+}
+
 func TestWhatARetryCannotMendGoesOnAtOnce(t *testing.T) {
 	for name, f := range map[string]*llm.Failure{
 		"429 without a time":  {Class: llm.RateLimit, Status: 429},

@@ -42,7 +42,11 @@ type Upstream interface {
 // Recorder takes what happened. None of its methods may block: they are
 // called on the path of a request, and Transition under a breaker's mutex.
 type Recorder interface {
+	// Trace takes a request that is over.
 	Trace(*record.Trace)
+	// Failed takes a request whose first attempt has just failed, with that alone:
+	// the request may go on for long, and its trace comes at its end.
+	Failed(*record.Trace)
 	Transition(record.Transition)
 	Hold(record.Hold)
 }
