@@ -19,24 +19,22 @@ func TestAfterAnythingAHoldEndsAndTheStateCanBeRead(t *testing.T) {
 		for range 200 {
 			w.Observe(g.next())
 		}
-		latest := g.now
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			happens(t, w, g, holder)
-			if g.now.After(latest) {
-				latest = g.now
-			}
 		}
 		g.errors, g.slow = 0, 1
 		requests := rapid.Bool().Draw(t, "requests")
-		for len(holder.held) > 0 && g.now.Before(latest.Add(DefaultLongest+time.Minute)) {
+		last, held := holder.held[gemini]
+		for held && g.now.Before(last.Placed.Add(DefaultLongest+time.Minute)) {
 			if requests {
 				w.Observe(let(g, holder))
 			} else {
 				g.now = g.now.Add(time.Second)
 			}
 			w.Tick(g.now)
+			held = holder.held[gemini].ID == last.ID
 		}
-		if len(holder.held) > 0 {
+		if held {
 			t.Errorf("still held: %s", kinds(*events))
 		}
 		for _, s := range w.Scores() {
