@@ -132,9 +132,9 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 		t.Errorf("the day before: %v, %s", err, out.String())
 	}
 	out.Reset()
-	o.From, o.To = day.Add(8*time.Hour+time.Minute), day.Add(8*time.Hour+2*time.Minute)
-	want := "60 attempts at 2 targets, 2026-03-02 08:01:00 to 2026-03-02 08:02:00 UTC\n" +
-		"That is too little to learn from: a target needs 50 good answers (anomaly.min_samples), and the busiest gave 30.\n"
+	o.From, o.To = day.Add(8*time.Hour+time.Minute), day.Add(8*time.Hour+100*time.Second)
+	want := "40 attempts at 2 targets, 2026-03-02 08:01:00 to 2026-03-02 08:01:40 UTC\n" +
+		"That is too little to learn from: a target needs 30 good answers (anomaly.min_samples), and the busiest gave 20.\n"
 	if err := Backtest(t.Context(), cfg, o); err != nil || !strings.HasPrefix(out.String(), want) {
 		t.Errorf("a minute: %v, %s", err, out.String())
 	}
