@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"breakwater/internal/record"
@@ -28,13 +29,13 @@ const (
 	intoTraces = `INSERT INTO traces (id, late, took, ttft, outcome, target, plan, door, asked, caller, flags, status,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
 		start, ttft_lag, took_lag, upstream_status, upstream_id, key, queued) VALUES `
-	oneTrace      = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
-	fourTraces    = oneTrace + `,` + oneTrace + `,` + oneTrace + `,` + oneTrace
-	insertTrace   = intoTraces + oneTrace + ` ON CONFLICT DO NOTHING`
-	insertTraces  = intoTraces + fourTraces + `,` + fourTraces + `,` + fourTraces + `,` + fourTraces // tracesAtOnce
-	insertAttempt = `INSERT INTO attempts (trace, n, target, class, status, start, ttft, took, flags,
+	intoAttempts = `INSERT INTO attempts (trace, n, target, class, status, start, ttft, took, flags,
 		input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-		code, message, upstream_id, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		code, message, upstream_id, key) VALUES `
+	oneTrace         = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	oneAttempt       = `(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	insertTrace      = intoTraces + oneTrace + ` ON CONFLICT DO NOTHING`
+	insertAttempt    = intoAttempts + oneAttempt
 	insertOverflow   = `INSERT INTO trace_overflow (trace, body) VALUES (?,?)`
 	insertTransition = `INSERT INTO transitions (id, at, provider, endpoint, model, from_state, to_state, reason, request)
 		VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`
@@ -45,9 +46,12 @@ const (
 		placed = excluded.placed, expires = excluded.expires, ended = excluded.ended, ending = excluded.ending`
 )
 
-// tracesAtOnce is how many traces one statement inserts: most of what a row
-// costs alone is the way into SQLite and back, once for each of its columns.
-const tracesAtOnce = 16
+// rowsAtOnce is how many traces or attempts one statement inserts: most of what
+// a row costs alone is the way into SQLite and back, once for each of its columns.
+const rowsAtOnce = 16
+
+// together gives the statement that inserts rowsAtOnce.
+func together(into, one string) string { return into + one + strings.Repeat(`,`+one, rowsAtOnce-1) }
 
 // micros gives a duration in microseconds, rounded up.
 func micros(d time.Duration) int64 {
@@ -148,8 +152,8 @@ func (f *fitting) add(id int64, fits bool, err error) int64 {
 func (w *writer) insertTraces(ctx context.Context, traces []*record.Trace, counts sums) error {
 	for len(traces) > 0 {
 		n := 1
-		if len(traces) >= tracesAtOnce {
-			n = tracesAtOnce
+		if len(traces) >= rowsAtOnce {
+			n = rowsAtOnce
 		}
 		if err := w.insertSome(ctx, traces[:n], counts); err != nil {
 			return err
@@ -170,39 +174,56 @@ func (w *writer) insertSome(ctx context.Context, traces []*record.Trace, counts 
 		}
 	}
 	w.columns = columns
-	together := false
-	if len(traces) == tracesAtOnce {
-		err := w.insertTogether(ctx, columns)
+	added := false
+	if len(traces) == rowsAtOnce {
+		err := w.insertTogether(ctx, intoTraces, oneTrace, columns)
 		if err != nil && !permanent(err) {
 			return err
 		}
-		together = err == nil // otherwise one is there already, or does not fit
+		added = err == nil // otherwise one is there already, or does not fit
 	}
+	var attempts [][]any
 	each := len(columns) / len(traces)
 	for i := range laid {
-		if !together {
-			added, err := w.exec(ctx, insertTrace, columns[i*each:(i+1)*each]...)
+		if !added {
+			n, err := w.exec(ctx, insertTrace, columns[i*each:(i+1)*each]...)
 			if err != nil {
 				return err
 			}
-			if added == 0 {
+			if n == 0 {
 				continue
 			}
 		}
-		if err := w.insertRest(ctx, &laid[i]); err != nil {
+		attempts = append(attempts, laid[i].attempts...)
+		if err := w.insertWhole(ctx, &laid[i]); err != nil {
 			return err
 		}
 		if err := w.count(ctx, laid[i].trace, counts); err != nil {
 			return err
 		}
 	}
+	return w.insertAttempts(ctx, attempts)
+}
+
+// insertAttempts writes attempts that are not in their trace's row.
+func (w *writer) insertAttempts(ctx context.Context, rows [][]any) error {
+	for ; len(rows) >= rowsAtOnce; rows = rows[rowsAtOnce:] {
+		if err := w.insertTogether(ctx, intoAttempts, oneAttempt, slices.Concat(rows[:rowsAtOnce]...)); err != nil {
+			return err
+		}
+	}
+	for _, row := range rows {
+		if _, err := w.exec(ctx, insertAttempt, row...); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// insertTogether inserts tracesAtOnce, or none. It asks the driver itself:
-// database/sql would check and copy each of the 400 columns once more, which is
-// a sixth of the writer's work and half of its garbage.
-func (w *writer) insertTogether(ctx context.Context, columns []any) error {
+// insertTogether inserts rowsAtOnce, or none. It asks the driver itself:
+// database/sql would check and copy each of the hundreds of columns once more,
+// which is a sixth of the writer's work and half of its garbage.
+func (w *writer) insertTogether(ctx context.Context, into, one string, columns []any) error {
 	for i, c := range columns {
 		if i == len(w.args) {
 			w.args = append(w.args, driver.NamedValue{Ordinal: i + 1})
@@ -210,14 +231,15 @@ func (w *writer) insertTogether(ctx context.Context, columns []any) error {
 		w.args[i].Value = c
 	}
 	return w.conn.Raw(func(conn any) error {
-		if w.together == nil {
-			stmt, err := conn.(driver.ConnPrepareContext).PrepareContext(ctx, insertTraces)
+		if w.together[into] == nil {
+			stmt, err := conn.(driver.ConnPrepareContext).PrepareContext(ctx, together(into, one))
 			if err != nil {
 				return err
 			}
-			w.together = stmt
+			w.together[into] = stmt
 		}
-		rows, err := w.together.(driver.StmtQueryContext).QueryContext(ctx, w.args) // which takes one call where Exec takes two
+		stmt := w.together[into].(driver.StmtQueryContext)
+		rows, err := stmt.QueryContext(ctx, w.args[:len(columns)]) // one call where Exec makes many
 		if err != nil {
 			return err
 		}
@@ -269,13 +291,8 @@ func (w *writer) lay(ctx context.Context, t *record.Trace, columns []any) (laidT
 		start, ttftLag, tookLag, upstreamStatus, last.UpstreamID, key, micros(t.Queued)), words.err
 }
 
-// insertRest writes what does not fit a trace's row.
-func (w *writer) insertRest(ctx context.Context, laid *laidTrace) error {
-	for _, row := range laid.attempts {
-		if _, err := w.exec(ctx, insertAttempt, row...); err != nil {
-			return err
-		}
-	}
+// insertWhole writes a trace whole whose words found no room.
+func (w *writer) insertWhole(ctx context.Context, laid *laidTrace) error {
 	if !laid.overflow {
 		return nil
 	}
@@ -302,8 +319,8 @@ func (w *writer) attemptRows(ctx context.Context, trace record.ID, attempts []re
 		class := words.add(w.name(ctx, kindClass, string(a.Class)))
 		key := words.add(w.key(ctx, a.Target, a.Key))
 		rows = append(rows, []any{
-			trace, n, target, class, a.Status, micros(a.Start), micros(a.TTFT), micros(a.Took), attemptFlags(a),
-			a.Usage.Input, a.Usage.CacheRead, a.Usage.CacheWrite, a.Usage.Output, a.Usage.Reasoning, a.Cost,
+			int64(trace), int64(n), target, class, int64(a.Status), micros(a.Start), micros(a.TTFT), micros(a.Took), int64(attemptFlags(a)),
+			a.Usage.Input, a.Usage.CacheRead, a.Usage.CacheWrite, a.Usage.Output, a.Usage.Reasoning, int64(a.Cost),
 			a.Code, a.Message, a.UpstreamID, key,
 		})
 	}

@@ -43,10 +43,9 @@ type writer struct {
 	words      dictionaries
 	pending    []entry // taken from the queue and not yet committed
 
-	// Of traces that are being inserted:
-	together driver.Stmt // insertTraces, nil before the first time
-	columns  []any       // memory that is used again, as args is
-	args     []driver.NamedValue
+	together map[string]driver.Stmt // that insert rowsAtOnce into a table
+	columns  []any                  // of traces that are being inserted: the same memory, to be used again
+	args     []driver.NamedValue    // as well
 }
 
 func newWriter(ctx context.Context, db *sql.DB, most bounds) (*writer, error) {
@@ -54,7 +53,7 @@ func newWriter(ctx context.Context, db *sql.DB, most bounds) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}}
+	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, together: map[string]driver.Stmt{}}
 	if _, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA journal_size_limit = %d", walLimit)); err == nil {
 		w.words, err = openDictionaries(ctx, w, most)
 	}
@@ -69,8 +68,8 @@ func (w *writer) close() error {
 	for _, stmt := range w.statements {
 		errs = append(errs, stmt.Close())
 	}
-	if w.together != nil {
-		errs = append(errs, w.together.Close())
+	for _, stmt := range w.together {
+		errs = append(errs, stmt.Close())
 	}
 	return errors.Join(append(errs, w.conn.Close())...)
 }
