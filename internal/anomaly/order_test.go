@@ -72,7 +72,7 @@ func TestFailuresThatAreKnownAtOnceAreNotTakenForAllThereIs(t *testing.T) {
 		d := NewDetector(Config{})
 		g := newTraffic(43, gemini, 600)
 		g.errors, g.burst = everyday.errors, everyday.burst
-		all := g.soon(400_000)
+		all := g.soon(150_000)
 		for i, s := range all {
 			if found := d.Observe(s); errorsFound(found) && i > len(all)/2 {
 				t.Errorf("%+v: %s", everyday, found[0].Text)

@@ -64,12 +64,12 @@ func TestTwiceAsSlowIsHeld(t *testing.T) {
 }
 
 func TestPoisonPromptAndOwnNetworkHoldNobody(t *testing.T) {
-	for perMin, part := range map[float64]time.Duration{20: time.Hour / 2, 600: time.Hour / 3} {
-		for _, name := range []string{"poison prompt of a tenant of 5 %", "poison prompt of a tenant of 25 %", "no network on this side"} {
-			for _, in := range one(t, name, perMin, part).incidents {
-				if in.held {
-					t.Errorf("%s at %v a minute: the detector placed a hold", name, perMin)
-				}
+	for name, perMin := range map[string]float64{
+		"poison prompt of a tenant of 5 %": 20, "poison prompt of a tenant of 25 %": 20, "no network on this side": 600,
+	} {
+		for _, in := range one(t, name, perMin, time.Hour/3).incidents {
+			if in.held {
+				t.Errorf("%s at %v a minute: the detector placed a hold", name, perMin)
 			}
 		}
 	}
