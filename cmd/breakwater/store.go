@@ -160,7 +160,7 @@ func exportCommand() *cobra.Command {
 				return wrongLine(cmd, errors.New("--format must be ndjson, csv or parquet"))
 			}
 			if out, ok := cmd.OutOrStdout().(*os.File); ok && isTerminal(out) && store.Format(format) == store.Parquet {
-				return wrongLine(cmd, errors.New("Parquet is no text, and this is a terminal: write it to a file with > all.parquet"))
+				return wrongLine(cmd, errors.New("--format parquet is no text, and this is a terminal: write it to a file with > all.parquet"))
 			}
 			if err := present(cfg.DB); err != nil {
 				return err
