@@ -207,8 +207,11 @@ func (d *Detector) Tick(now time.Time) []Finding {
 func (d *Detector) observe(s Sample, share float64) []Finding {
 	limited := s.Class == llm.RateLimit
 	tells := !s.Everywhere && (s.Class == "" || s.Class.CountsAgainstTarget())
-	if sr := d.series[s.Target]; sr != nil && !tells {
-		sr.order.pass(s.Nth, instantOf(s.At.Add(-s.Took)))
+	began := instantOf(s.began())
+	if !tells {
+		if sr := d.series[s.Target]; sr != nil {
+			sr.order.pass(s.Nth, began)
+		}
 	}
 	if s.Retry || s.Everywhere || !tells && !limited {
 		return nil
@@ -217,7 +220,7 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	if sr == nil {
 		return nil
 	}
-	in := input{cfg: &d.cfg, at: instantOf(s.At), began: instantOf(s.At.Add(-s.Took)), from: originOf(s), nth: s.Nth, looping: s.Looping}
+	in := input{cfg: &d.cfg, at: instantOf(s.At), began: began, from: originOf(s), nth: s.Nth, looping: s.Looping}
 	in.threshold = share * sr.arrive(in.at, len(d.series), d.cfg.Forget)
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {

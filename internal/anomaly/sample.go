@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"slices"
+	"time"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
@@ -18,7 +19,7 @@ func SampleOf(t *record.Trace, i int) Sample {
 	firstTells := t.Stream || t.Door.Embeds()
 	u := attempt.Usage
 	return Sample{
-		Target: attempt.Target, At: t.Accepted.Add(attempt.Start + attempt.Took), Class: attempt.Class,
+		Target: attempt.Target, At: t.AttemptEnded(i), Class: attempt.Class,
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt,
@@ -26,6 +27,9 @@ func SampleOf(t *record.Trace, i int) Sample {
 		Nth: attempt.Nth,
 	}
 }
+
+// began is when an attempt did.
+func (s Sample) began() time.Time { return s.At.Add(-s.Took) }
 
 // failsEverywhere says that attempt i failed as one of another provider had before,
 // and that nobody served the request. It may be to blame, and such requests come to

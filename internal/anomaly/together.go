@@ -11,6 +11,10 @@ import (
 // it to count as out of reach: one failure is everyday life.
 const unreached = 2
 
+// setBack is how much earlier than an answered one began another may end: more is
+// of a clock that was set back.
+const setBack = 30 * time.Minute
+
 // reach is whether a provider's answers get here, and whether it takes requests. Any
 // answer shows that they get here, be it an error. Attempts are told of when they
 // end, and those that were under way when the way broke may be answered long after
@@ -64,9 +68,6 @@ func (r *reach) hear(at time.Time) (again bool) {
 	return again
 }
 
-// began is when an attempt did.
-func (s Sample) began() time.Time { return s.At.Add(-s.Took) }
-
 // reached takes an attempt that says something of the way to its provider. Once
 // what was lost on this side is there again, what failed meanwhile says nothing.
 // One that went silent halfway had got through.
@@ -76,7 +77,7 @@ func (w *Watcher) reached(s Sample) {
 		w.served(s)
 	}
 	r := w.ways[p]
-	if r.answered.Sub(s.At) > orderKept { // the clock was set back
+	if r.answered.Sub(s.At) > setBack { // the clock was set back
 		r = reach{}
 	}
 	switch {

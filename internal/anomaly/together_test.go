@@ -256,3 +256,15 @@ func TestAClockThatIsSetBackHidesNoOutage(t *testing.T) {
 		t.Errorf("events %+v", *events)
 	}
 }
+
+func TestALossThatIsToldOfLateIsNoneSinceTheLastAnswer(t *testing.T) {
+	w, _, _ := watch(WatcherConfig{}, 3)
+	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	w.reached(Sample{Target: gemini, At: at.Add(time.Second), Took: time.Second})
+	for range unreached {
+		w.reached(Sample{Target: gemini, At: at.Add(-5 * time.Millisecond), Took: time.Second, Class: llm.Network})
+	}
+	if way := w.ways[gemini.Provider]; way.out() || way.answered != at {
+		t.Errorf("out of reach %v, the last that was answered began at %s", way.out(), way.answered)
+	}
+}

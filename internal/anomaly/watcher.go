@@ -348,7 +348,7 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 	if bad || is.worst() > material {
 		w.alarm(s.Target.Provider, s.At)
 	}
-	if s.At.Add(-s.Took).Before(h.since) {
+	if s.began().Before(h.since) {
 		if bad && !s.At.After(h.since) { // it is what opened the breaker
 			h.ill.add(1, 1)
 		}
