@@ -67,7 +67,7 @@ type trial struct {
 
 // pace is what canaries told of one measure of speed.
 type pace struct {
-	n      int
+	n      int32
 	slower float64 // mean deviation from the usual, a logarithm
 }
 
@@ -102,13 +102,13 @@ func (t *trial) speed(one speed, bad float64) {
 		if known {
 			p := &t.speeds[m]
 			p.n++
-			p.slower += max(1/float64(p.n), 0.2) * (min(one.slower[m], 2*bad) - p.slower)
+			p.slower = running(p.slower, min(one.slower[m], 2*bad), p.n, 0.2)
 		}
 	}
 }
 
 // slower is the mean deviation by the worst measure that enough canaries told.
-func (t *trial) slower(enough int) (worst float64, known bool) {
+func (t *trial) slower(enough int32) (worst float64, known bool) {
 	worst = math.Inf(-1)
 	for _, p := range t.speeds {
 		if p.n >= enough {

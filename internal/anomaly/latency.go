@@ -114,7 +114,12 @@ type slowed struct {
 
 func (s *slowed) note(d float64) {
 	s.n++
-	s.mean += max(1/float32(s.n), excessWeight) * (float32(min(d, maxExcess)) - s.mean)
+	s.mean = running(s.mean, float32(min(d, maxExcess)), s.n, excessWeight)
+}
+
+// running is a mean with the nth value in it, of which none weighs less than so much.
+func running[F float32 | float64](mean, value F, nth int32, least F) F {
+	return mean + max(1/F(nth), least)*(value-mean)
 }
 
 // usual is where a measure's logarithms lie.
@@ -186,7 +191,7 @@ func (l *level) judge(d float64, in input) {
 		return
 	}
 	l.run++
-	l.excess += max(1/float64(l.run), excessWeight) * (min(d, maxExcess) - l.excess)
+	l.excess = running(l.excess, min(d, maxExcess), l.run, excessWeight)
 	l.witness = l.witness.note(in.from, z > slack, shares{usual: aboveSlack, trouble: manySlow}, in.threshold)
 }
 

@@ -65,7 +65,7 @@ func (l *length) observe(s Sample, at instant, cfg *Config, series int) (Finding
 			l.clear()
 		} else {
 			l.run++
-			l.excess += max(1/float64(l.run), 0.1) * (d - l.excess)
+			l.excess = running(l.excess, d, l.run, 0.1)
 		}
 	}
 	switch {

@@ -43,8 +43,7 @@ func (a *App) traced(t *record.Trace) {
 		if !attempt.Told {
 			a.watch(t, i)
 		}
-		ended := t.Accepted.Add(attempt.Start + attempt.Took)
-		s := alerts.Signal{At: ended, Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
+		s := alerts.Signal{At: t.AttemptEnded(i), Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
 		switch {
 		case attempt.Class == "":
 			s.Key, s.Asked = attempt.Key, t.Accepted.Add(attempt.Start)

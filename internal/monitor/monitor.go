@@ -112,12 +112,12 @@ func (m *Monitor) Trace(t *record.Trace) {
 	m.store.Record(t) // what finds no room is counted by the store
 	m.metrics.request(t)
 	m.callers.note(t.Ended(), callersClass(t.Outcome), "", t.Took)
-	for _, a := range t.Attempts {
+	for i, a := range t.Attempts {
 		trouble := ""
 		if a.Class != "" {
 			trouble = describe(a)
 		}
-		ended := t.Accepted.Add(a.Start + a.Took)
+		ended := t.AttemptEnded(i)
 		m.windows[a.Target.Provider].note(ended, a.Class, trouble, a.Took)
 		m.contacts.note(a, ended)
 	}

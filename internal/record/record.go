@@ -129,6 +129,11 @@ type Trace struct {
 // Ended gives the instant at which the request ended.
 func (t *Trace) Ended() time.Time { return t.Accepted.Add(t.Took) }
 
+// AttemptEnded is when attempt i did.
+func (t *Trace) AttemptEnded(i int) time.Time {
+	return t.Accepted.Add(t.Attempts[i].Start + t.Attempts[i].Took)
+}
+
 // State is a breaker's state.
 type State string
 
