@@ -239,7 +239,7 @@ func (w *writer) insertTogether(ctx context.Context, into, one string, columns [
 			w.together[into] = stmt
 		}
 		stmt := w.together[into].(driver.StmtQueryContext)
-		rows, err := stmt.QueryContext(ctx, w.args[:len(columns)]) // one call where Exec makes many
+		rows, err := stmt.QueryContext(ctx, w.args[:len(columns)]) // runs it with the first step, in one call where Exec makes many
 		if err != nil {
 			return err
 		}
