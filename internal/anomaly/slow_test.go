@@ -131,18 +131,15 @@ func TestOnePromptsFailuresForceNoFailover(t *testing.T) {
 }
 
 func TestATargetWithASlowPartIsHeldUntilNoPartIsSlow(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(25, gemini, 60)
 	g.errors = 0
+	w, holder, events := settled(g, 3000, 3)
 	n := 0
 	slowed := func(s Sample, share int) Sample {
 		if n++; share > 0 && n%share == 0 {
 			s.TTFT, s.Took = 6*s.TTFT, 6*s.Took
 		}
 		return s
-	}
-	for range 3000 {
-		w.Observe(g.next())
 	}
 	for range 300 {
 		if w.Observe(slowed(g.next(), 3)); len(holder.held) > 0 {

@@ -44,11 +44,8 @@ func TestOneCallersFailuresForceNoFailoverThoughOneOfAnotherFails(t *testing.T) 
 // While its failures were the only requests it was not known whose they are, and
 // no other target worked. Both change.
 func TestATroubleThatTurnsOutToBeOneCallersPlacesNoHold(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 1)
 	g := newTraffic(31, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 1)
 	g.errors, g.callers = 1, []string{"poison"}
 	for range 20 {
 		w.Observe(g.next())
