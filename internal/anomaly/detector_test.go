@@ -48,6 +48,25 @@ func TestASeriesIsSmall(t *testing.T) {
 }
 
 func TestTroubleIsFoundWithinAHandfulOfRequests(t *testing.T) {
+	type past struct {
+		seed  uint64
+		rate  float64
+		whole bool
+	}
+	type usual struct {
+		g *traffic
+		d *Detector
+	}
+	learned := map[past]usual{}
+	learn := func(p past) (*traffic, *Detector) {
+		if _, ok := learned[p]; !ok {
+			d, g := NewDetector(Config{}), newTraffic(p.seed, gemini, p.rate)
+			g.whole = p.whole
+			g.feed(d, 5000)
+			learned[p] = usual{g, d}
+		}
+		return learned[p].g.fork(learned[p].d)
+	}
 	for _, c := range []struct {
 		name           string
 		errors, slow   float64
@@ -65,10 +84,7 @@ func TestTroubleIsFoundWithinAHandfulOfRequests(t *testing.T) {
 			t.Run(fmt.Sprintf("%s at %v per minute", c.name, rate), func(t *testing.T) {
 				var needed []int
 				for seed := range uint64(10) {
-					d := NewDetector(Config{})
-					g := newTraffic(seed, gemini, rate)
-					g.whole = c.whole
-					g.feed(d, 5000)
+					g, d := learn(past{seed, rate, c.whole})
 					g.errors, g.slow = c.errors, c.slow
 					n := g.until(d, 400, func(f Finding) bool { return f.Signal == Errors == (c.slow == 1) })
 					if n == 0 {

@@ -16,11 +16,8 @@ func looped(s Sample) Sample {
 }
 
 func TestATargetWhoseAnswersGoInCirclesIsHeldUntilTheyMakeSense(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(1, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 3)
 	g.errors = 0
 	n := 0
 	for ; len(holder.held) == 0 && n < 100; n++ {
@@ -88,12 +85,9 @@ func TestWhoAsksForRepetitionAloneMovesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			found := 0
 			for seed := range uint64(20) {
-				w, holder, events := watch(WatcherConfig{}, 3)
 				g := newTraffic(300+seed, gemini, 60)
 				g.errors, g.callers = c.errors, c.callers
-				for range 1000 {
-					w.Observe(g.next())
-				}
+				w, holder, events := settled(g, 1000, 3)
 				for range 500 {
 					s := g.next()
 					if s.Prompt = 1 + g.Uint64N(c.prompts); s.Caller == c.from && (c.prompts != 2 || s.Prompt == 1) {

@@ -46,13 +46,14 @@ func sigmoid(y float64) float64 {
 // points gives what the detections of one series earn, without what is missed,
 // and how many windows have one.
 func (s nabSeries) points(threshold float64, p nabProfile) (points float64, found int) {
+	probation := min(len(s.scores)*15/100, 750)
 	next, detected := 0, false // the first window that does not end before the row
 	for row, score := range s.scores {
+		if score < threshold || row < probation {
+			continue
+		}
 		for next < len(s.windows) && s.windows[next][1] < row {
 			next, detected = next+1, false
-		}
-		if score < threshold || row < min(len(s.scores)*15/100, 750) {
-			continue
 		}
 		switch {
 		case next < len(s.windows) && s.windows[next][0] <= row:

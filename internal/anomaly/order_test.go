@@ -72,7 +72,7 @@ func TestFailuresThatAreKnownAtOnceAreNotTakenForAllThereIs(t *testing.T) {
 		d := NewDetector(Config{})
 		g := newTraffic(43, gemini, 600)
 		g.errors, g.burst = everyday.errors, everyday.burst
-		all := g.soon(150_000)
+		all := g.soon(60_000)
 		for i, s := range all {
 			if found := d.Observe(s); errorsFound(found) && i > len(all)/2 {
 				t.Errorf("%+v: %s", everyday, found[0].Text)
@@ -156,11 +156,11 @@ func TestATroubleIsFoundHoweverLongAgoTheLastFailureWas(t *testing.T) {
 		g.feed(d, 500)
 		g.errors = 1
 		g.feed(d, 1)
-		g.errors = 0
+		g.errors, g.rate = 0, 0.1
 		for end := g.now.Add(calm); g.now.Before(end); {
 			d.Observe(g.next())
 		}
-		g.errors = 0.3
+		g.errors, g.rate = 0.3, 1
 		n := 0
 		for n < 200 && !errorsFound(d.Observe(g.next())) {
 			n++
@@ -174,9 +174,9 @@ func TestATroubleIsFoundHoweverLongAgoTheLastFailureWas(t *testing.T) {
 func TestAClockThatIsSetBackMakesNoTroubleOfEverydayFailures(t *testing.T) {
 	for _, back := range []time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour} {
 		d := NewDetector(Config{})
-		g := newTraffic(42, gemini, 600)
+		g := newTraffic(42, gemini, 120)
 		g.errors = 0.004
-		g.feed(d, 72000)
+		g.feed(d, 14_400)
 		g.errors = 1
 		g.feed(d, 2)
 		g.errors = 0.004

@@ -22,13 +22,8 @@ func TestTrafficComesBackStepByStep(t *testing.T) {
 		rate float64
 		want []int // the canaries were 2 %, 20 % and all of the traffic
 	}{{600, []int{5, 25, 50}}, {60, []int{25, 50}}, {5, nil}} {
-		w, holder, events := watch(WatcherConfig{}, 3)
 		g := newTraffic(31, gemini, c.rate)
-		for range 3000 {
-			w.Observe(g.next())
-		}
-		g.errors = 1
-		bring(t, w, g, holder)
+		w, holder, events := down(t, g, 3000)
 		g.errors = 0
 		began := g.now
 		for i := range 2000 {
@@ -64,13 +59,8 @@ func TestTrafficComesBackStepByStep(t *testing.T) {
 }
 
 func TestARelapseWhileComingBackSendsTrafficAwayAtOnceAndForLonger(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(32, gemini, 600)
-	for range 5000 {
-		w.Observe(g.next())
-	}
-	g.errors = 1
-	bring(t, w, g, holder)
+	w, holder, events := down(t, g, 5000)
 	placed := holder.held[gemini].ID
 	for relapse := range 3 {
 		g.errors = 0
@@ -112,13 +102,8 @@ func TestARelapseWhileComingBackSendsTrafficAwayAtOnceAndForLonger(t *testing.T)
 // While it is held a target gets hardly any requests, which says nothing of how
 // many it gets when it serves again.
 func TestAfterALongHoldWithARelapseTrafficStillComesBackStepByStep(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(31, gemini, 600)
-	for range 3000 {
-		w.Observe(g.next())
-	}
-	g.errors = 1
-	bring(t, w, g, holder)
+	w, holder, events := down(t, g, 3000)
 	lets := func(until func() bool) {
 		for n := 0; n < 2000 && !until(); n++ {
 			w.Observe(let(g, holder))
@@ -145,11 +130,8 @@ func TestAfterALongHoldWithARelapseTrafficStillComesBackStepByStep(t *testing.T)
 }
 
 func TestATargetThatIsWellEveryOtherMinuteStaysHeld(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(33, gemini, 60)
-	for range 3000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 3000, 3)
 	end := g.now.Add(time.Hour)
 	for began := g.now; g.now.Before(end); {
 		g.errors = 0
@@ -175,11 +157,8 @@ func TestATargetThatIsWellEveryOtherMinuteStaysHeld(t *testing.T) {
 }
 
 func TestABreakerThatOpensSaysThatTheTroubleOfAHeldTargetLasts(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(34, gemini, 600)
-	for range 5000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 5000, 3)
 	w.Broke(gemini, g.now) // nothing is held yet
 	g.errors = 1
 	bring(t, w, g, holder)

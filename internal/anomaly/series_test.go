@@ -20,6 +20,7 @@ var (
 // arrivals, lognormal times with a daily swing, one outlier in a hundred.
 type traffic struct {
 	*rand.Rand
+	source  *rand.PCG
 	target  llm.Target
 	now     time.Time
 	rate    float64 // requests a minute
@@ -33,10 +34,23 @@ type traffic struct {
 }
 
 func newTraffic(seed uint64, t llm.Target, rate float64) *traffic {
+	source := rand.NewPCG(seed, 1)
 	return &traffic{
-		Rand: rand.New(rand.NewPCG(seed, 1)), target: t, now: start,
+		Rand: rand.New(source), source: source, target: t, now: start,
 		rate: rate, errors: 0.01, slow: 1, callers: []string{"app", "batch", "chat"},
 	}
+}
+
+// fork gives traffic and a detector that go on from where these are, so that what
+// is usual is learned once for all that may follow.
+func (g *traffic) fork(d *Detector) (*traffic, *Detector) {
+	other, source := *g, *g.source
+	other.source, other.Rand = &source, rand.New(&source)
+	next := NewDetector(Config{})
+	if err := next.Load(d.Save()); err != nil {
+		panic(err)
+	}
+	return &other, next
 }
 
 func (g *traffic) next() Sample {

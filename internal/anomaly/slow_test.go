@@ -33,11 +33,11 @@ func TestASlowPartOfTheAnswersIsFoundAndMovesTraffic(t *testing.T) {
 
 // By the share of slow answers it shows sooner than by their mean: each says more.
 func TestWhenAllAreTwiceAsSlowTheirShareMovesTraffic(t *testing.T) {
+	past, usual := newTraffic(25, gemini, 600), NewDetector(Config{})
+	past.errors = 0
+	past.feed(usual, 20_000)
 	for slow, want := range map[float64]bool{1.5: false, 2.1: true} {
-		d := NewDetector(Config{})
-		g := newTraffic(25, gemini, 600)
-		g.errors = 0
-		g.feed(d, 20_000)
+		g, d := past.fork(usual)
 		g.slow = slow
 		n := g.until(d, 60, func(f Finding) bool { return f.Signal == SlowShare && f.Failover })
 		if found := n > 0; found != want || n > 15 {
@@ -131,18 +131,15 @@ func TestOnePromptsFailuresForceNoFailover(t *testing.T) {
 }
 
 func TestATargetWithASlowPartIsHeldUntilNoPartIsSlow(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(25, gemini, 60)
 	g.errors = 0
+	w, holder, events := settled(g, 3000, 3)
 	n := 0
 	slowed := func(s Sample, share int) Sample {
 		if n++; share > 0 && n%share == 0 {
 			s.TTFT, s.Took = 6*s.TTFT, 6*s.Took
 		}
 		return s
-	}
-	for range 3000 {
-		w.Observe(g.next())
 	}
 	for range 300 {
 		if w.Observe(slowed(g.next(), 3)); len(holder.held) > 0 {

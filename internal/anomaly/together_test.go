@@ -225,11 +225,8 @@ func TestOneThatIsOutOfReachWhileAnotherAnswersIsHeld(t *testing.T) {
 }
 
 func TestAGoodAnswerIsNoReasonToHold(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 1)
 	g := newTraffic(44, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 1)
 	g.errors = 1
 	for range 100 { // the last target that works
 		w.Observe(g.next())

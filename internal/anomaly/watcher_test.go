@@ -64,6 +64,24 @@ func bring(t interface {
 	t.Fatal("no hold within 200 requests")
 }
 
+// settled watches a target in everyday use for n requests, one of several.
+func settled(g *traffic, n, targets int) (*Watcher, *fakeHolder, *[]Event) {
+	w, holder, events := watch(WatcherConfig{}, targets)
+	for range n {
+		w.Observe(g.next())
+	}
+	return w, holder, events
+}
+
+// down watches a target that fails after n requests, until it is held.
+func down(t *testing.T, g *traffic, n int) (*Watcher, *fakeHolder, *[]Event) {
+	t.Helper()
+	w, holder, events := settled(g, n, 3)
+	g.errors = 1
+	bring(t, w, g, holder)
+	return w, holder, events
+}
+
 func kinds(events []Event) string {
 	var b strings.Builder
 	for _, e := range events {
@@ -96,13 +114,8 @@ func after(g *traffic, pause time.Duration) Sample {
 }
 
 func TestATargetThatIsDownIsHeldUntilItsCanariesAreWell(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(1, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
-	g.errors = 1
-	bring(t, w, g, holder)
+	w, holder, events := down(t, g, 1000)
 	hold := holder.held[gemini]
 	if hold.ID == 0 || hold.Source != record.ByAnomaly || hold.Placed.Before(g.now) ||
 		hold.Expires.Sub(hold.Placed) != DefaultHold || !strings.Contains(hold.Reason, "requests failed") {
@@ -131,11 +144,8 @@ func TestATargetThatIsDownIsHeldUntilItsCanariesAreWell(t *testing.T) {
 }
 
 func TestASlowTargetIsHeldUntilItsSpeedIsBack(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(2, openai, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 3)
 	g.errors, g.slow = 0, 5
 	bring(t, w, g, holder)
 	for range 40 { // it answers, but slowly
@@ -165,11 +175,8 @@ func TestASlowTargetIsHeldUntilItsSpeedIsBack(t *testing.T) {
 }
 
 func TestTheLastTargetThatWorksIsNotHeld(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 1)
 	g := newTraffic(3, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 1)
 	g.errors = 1
 	for range 300 {
 		w.Observe(g.next())
@@ -225,13 +232,8 @@ func TestABadCanaryGivesItsTargetARest(t *testing.T) {
 		60:  {30 * time.Second, 40 * time.Second, 40 * time.Second, 40 * time.Second},
 		600: {4 * time.Second, 4 * time.Second, 4 * time.Second, 4 * time.Second},
 	} {
-		w, holder, _ := watch(WatcherConfig{}, 3)
 		g := newTraffic(8, gemini, rate)
-		for range 1000 {
-			w.Observe(g.next())
-		}
-		g.errors = 1
-		bring(t, w, g, holder)
+		w, holder, _ := down(t, g, 1000)
 		var rests []time.Duration
 		for range want {
 			bad, before := canary(g), len(holder.rests)
@@ -248,13 +250,8 @@ func TestABadCanaryGivesItsTargetARest(t *testing.T) {
 }
 
 func TestACanaryThatWasUnderWayTellsNothingNewAfterABadOne(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 3)
 	g := newTraffic(8, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
-	g.errors = 1
-	bring(t, w, g, holder)
+	w, holder, events := down(t, g, 1000)
 	w.Observe(canary(g))
 	extended, rested := kinds(*events), len(holder.rests)
 	late := func(class llm.FailureClass) {
@@ -276,11 +273,8 @@ func TestACanaryThatWasUnderWayTellsNothingNewAfterABadOne(t *testing.T) {
 
 func TestWhereAPartHangsCanariesUnderWayAreWaitedFor(t *testing.T) {
 	back := func(took time.Duration) time.Duration {
-		w, holder, _ := watch(WatcherConfig{}, 3)
 		g := newTraffic(8, gemini, 60)
-		for range 1000 {
-			w.Observe(g.next())
-		}
+		w, holder, _ := settled(g, 1000, 3)
 		for g.errors = 0.5; len(holder.held) == 0; {
 			s := g.next()
 			if s.Class != "" {
@@ -303,11 +297,8 @@ func TestWhereAPartHangsCanariesUnderWayAreWaitedFor(t *testing.T) {
 
 func TestATroubleThatComesBackIsJudgedByAllThatWasSeenOfIt(t *testing.T) {
 	for calm, want := range map[time.Duration]float64{time.Minute: leastTrouble, DefaultCalm: mostTrouble} {
-		w, holder, _ := watch(WatcherConfig{}, 3)
 		g := newTraffic(8, gemini, 60)
-		for range 1000 {
-			w.Observe(g.next())
-		}
+		w, holder, _ := settled(g, 1000, 3)
 		w.rests[gemini] = rest{ended: g.now.Add(-calm), signal: Errors, ill: ill{bad: 100, all: 500}}
 		g.errors = 1
 		bring(t, w, g, holder)
@@ -346,12 +337,9 @@ func TestTwoTroublesThatBeganApartAreBothHeld(t *testing.T) {
 
 func TestAHoldWithoutTrafficEnds(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
-		w, holder, events := watch(WatcherConfig{}, 3)
 		g := newTraffic(7, gemini, 60)
 		g.now = time.Now()
-		for range 1000 {
-			w.Observe(g.next())
-		}
+		w, holder, events := settled(g, 1000, 3)
 		g.errors = 1
 		bring(t, w, g, holder)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -380,11 +368,8 @@ func TestAHoldWithoutTrafficEnds(t *testing.T) {
 }
 
 func TestHoldsOfAFlappingTargetGrow(t *testing.T) {
-	w, holder, _ := watch(WatcherConfig{}, 3)
 	g := newTraffic(8, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, _ := settled(g, 1000, 3)
 	var lengths []time.Duration
 	for range 3 {
 		g.errors = 1

@@ -13,12 +13,13 @@ import (
 // A quarter of the requests are one caller's, and all of them fail. Of the others'
 // one does by nobody's fault, whenever that is.
 func TestOneCallersFailuresForceNoFailoverThoughOneOfAnotherFails(t *testing.T) {
+	past, usual := newTraffic(30, gemini, 60), NewDetector(Config{})
+	past.errors = 0.003
+	past.feed(usual, 1000)
 	rapid.Check(t, func(t *rapid.T) {
-		d := NewDetector(Config{})
-		g := newTraffic(rapid.Uint64().Draw(t, "seed"), gemini, rapid.SampledFrom([]float64{5, 60, 600}).Draw(t, "rate"))
-		g.errors = 0.003
-		g.feed(d, 1000)
-		d.Clear(gemini, g.now)
+		g, d := past.fork(usual)
+		g.source.Seed(rapid.Uint64().Draw(t, "seed"), 1)
+		g.rate = rapid.SampledFrom([]float64{5, 60, 600}).Draw(t, "rate")
 		g.errors, g.callers = 0, []string{"poison", "app", "batch", "chat"}
 		found, other := 0, rapid.IntRange(0, 60).Draw(t, "the other's failure")
 		for i := range 300 {
@@ -44,11 +45,8 @@ func TestOneCallersFailuresForceNoFailoverThoughOneOfAnotherFails(t *testing.T) 
 // While its failures were the only requests it was not known whose they are, and
 // no other target worked. Both change.
 func TestATroubleThatTurnsOutToBeOneCallersPlacesNoHold(t *testing.T) {
-	w, holder, events := watch(WatcherConfig{}, 1)
 	g := newTraffic(31, gemini, 60)
-	for range 1000 {
-		w.Observe(g.next())
-	}
+	w, holder, events := settled(g, 1000, 1)
 	g.errors, g.callers = 1, []string{"poison"}
 	for range 20 {
 		w.Observe(g.next())
