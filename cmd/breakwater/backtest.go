@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -32,6 +33,11 @@ const (
 	progressPause = 500 * time.Millisecond
 	// stopPause is how long a stop waits for the rows under way.
 	stopPause = 100 * time.Millisecond
+	// readAhead is how much is read at once.
+	readAhead = 64 << 10
+	// maxRow is how long a row may be: far longer than any, and a bound for the
+	// memory that a file without line breaks, or with a quote left open, takes.
+	maxRow = 1 << 20
 )
 
 const aboutBacktest = `Replay the recorded requests through the anomaly detector and the breakers, with the
@@ -68,18 +74,26 @@ func backtestCommand() *cobra.Command {
 			"  breakwater backtest --csv latency.csv > scores.csv\n  tail -f -n +1 latency.csv | breakwater backtest --csv -",
 		Args: only(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("csv") {
-				if asJSON {
-					return exitError{exitConfig, errors.New("breakwater: --csv writes CSV, not JSON; see breakwater backtest --help")}
-				}
+			if !cmd.Flags().Changed("csv") {
+				return backtestRecord(cmd, last, asJSON)
+			}
+			wrong := ""
+			switch {
+			case path == "":
+				wrong = "--csv needs the name of a file, or - for standard input"
+			case asJSON:
+				wrong = "--csv writes CSV, not JSON"
+			case cmd.Flags().Changed("last"):
+				wrong = "--csv scores the whole file; --last is for the record"
+			default:
 				return backtestCSV(cmd, path)
 			}
-			return backtestRecord(cmd, last, asJSON)
+			return exitError{exitConfig, fmt.Errorf("breakwater: %s; see breakwater backtest --help", wrong)}
 		},
 	}
 	config.AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&path, "csv", "", "score this `FILE` instead of the record; - reads standard input")
-	cmd.Flags().DurationVar(&last, "last", defaultLast, "how much of the record is replayed, up to now")
+	cmd.Flags().DurationVar(&last, "last", defaultLast, "how much of the record is replayed, up to now; not with --csv")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON; not with --csv")
 	return cmd
 }
@@ -159,10 +173,36 @@ type backtest struct {
 	shown     time.Time // when progress was
 }
 
+// rowByRow bounds what is read for one row.
+type rowByRow struct {
+	in   io.Reader
+	left int // of the bytes that the row may take
+}
+
+var errLongRow = fmt.Errorf("a row is longer than %d MiB; perhaps a quote is left open", maxRow>>20)
+
+// Read reads on, and gives errLongRow where the row has had its bytes.
+func (r *rowByRow) Read(into []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, errLongRow
+	}
+	n, err := r.in.Read(into)
+	r.left -= n
+	return n, err
+}
+
+// waits says whether the next row is not whole yet, so that reading it may
+// take until more comes.
+func waits(ahead *bufio.Reader) bool {
+	there, _ := ahead.Peek(ahead.Buffered()) // cannot fail: it is in the buffer
+	return !bytes.Contains(there, []byte{'\n'})
+}
+
 // score writes each row of in to out with its score. Before it waits for more
 // rows, all that were scored are written.
 func (b *backtest) score(ctx context.Context, in io.Reader, out io.Writer) (err error) {
-	ahead := bufio.NewReaderSize(in, 1<<16)
+	bounded := &rowByRow{in: in, left: maxRow}
+	ahead := bufio.NewReaderSize(bounded, readAhead)
 	rows := csv.NewReader(ahead)
 	rows.FieldsPerRecord = -1
 	rows.ReuseRecord = true
@@ -179,19 +219,24 @@ func (b *backtest) score(ctx context.Context, in io.Reader, out io.Writer) (err 
 		return err
 	}
 	var detector anomaly.Tail
+	line := 1 // of the last row that was read
 	for ctx.Err() == nil {
-		if ahead.Buffered() == 0 {
+		if waits(ahead) {
 			scored.Flush()
 		}
+		bounded.left = maxRow
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			b.finish()
 			return nil
 		}
+		if errors.Is(err, errLongRow) {
+			return fmt.Errorf("%s, after line %d: %w", b.name, line, err)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
-		line, _ := rows.FieldPos(0)
+		line, _ = rows.FieldPos(0)
 		text := field(row, value)
 		score := 0.0
 		if x, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil && !math.IsNaN(x) && !math.IsInf(x, 0) {
@@ -224,7 +269,7 @@ func (b *backtest) header(ahead *bufio.Reader, rows *csv.Reader) (at, value int,
 	}
 	at, value = column("timestamp"), column("value")
 	if at < 0 || value < 0 {
-		return 0, 0, fmt.Errorf("%s, line 1: the header must name the columns timestamp and value, and is %q", b.name, strings.Join(names, ","))
+		return 0, 0, fmt.Errorf("%s, line 1: the header must name the columns timestamp and value, and is %.200q", b.name, strings.Join(names, ","))
 	}
 	return at, value, nil
 }

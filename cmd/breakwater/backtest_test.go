@@ -113,7 +113,8 @@ func TestBacktestWritesWhatIsScoredBeforeItWaits(t *testing.T) {
 		to.Close()
 	}()
 	lines := bufio.NewScanner(out)
-	for i, sent := range []string{"timestamp,value\n", "t1,1\n", "t2,2\n"} {
+	// What writes by blocks ends in the middle of a row.
+	for i, sent := range []string{"timestamp,value\n", "t1,1\nt2", ",2\nt3,3"} {
 		if _, err := io.WriteString(feed, sent); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +124,9 @@ func TestBacktestWritesWhatIsScoredBeforeItWaits(t *testing.T) {
 		}
 	}
 	feed.Close()
+	if !lines.Scan() || lines.Text() != "t3,3,0" {
+		t.Errorf("got %q for the last row, which has no line break", lines.Text())
+	}
 	if lines.Scan() {
 		t.Errorf("got %q after the end", lines.Text())
 	}
@@ -137,6 +141,11 @@ func TestBacktestTellsWhereAFileIsWrong(t *testing.T) {
 		{"no header", "2026-03-02,1\n", "", `in.csv, line 1: the header must name the columns timestamp and value, and is "2026-03-02,1"`},
 		{"a quote left open", "timestamp,value\nt,1\nt,\"2\n", "timestamp,value,anomaly_score\nt,1,0\n",
 			"in.csv: parse error on line 3, column 6: extraneous or missing \" in quoted-field"},
+		{"a quote left open in a large file", "timestamp,value\nt,1\nt,\"2\n" + strings.Repeat("t,3\n", maxRow/2), "timestamp,value,anomaly_score\nt,1,0\n",
+			"in.csv, after line 2: a row is longer than 1 MiB; perhaps a quote is left open"},
+		{"no line break", strings.Repeat("x", 2*maxRow), "", "in.csv: a row is longer than 1 MiB; perhaps a quote is left open"},
+		{"something else", strings.Repeat("word ", 100), "",
+			`in.csv, line 1: the header must name the columns timestamp and value, and is "` + strings.Repeat("word ", 40) + `"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, _, err := scored(t, c.in)
@@ -188,7 +197,9 @@ func TestBacktestCommand(t *testing.T) {
 		{[]string{"--csv", file}, 0, "timestamp,value,anomaly_score\nt1,1,0\nt2,x,0\n", file + ", line 3: the value \"x\" is no number; the row scores 0\n"},
 		{[]string{"--csv", "-"}, exitTrouble, "", "breakwater: standard input is empty: it needs a header with the columns timestamp and value\n"},
 		{[]string{"--csv", file + ".gz"}, exitTrouble, "", "breakwater: open " + file + ".gz: no such file or directory\n"},
-		{[]string{"--csv", ""}, exitTrouble, "", "breakwater: open : no such file or directory\n"},
+		{[]string{"--csv", ""}, exitConfig, "", "breakwater: --csv needs the name of a file, or - for standard input; see breakwater backtest --help\n"},
+		{[]string{"--csv", file, "--json"}, exitConfig, "", "breakwater: --csv writes CSV, not JSON; see breakwater backtest --help\n"},
+		{[]string{"--csv", file, "--last", "1h"}, exitConfig, "", "breakwater: --csv scores the whole file; --last is for the record; see breakwater backtest --help\n"},
 		{[]string{"--last", "-1h"}, exitConfig, "", "breakwater: --last must be more than 0; see breakwater backtest --help\n"},
 		{[]string{"--db", file + ".db"}, exitTrouble, "", "breakwater: there is no database at " + file + ".db; --db or BREAKWATER_DB names another\n"},
 	} {

@@ -404,18 +404,25 @@ func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at tim
 }
 
 // save writes what changed, oldest first, incident and notices together. What
-// cannot be written stays.
+// cannot be written stays. A database that another program has locked takes
+// seconds to say so; what follows would wait as long each, and signals with it,
+// so it is left for the next time.
 func (m *Manager) save(ctx context.Context) error {
 	defer m.cfg.Changed()
 	var failed []saving
 	var errs []error
-	for _, s := range m.unsaved {
+	for at, s := range m.unsaved {
+		began := time.Now()
 		m.measure(ctx, s.story)
 		m.mu.Lock()
 		incident := s.story.snapshot()
 		m.mu.Unlock()
 		if err := m.cfg.Store.SaveIncident(ctx, &incident, s.notices); err != nil {
 			failed, errs = append(failed, s), append(errs, err)
+			if time.Since(began) > saveRetry {
+				failed = append(failed, m.unsaved[at+1:]...)
+				break
+			}
 			continue
 		}
 		m.mu.Lock()

@@ -13,10 +13,10 @@ import (
 // mend a full one has to hear of it.
 const UnwrittenPatience = 15 * time.Second
 
-// tellUnwritten tells of one incident that the store does not take, past the
+// tellUnwritten tells of the incidents that the store does not take, past the
 // outbox. The notices remember it, so that they are written as sent once the
-// store takes them; a kill before that forgets the incident as well. It sends
-// one message at a time, since signals wait meanwhile.
+// store takes them; a kill before that forgets the incident as well. It goes on
+// for saveRetry, or until a message fails, since signals wait meanwhile.
 func (m *Manager) tellUnwritten(ctx context.Context, now time.Time) {
 	for _, s := range m.unsaved {
 		if now.Sub(s.since) < UnwrittenPatience {
@@ -30,8 +30,9 @@ func (m *Manager) tellUnwritten(ctx context.Context, now time.Time) {
 			if !n.Sent.IsZero() || n.NextTry.After(now) || m.cfg.Routes[n.Channel].due(&incident, n.Created).After(now) || earlierUnsent(s.notices[:at], n.Channel) {
 				continue
 			}
-			m.sendUnwritten(ctx, n, incident, s.notices)
-			return
+			if m.sendUnwritten(ctx, n, incident, s.notices) != nil || time.Since(now) > saveRetry {
+				return
+			}
 		}
 	}
 }
@@ -42,10 +43,10 @@ func earlierUnsent(before []record.Notice, channel string) bool {
 	return slices.ContainsFunc(before, func(n record.Notice) bool { return n.Channel == channel && n.Sent.IsZero() })
 }
 
-func (m *Manager) sendUnwritten(ctx context.Context, n *record.Notice, i record.Incident, unwritten []record.Notice) {
+func (m *Manager) sendUnwritten(ctx context.Context, n *record.Notice, i record.Incident, unwritten []record.Notice) error {
 	at := m.channel(n.Channel)
 	if at < 0 {
-		return
+		return nil
 	}
 	// What the channel was told before is in the store, if that can be read.
 	before, err := m.cfg.Store.Notices(ctx, i.ID)
@@ -59,4 +60,5 @@ func (m *Manager) sendUnwritten(ctx context.Context, n *record.Notice, i record.
 	if err != nil {
 		m.cfg.Log.Warn("message not sent, and not written down either", "channel", n.Channel, "incident", i.Title, "attempts", n.Attempts, "next_try", n.NextTry, "error", err)
 	}
+	return err
 }

@@ -1,13 +1,16 @@
 package alerts
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"breakwater/internal/bubble"
+	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
@@ -58,5 +61,50 @@ func TestAnIncidentThatCannotBeWrittenIsToldAllTheSameAndOnce(t *testing.T) {
 		if got := l.sent[1].Receipt; got != "a-0" {
 			t.Errorf("the end refers to %q", got)
 		}
+	})
+}
+
+// With a database that is locked each try to write takes seconds. People hear of
+// all that happened soon after their patience all the same.
+func TestIncidentsThatCannotBeWrittenDoNotWaitForEachOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		const slow = 5 * time.Second
+		l := &listener{name: "a"}
+		h := move(t, path, Config{Channels: []Channel{l}, Impact: func(ctx context.Context, _ llm.Provider, _, _ time.Time) (record.Impact, error) {
+			if _, sends := ctx.Deadline(); !sends {
+				time.Sleep(slow) // what a try to write takes
+			}
+			return record.Impact{}, nil
+		}})
+		defer h.stop()
+		h.pass(0)
+		db, err := sql.Open("sqlite3", "file:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		rename := func(from, to string) {
+			t.Helper()
+			if _, err := db.Exec("ALTER TABLE " + from + " RENAME TO " + to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rename("incidents", "hidden")
+		began := time.Now()
+		for _, endpoint := range []string{"us", "eu", "asia", "mirror", "east", "west", "north", "south"} {
+			target := llm.Target{Provider: llm.Claude, Endpoint: endpoint}
+			h.Signal(Signal{At: began, Kind: Raised, Topic: record.TopicThrottling, Provider: llm.Claude, Target: target, Severity: record.Warning, Title: "It takes less", Text: "429"})
+		}
+		h.Signal(Signal{At: began, Kind: Raised, Topic: record.TopicRecord, Name: "database", Severity: record.Warning, Title: "The record cannot be written", Text: "locked"})
+		h.pass(time.Minute)
+		want(t, l.told(), slices.Repeat([]string{"0 opened"}, 9)...)
+		for i, at := range l.at {
+			if took := at.Sub(began); took > UnwrittenPatience+slow+2*saveRetry {
+				t.Errorf("message %d was sent after %v", i, took)
+			}
+		}
+		rename("hidden", "incidents")
+		h.pass(time.Minute)
 	})
 }

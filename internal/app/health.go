@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -52,24 +54,13 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	if age := now.Sub(h.last.At); age >= 0 && age < healthFor {
 		return h.last, nil
 	}
-	pasts, err := h.usual(ctx, now)
+	next, moved, err := h.read(ctx, now)
 	if err != nil {
 		return health{}, err
 	}
-	all, err := monitor.ReadHealths(ctx, h.store, now)
-	if err != nil {
-		return health{}, err
-	}
-	next := health{Healths: all, pasts: pasts, courses: map[llm.Provider][]monitor.Stretch{}}
-	if err := h.readDown(ctx, now, &next); err != nil {
-		return health{}, err
-	}
-	for _, p := range h.providers {
+	for i, p := range h.providers {
 		windows := next.Providers[p]
-		course, err := h.course(ctx, p, now, windows)
-		if err != nil {
-			return health{}, err
-		}
+		course := h.course(p, now, windows, moved[i])
 		next.courses[p] = course
 		for i := range windows {
 			w := &windows[i]
@@ -79,6 +70,32 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	}
 	h.last = next
 	return next, nil
+}
+
+// moves are how a provider's breakers and holds changed in the last 90 days,
+// as far back as mostChanges reach.
+type moves struct {
+	transitions []record.Transition
+	holds       []record.Hold
+}
+
+// read reads all that a look at health is made of, each part beside the others:
+// one after the other they take longer than a page may. The moves are in the
+// order of the providers. The mutex is held.
+func (h *healths) read(ctx context.Context, now time.Time) (health, []moves, error) {
+	next := health{courses: map[llm.Provider][]monitor.Stretch{}}
+	each := make([]moves, len(h.providers))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { next.pasts, err = h.usual(ctx, now); return err })
+	g.Go(func() (err error) { next.Healths, err = monitor.ReadHealths(ctx, h.store, now); return err })
+	g.Go(func() error { return h.readDown(ctx, now, &next) })
+	for i, p := range h.providers {
+		g.Go(func() (err error) { each[i], err = h.readMoves(ctx, p, now); return err })
+	}
+	if err := g.Wait(); err != nil {
+		return health{}, nil, err
+	}
+	return next, each, nil
 }
 
 // latest is now with the incidents and the maintenances of this instant, which a
@@ -144,18 +161,26 @@ func downtimes(incidents []record.Incident, maintenances []record.Silence, now t
 	return down
 }
 
-// course reads how a provider's breakers and holds stood in the last 90 days, as
-// far back as mostChanges reach.
-func (h *healths) course(ctx context.Context, p llm.Provider, now time.Time, windows []monitor.Health) ([]monitor.Stretch, error) {
-	from := windows[len(windows)-1].From(now)
-	transitions, err := h.store.TransitionsOf(ctx, p, from, mostChanges)
-	if err != nil {
-		return nil, fmt.Errorf("read the transitions: %w", err)
+func (h *healths) readMoves(ctx context.Context, p llm.Provider, now time.Time) (c moves, err error) {
+	from := longest().From(now)
+	if c.transitions, err = h.store.TransitionsOf(ctx, p, from, mostChanges); err != nil {
+		return c, fmt.Errorf("read the transitions: %w", err)
 	}
-	holds, err := h.store.HoldsBetween(ctx, p, from, now, mostChanges)
-	if err != nil {
-		return nil, fmt.Errorf("read the holds: %w", err)
+	if c.holds, err = h.store.HoldsBetween(ctx, p, from, now, mostChanges); err != nil {
+		return c, fmt.Errorf("read the holds: %w", err)
 	}
+	return c, nil
+}
+
+// longest is the window that looks furthest back.
+func longest() monitor.Window {
+	all := monitor.Windows()
+	return all[len(all)-1]
+}
+
+// course makes of a provider's moves how its breakers and holds stood.
+func (h *healths) course(p llm.Provider, now time.Time, windows []monitor.Health, of moves) []monitor.Stretch {
+	transitions, holds := of.transitions, of.holds
 	known := knownFrom(windows, now)
 	if len(holds) > 0 && holds[0].Placed.Before(known) {
 		known = holds[0].Placed
@@ -163,13 +188,13 @@ func (h *healths) course(ctx context.Context, p llm.Provider, now time.Time, win
 	if len(transitions) > 0 && (transitions[0].At.Before(known) || len(transitions) == mostChanges) {
 		known = transitions[0].At
 	}
-	c := monitor.Course{From: from, To: now, Known: known, Started: h.started, Transitions: transitions, Holds: holds, Now: map[llm.Target]record.State{}}
+	c := monitor.Course{From: longest().From(now), To: now, Known: known, Started: h.started, Transitions: transitions, Holds: holds, Now: map[llm.Target]record.State{}}
 	for _, b := range h.breakers.Breakers() {
 		if b.Target.Provider == p {
 			c.Now[b.Target] = b.State
 		}
 	}
-	return c.Stretches(), nil
+	return c.Stretches()
 }
 
 // knownFrom gives from when on there are figures of a provider: the first day

@@ -117,6 +117,9 @@ func (f *failing) look(part string, fails bool, now time.Time, lost uint64) (ale
 	if now.Sub(f.since) < recordPatience || now.Sub(f.told) < recordRepeat {
 		return s, false
 	}
+	if f.told.IsZero() {
+		s.At = f.since // the trouble is as old, though people are told only now
+	}
 	f.told = now
 	return s, true
 }

@@ -42,6 +42,9 @@ func TestARecordThatCannotBeWrittenIsToldOfAndSoIsItsEnd(t *testing.T) {
 	if first.Topic != record.TopicRecord || first.Name == "" || first.Title == "" || first.Severity != record.Critical {
 		t.Errorf("raised as %+v", first)
 	}
+	if lasted := 15 * time.Second; again.At.Sub(first.At) != time.Minute+lasted {
+		t.Errorf("raised as of %v and %v, want it as of when it began", first.At, again.At)
+	}
 	end := observed(w, 150, 5, store.Stats{Dropped: 5})[150]
 	if end.Kind != alerts.Cleared || end.Topic != first.Topic || end.Name != first.Name || !strings.Contains(end.Text, "3 rows are lost") {
 		t.Errorf("ended with %+v", end)
