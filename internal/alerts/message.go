@@ -291,10 +291,18 @@ func (m Message) change() string {
 	return m.Text
 }
 
-// plain is the whole message as lines of text.
+// rest gives the lines without what changed, where the summary stands above them.
+func (m Message) rest() []line {
+	if m.Kind == record.NoticeChanged {
+		return m.lines()[1:]
+	}
+	return m.lines()
+}
+
+// plain is the message below its summary, as lines of text.
 func (m Message) plain() string {
 	var b strings.Builder
-	for _, l := range m.lines() {
+	for _, l := range m.rest() {
 		fmt.Fprintf(&b, "%s\n  %s\n\n", l.label, strings.ReplaceAll(l.text, "\n", "\n  "))
 	}
 	b.WriteString(m.foot() + "\n")
