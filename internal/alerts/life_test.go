@@ -186,6 +186,57 @@ func TestSeveralProvidersInTroubleTogetherAreOneIncident(t *testing.T) {
 	})
 }
 
+// Whoever follows several providers' trouble hears of each that is well again, once
+// that is sure, and of one that is in trouble again after that.
+func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		l := &listener{name: "a"}
+		cfg := Config{Channels: []Channel{l}, Providers: inUse()}
+		h := move(t, path, cfg)
+		defer func() { h.stop() }()
+		for _, p := range []llm.Target{gemini, claude, openai, local} {
+			h.say(BreakerOpened, p)
+		}
+		for range 3 { // now and then is not well
+			h.say(BreakerClosed, gemini)
+			h.say(BreakerOpened, gemini)
+		}
+		heard := len(l.told())
+		news := func(all ...string) {
+			t.Helper()
+			var got []string
+			for _, m := range l.sent[heard:] {
+				got = append(got, m.Text)
+			}
+			want(t, got, all...)
+		}
+		h.say(BreakerClosed, gemini)
+		h.say(BreakerClosed, claude)
+		h.pass(DefaultWellFor - 10*time.Second)
+		news()
+		h.pass(10 * time.Second)
+		both := "Gemini and Claude are well again; OpenAI and Ollama are not yet."
+		news(both)
+		if causes := strings.Join(l.sent[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
+			t.Errorf("what is wrong: %q", causes)
+		}
+		if said := text(h.incident(1), record.EventBack) + text(h.incident(1), recoveredEvent); strings.Count(said, "Gemini is well") > 0 || strings.Count(said, both) != 1 {
+			t.Errorf("the timeline says %q", said)
+		}
+		h.stop()
+		h = move(t, path, cfg)
+		h.pass(time.Second)
+		for _, p := range []llm.Target{gemini, claude} {
+			h.say(TargetServed, p)
+		}
+		h.pass(2 * DefaultWellFor)
+		news(both) // a restart repeats nothing
+		h.say(BreakerOpened, gemini)
+		news(both, "Gemini is in trouble again.")
+	})
+}
+
 func TestAProviderThatIsWellNowAndThenIsSaidSoOnce(t *testing.T) {
 	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
 		h.say(BreakerOpened, gemini)

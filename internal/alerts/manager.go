@@ -169,6 +169,12 @@ func (m *Manager) takeUp(ctx context.Context) error {
 	if err == nil {
 		silences, err = m.cfg.Store.Silences(ctx, now)
 	}
+	told := map[record.ID][]record.Notice{}
+	for _, i := range lasting {
+		if err == nil {
+			told[i.ID], err = m.cfg.Store.Notices(ctx, i.ID)
+		}
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -178,13 +184,16 @@ func (m *Manager) takeUp(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range lasting { // newest first
-		of := about(&i)
+		of, st := about(&i), restore(i)
+		for _, n := range told[i.ID] {
+			st.heard[n.Channel] = true
+		}
 		switch {
 		case i.State == record.Resolved && m.ended[of] == nil:
-			m.ended[of] = restore(i)
+			m.ended[of] = st
 		case i.State != record.Resolved && m.stories[of] == nil:
-			m.stories[of] = restore(i)
-			m.stories[of].of = len(m.cfg.Providers)
+			m.stories[of] = st
+			st.of = len(m.cfg.Providers)
 		}
 	}
 	m.silences = silences
@@ -278,7 +287,7 @@ func (m *Manager) look(now time.Time) {
 		}
 	}
 	if e := m.stories[everything]; e != nil {
-		m.single(e, now)
+		m.wellParts(e, now)
 	}
 	for of, st := range m.ended {
 		if now.Sub(st.Ended) > ReopenWithin {
@@ -395,12 +404,18 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 	m.unsaved = append(m.unsaved, saving{story: st, notices: notices, since: time.Now()})
 }
 
-// notices makes what channels are told. Of a silenced incident nobody is.
+// notices makes what channels are told. Of a silenced incident nobody is. Whoever
+// was told of an incident hears how it goes on, also when it becomes worse than
+// what the channel is for, or goes on as another provider's.
 func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at time.Time) []record.Notice {
 	if st.Silenced {
 		return nil
 	}
-	return m.route(&st.Incident, kind, text, at)
+	all := m.route(&st.Incident, st.heard, kind, text, at)
+	for _, n := range all {
+		st.heard[n.Channel] = true
+	}
+	return all
 }
 
 // save writes what changed, oldest first, incident and notices together. What

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
@@ -22,7 +23,7 @@ const maxCauses = 3
 type Message struct {
 	ID       record.ID // of the notice: the same however often it is tried
 	Kind     record.NoticeKind
-	Text     string // of NoticeChanged: what changed, in plain words
+	Text     string // what changed, in plain words; of another kind than NoticeChanged what did meanwhile
 	Incident record.Incident
 	Receipt  string         // what the channel gave back for the opening; "" where it gave nothing
 	Impact   *record.Impact // nil where it is not known
@@ -94,8 +95,11 @@ func (m Message) lines() []line {
 		}
 	}
 	var all []line
-	if m.Kind == record.NoticeChanged {
+	switch {
+	case m.Kind == record.NoticeChanged:
 		all = append(all, line{"New", m.change()})
+	case m.Text != "":
+		all = append(all, line{"New", m.Text})
 	}
 	all = append(all, []line{
 		{"What", strings.Join(m.causes(), "\n")},
@@ -127,25 +131,47 @@ func (m Message) since() string {
 func quietKinds() []string {
 	return []string{
 		"opened", "mitigated", "failing", "recovering", recoveredEvent, returningEvent, "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
-		"figures", "part", "single", servingEvent,
+		"figures", "part", "single", servingEvent, record.EventBack, againEvent,
 	}
 }
 
-// causes gives what went wrong, the latest last.
+// causes gives what went wrong, the latest last: of several providers' incident the
+// latest of each that is not well again.
 func (m Message) causes() []string {
+	several := slices.ContainsFunc(m.Incident.Timeline, func(e record.Event) bool { return e.Kind == record.EventJoined })
+	over := m.Incident.State == record.Resolved
 	var all []string
+	without := func(p llm.Provider) {
+		all = slices.DeleteFunc(all, func(text string) bool { return causeOf(p, text) })
+	}
 	for _, e := range m.Incident.Timeline {
-		if e.By == "" && !slices.Contains(quietKinds(), e.Kind) {
+		switch {
+		case e.By != "":
+		case !over && (e.Kind == recoveredEvent || e.Kind == record.EventBack) && strings.Contains(e.Text, backAgain):
+			for _, p := range named(e) {
+				without(p)
+			}
+		case !slices.Contains(quietKinds(), e.Kind):
+			for _, p := range llm.Providers() {
+				if several && causeOf(p, e.Text) {
+					without(p)
+				}
+			}
 			all = append(all, e.Text)
 		}
 	}
-	if n := len(all); n > maxCauses {
+	if n := len(all); n > maxCauses && !several {
 		all = append(all[:1:1], all[n-maxCauses+1:]...)
 	}
 	if len(all) == 0 {
 		return []string{m.Incident.Title + "."}
 	}
 	return all
+}
+
+// causeOf says whether a cause is of a provider.
+func causeOf(p llm.Provider, text string) bool {
+	return strings.HasPrefix(text, string(p)+"/") || strings.HasPrefix(text, p.Title()+" ")
 }
 
 // callers says what callers notice of it.
