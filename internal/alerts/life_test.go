@@ -237,6 +237,47 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 	})
 }
 
+// The error budget that an outage uses up is not paged for beside the outage. It is
+// told where it lasts for long after it, as bad as it is then, and where somebody
+// did not hear of the outage.
+func TestAnOutageAndTheErrorBudgetItUsesUpAreToldOnce(t *testing.T) {
+	burns := func(h *house, s record.Severity) {
+		h.Signal(Signal{At: time.Now(), Kind: Raised, Topic: record.TopicErrorBudget, Name: "availability", Severity: s, Title: "The error budget is being used up", Text: "so fast"})
+		synctest.Wait()
+	}
+	outage := func(h *house) {
+		h.say(BreakerProbeFailed, gemini)
+		h.requests(CallerFailed, llm.Gemini, 3, 5*time.Second)
+	}
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, l *listener) {
+		outage(h)
+		burns(h, record.Critical)
+		h.say(BreakerClosed, gemini)
+		h.pass(DefaultWellFor + time.Second)
+		want(t, l.told(), "1 opened", "1 changed", "1 resolved")
+		if i := h.incident(2); i.State != record.Ongoing || !i.Silenced || !strings.Contains(text(i, silenceEvent), "told of the outage") {
+			t.Errorf("%+v", i)
+		}
+		burns(h, record.Warning)
+		h.pass(SameFailures)
+		want(t, l.told()[3:], "2 opened")
+		if i := h.incident(2); i.Silenced || i.Severity != record.Warning {
+			t.Errorf("%+v, want what it is now", i)
+		}
+	})
+	others := &listener{name: "others"}
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		h := move(t, path, Config{Channels: []Channel{&listener{name: "all"}, others}, Providers: inUse(), Routes: map[string]Route{
+			"others": {Topics: []record.Topic{record.TopicErrorBudget}},
+		}})
+		defer h.stop()
+		outage(h)
+		burns(h, record.Critical)
+		want(t, others.told(), "2 opened")
+	})
+}
+
 func TestAProviderThatIsWellNowAndThenIsSaidSoOnce(t *testing.T) {
 	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
 		h.say(BreakerOpened, gemini)

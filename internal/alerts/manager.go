@@ -77,6 +77,7 @@ type Manager struct {
 	stories  map[subject]*story
 	ended    map[subject]*story // a short while ago, so that they may go on
 	silences []record.Silence   // that hold, or are to begin
+	hurt     hurt
 
 	unsaved  []saving  // Run's alone
 	measured time.Time // when all figures were last looked at; Run's alone
@@ -188,6 +189,9 @@ func (m *Manager) takeUp(ctx context.Context) error {
 		for _, n := range told[i.ID] {
 			st.heard[n.Channel] = true
 		}
+		if last := cmp.Or(i.Ended, now); st.ofProviders() && i.Impact.Failed >= TrickleLeast && last.After(m.hurt.at) {
+			m.hurt = hurt{last, st.heard}
+		}
 		switch {
 		case i.State == record.Resolved && m.ended[of] == nil:
 			m.ended[of] = st
@@ -281,6 +285,7 @@ func (m *Manager) look(now time.Time) {
 	}
 	for of, st := range maps.Clone(m.stories) {
 		m.settle(of, st, st.look(now, m.cfg.WellFor), now)
+		m.noteHurt(st, now)
 		m.unsilence(st, now)
 		if measure && st.State.Lasts() && st.measurable() {
 			m.toSave(st, nil)
@@ -330,6 +335,7 @@ func (m *Manager) actOn(of subject, s Signal) {
 	}
 	m.worsen(st, s.At)
 	m.settle(of, st, did, s.At)
+	m.noteHurt(st, s.At)
 }
 
 // settle has the store keep what happened to a story, and people told of it.
@@ -347,6 +353,9 @@ func (m *Manager) settle(of subject, st *story, did step, at time.Time) {
 			st, kind = m.goOn(of, old, st, at), record.NoticeReopened
 		}
 		st.Silenced = m.covered(&st.Incident, st.parts, at)
+		if st.Silenced && m.knows(&st.Incident, at) {
+			st.add(record.Event{At: at, Kind: silenceEvent, Text: "Who would be told of it was told of the outage that uses it up."})
+		}
 		notices = m.notices(st, kind, "", at)
 	case resolved:
 		notices = m.notices(st, record.NoticeResolved, "", at)

@@ -88,7 +88,7 @@ func (m Message) lines() []line {
 		}
 	case record.NoticeResolved:
 		return []line{
-			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
+			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended))},
 			{"What it was", strings.Join(m.causes(), "\n")},
 			{"Callers", m.callers()},
 			{"To do", m.afterwards()},
@@ -147,6 +147,8 @@ func (m Message) causes() []string {
 	for _, e := range m.Incident.Timeline {
 		switch {
 		case e.By != "":
+		case !over && e.Kind == reopenedEvent:
+			all = nil // what was wrong before is over
 		case !over && (e.Kind == recoveredEvent || e.Kind == record.EventBack) && strings.Contains(e.Text, backAgain):
 			for _, p := range named(e) {
 				without(p)
@@ -221,10 +223,14 @@ func impactWords(i record.Impact) string {
 	return text + "."
 }
 
+// noticeable is how much later an answer must come on average that a message tells it:
+// nobody notices less. The page has every figure.
+const noticeable = 100 * time.Millisecond
+
 // meant gives all figures: what callers noticed, and what it cost.
 func meant(i record.Impact) string {
 	text := impactWords(i)
-	if i.Rerouted > 0 && i.Added >= time.Millisecond {
+	if i.Rerouted > 0 && i.Added >= noticeable {
 		text += fmt.Sprintf(" Those served elsewhere took %s longer on average.", milliseconds(i.Added))
 	}
 	if i.Extra > 0 {
@@ -379,6 +385,15 @@ func (d Digest) plain() string {
 
 // clock writes an instant for people: in UTC, with its date.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC on 2 Jan") }
+
+// clockBefore writes the first of two instants, with its date where that is another.
+func clockBefore(t, then time.Time) string {
+	const day = "2 Jan 2006"
+	if t.UTC().Format(day) == then.UTC().Format(day) {
+		return t.UTC().Format("15:04")
+	}
+	return clock(t)
+}
 
 // lasted writes a duration as people say it: in whole units that are over, as
 // the pages do, so that both say the same of one incident.
