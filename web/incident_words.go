@@ -126,17 +126,17 @@ func duration(in record.Incident, now time.Time) time.Duration {
 	return max(in.Ended.Sub(in.Began), 0)
 }
 
-// impactLine is what an incident meant, in one line: "0 callers failed, 1,204
-// rerouted, 8 min".
+// impactLine is what an incident meant, in one line: "no request failed,
+// 1,204 served elsewhere, 8 min".
 func impactLine(in record.Incident, now time.Time) string {
 	var parts []string
 	i := in.Impact
 	if counted(in) {
-		failed := "0 callers failed"
+		failed := "no request failed"
 		if i.Failed > 0 {
 			failed = count(i.Failed, "request") + " failed"
 		}
-		parts = append(parts, failed, thousands(i.Rerouted)+" rerouted")
+		parts = append(parts, failed, thousands(i.Rerouted)+" served elsewhere")
 	}
 	if i.Added >= time.Millisecond {
 		parts = append(parts, latency(i.Added)+" slower")
@@ -200,7 +200,7 @@ func callersWords(in record.Incident) string {
 func standingWords(in record.Incident, now time.Time) string {
 	parts := []string{incidentName(in) + " " + stateSince(in, now) + "."}
 	if in.Mitigated.IsZero() && in.State == record.Ongoing && ofCallers(in.Topic) && in.Impact.Failed > 0 {
-		parts = append(parts, "Callers are not yet served elsewhere.")
+		parts = append(parts, "Callers are not yet all served elsewhere.")
 	}
 	switch {
 	case !in.Acknowledged.IsZero() && in.AcknowledgedBy != "":
@@ -257,13 +257,20 @@ func subjectWords(in record.Incident) string {
 
 // severityWord says an incident's severity with what it means.
 func severityWord(in record.Incident) string {
-	if in.State == record.Resolved {
+	felt := ofCallers(in.Topic) || in.Topic == record.TopicErrorBudget
+	switch worst := in.Severity == record.Critical; {
+	case in.State == record.Resolved, worst && in.State != record.Ongoing:
 		return string(in.Severity) + " at its worst"
+	case worst && felt:
+		return "critical: callers are failing"
+	case worst:
+		return "critical: somebody has to act"
 	}
 	switch in.Severity {
-	case record.Critical:
-		return "critical: callers are failing"
 	case record.Warning:
+		if !ofCallers(in.Topic) {
+			return "warning: soon enough by day"
+		}
 		return "warning: callers are served, with less left in reserve"
 	case record.Info:
 		return "info: good to know"
@@ -388,7 +395,7 @@ func foundAfter(in record.Incident) string {
 
 func mitigatedAfter(in record.Incident) string {
 	switch {
-	case in.Mitigated.IsZero() && in.State == record.Resolved:
+	case in.Mitigated.IsZero() && (in.State == record.Resolved || in.State == record.Recovering):
 		return "never"
 	case in.Mitigated.IsZero():
 		return "not yet"

@@ -165,23 +165,14 @@ func (s *story) partWell(p llm.Provider, at time.Time) {
 	}
 	s.title()
 	left := s.inTrouble()
-	if left[p] {
+	if left[p] || s.back[p] {
 		return
 	}
-	var names []string
-	for _, o := range llm.Providers() {
-		if left[o] {
-			names = append(names, o.Title())
-		}
-	}
-	begins, verb := p.Title()+" is well again; ", " is"
-	if len(names) > 1 {
-		verb = " are"
-	}
+	begins := p.Title() + isBack
 	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool {
 		return e.Kind == recoveredEvent && e.By == "" && strings.HasPrefix(e.Text, begins)
 	})
-	s.add(record.Event{At: at, Kind: recoveredEvent, Text: begins + list(names) + verb + " not yet."})
+	s.add(record.Event{At: at, Kind: recoveredEvent, Text: begins + notYet(left)})
 }
 
 // several says in the title of several providers' incident whose trouble it is
@@ -224,20 +215,99 @@ func (m *Manager) worsen(s *story, at time.Time) {
 	s.tells(failingEvent, "No other provider is left that works.", at)
 }
 
-// single goes on as one provider's incident when only that one is still in
-// trouble, and the others were well for a while.
-func (m *Manager) single(e *story, now time.Time) {
+// wellParts tells of those that are well again while others are not, once that
+// has lasted for as long as an incident must be well to be over. Where one alone
+// is left, it goes on as that one's.
+func (m *Manager) wellParts(e *story, now time.Time) {
 	left := e.inTrouble()
-	if len(left) != 1 || !e.State.Lasts() || e.State == record.Recovering {
-		e.alone = time.Time{}
+	if len(left) == 0 || !e.State.Lasts() || e.State == record.Recovering {
+		clear(e.calm)
 		return
 	}
-	if e.alone.IsZero() {
-		e.alone = now
+	sure, names := 0, []string(nil)
+	for _, p := range llm.Providers() {
+		since, known := e.calm[p]
+		switch {
+		case !e.parts[p]:
+		case left[p]:
+			delete(e.calm, p)
+		case !known:
+			e.calm[p] = now
+		case now.Sub(since) >= e.wellFor(m.cfg.WellFor, now):
+			sure++
+			if !e.back[p] {
+				names = append(names, p.Title())
+			}
+		}
 	}
-	if now.Sub(e.alone) < e.wellFor(m.cfg.WellFor, now) {
+	switch {
+	case len(left) == 1 && sure == len(e.parts)-1:
+		m.single(e, left, now)
+	case len(names) > 0:
+		e.areBack(names, left, now)
+		m.settle(everything, e, changed, now)
+	}
+}
+
+// areBack tells that some are well again, in the place of what the timeline says of
+// each of them.
+func (s *story) areBack(names []string, left map[llm.Provider]bool, at time.Time) {
+	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool {
+		return e.Kind == recoveredEvent && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(e.Text, n+isBack) })
+	})
+	verb := isBack
+	if len(names) > 1 {
+		verb = areBack
+	}
+	e := record.Event{At: at, Kind: record.EventBack, Text: list(names) + verb + notYet(left)}
+	s.tells(e.Kind, e.Text, at)
+	for _, p := range named(e) {
+		s.back[p] = true
+	}
+}
+
+// again tells that a provider is in trouble again of which people were told that
+// it is well.
+func (s *story) again(p llm.Provider, at time.Time) {
+	if !s.back[p] {
 		return
 	}
+	s.back[p] = false
+	s.tells(againEvent, p.Title()+" is in trouble again.", at)
+}
+
+// What follows the names of those that are well again.
+const (
+	backAgain = " well again; "
+	isBack    = " is" + backAgain
+	areBack   = " are" + backAgain
+)
+
+// notYet says whose trouble lasts.
+func notYet(left map[llm.Provider]bool) string {
+	var names []string
+	for _, p := range llm.Providers() {
+		if left[p] {
+			names = append(names, p.Title())
+		}
+	}
+	verb := " is"
+	if len(names) > 1 {
+		verb = " are"
+	}
+	return list(names) + verb + " not yet."
+}
+
+// named gives the providers of which an event says that they are well again, or
+// in trouble.
+func named(e record.Event) []llm.Provider {
+	who, _, _ := strings.Cut(e.Text, ";")
+	return slices.DeleteFunc(slices.Clone(llm.Providers()), func(p llm.Provider) bool { return !strings.Contains(who, p.Title()) })
+}
+
+// single goes on as one provider's incident when only that one is still in
+// trouble.
+func (m *Manager) single(e *story, left map[llm.Provider]bool, now time.Time) {
 	for p := range left {
 		if m.stories[whole(p)] != nil {
 			return

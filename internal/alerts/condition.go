@@ -51,8 +51,13 @@ func (s *story) applyCondition(g Signal) step {
 	return changed
 }
 
-// worse keeps the worst severity that a condition had.
+// worse keeps the worst severity that a condition had. One that nobody was told of
+// has the one of now, with which it may be told later.
 func (s *story) worse(g Signal) bool {
+	if s.Silenced && s.State.Lasts() {
+		s.Severity = cmp.Or(g.Severity, s.Severity)
+		return false
+	}
 	all := record.Severities()
 	if g.Severity == "" || slices.Index(all, g.Severity) >= slices.Index(all, s.Severity) {
 		return false

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"breakwater/internal/bubble"
@@ -29,7 +30,9 @@ func TestWhatAPersonDoesIsKeptAndTold(t *testing.T) {
 		h.say(BreakerProbeFailed, gemini)
 		must(t, h.Acknowledge(t.Context(), 1, "ana"))
 		must(t, h.Acknowledge(t.Context(), 1, "ana")) // nothing new
+		synctest.Wait()
 		must(t, h.Comment(t.Context(), 1, "", " The key is sk-proj-abcdefghijklmnopqrstuvwxyz0123456789.\nMore soon. "))
+		synctest.Wait()
 		must(t, h.WriteUp(t.Context(), 1, "## What happened"))
 		must(t, h.ResolveByHand(t.Context(), 1, "ana", "Gemini says it is mended."))
 		h.pass(time.Second)

@@ -186,6 +186,98 @@ func TestSeveralProvidersInTroubleTogetherAreOneIncident(t *testing.T) {
 	})
 }
 
+// Whoever follows several providers' trouble hears of each that is well again, once
+// that is sure, and of one that is in trouble again after that.
+func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		l := &listener{name: "a"}
+		cfg := Config{Channels: []Channel{l}, Providers: inUse()}
+		h := move(t, path, cfg)
+		defer func() { h.stop() }()
+		for _, p := range []llm.Target{gemini, claude, openai, local} {
+			h.say(BreakerOpened, p)
+		}
+		for range 3 { // now and then is not well
+			h.say(BreakerClosed, gemini)
+			h.say(BreakerOpened, gemini)
+		}
+		heard := len(l.told())
+		news := func(all ...string) {
+			t.Helper()
+			var got []string
+			for _, m := range l.sent[heard:] {
+				got = append(got, m.Text)
+			}
+			want(t, got, all...)
+		}
+		h.say(BreakerClosed, gemini)
+		h.say(BreakerClosed, claude)
+		h.pass(DefaultWellFor - 10*time.Second)
+		news()
+		h.pass(10 * time.Second)
+		both := "Gemini and Claude are well again; OpenAI and Ollama are not yet."
+		news(both)
+		if causes := strings.Join(l.sent[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
+			t.Errorf("what is wrong: %q", causes)
+		}
+		if said := text(h.incident(1), record.EventBack) + text(h.incident(1), recoveredEvent); strings.Count(said, "Gemini is well") > 0 || strings.Count(said, both) != 1 {
+			t.Errorf("the timeline says %q", said)
+		}
+		h.stop()
+		h = move(t, path, cfg)
+		h.pass(time.Second)
+		for _, p := range []llm.Target{gemini, claude} {
+			h.say(TargetServed, p)
+		}
+		h.pass(2 * DefaultWellFor)
+		news(both) // a restart repeats nothing
+		h.say(BreakerOpened, gemini)
+		news(both, "Gemini is in trouble again.")
+	})
+}
+
+// The error budget that an outage uses up is not paged for beside the outage. It is
+// told where it lasts for long after it, as bad as it is then, and where somebody
+// did not hear of the outage.
+func TestAnOutageAndTheErrorBudgetItUsesUpAreToldOnce(t *testing.T) {
+	burns := func(h *house, s record.Severity) {
+		h.Signal(Signal{At: time.Now(), Kind: Raised, Topic: record.TopicErrorBudget, Name: "availability", Severity: s, Title: "The error budget is being used up", Text: "so fast"})
+		synctest.Wait()
+	}
+	outage := func(h *house) {
+		h.say(BreakerProbeFailed, gemini)
+		h.requests(CallerFailed, llm.Gemini, 3, 5*time.Second)
+	}
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, l *listener) {
+		outage(h)
+		burns(h, record.Critical)
+		h.say(BreakerClosed, gemini)
+		h.pass(DefaultWellFor + time.Second)
+		want(t, l.told(), "1 opened", "1 changed", "1 resolved")
+		if i := h.incident(2); i.State != record.Ongoing || !i.Silenced || !strings.Contains(text(i, silenceEvent), "told of the outage") {
+			t.Errorf("%+v", i)
+		}
+		burns(h, record.Warning)
+		h.pass(SameFailures)
+		want(t, l.told()[3:], "2 opened")
+		if i := h.incident(2); i.Silenced || i.Severity != record.Warning {
+			t.Errorf("%+v, want what it is now", i)
+		}
+	})
+	others := &listener{name: "others"}
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		h := move(t, path, Config{Channels: []Channel{&listener{name: "all"}, others}, Providers: inUse(), Routes: map[string]Route{
+			"others": {Topics: []record.Topic{record.TopicErrorBudget}},
+		}})
+		defer h.stop()
+		outage(h)
+		burns(h, record.Critical)
+		want(t, others.told(), "2 opened")
+	})
+}
+
 func TestAProviderThatIsWellNowAndThenIsSaidSoOnce(t *testing.T) {
 	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
 		h.say(BreakerOpened, gemini)

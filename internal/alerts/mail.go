@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -74,18 +75,15 @@ func (c *Mail) Kind() string { return "email" }
 func (c *Mail) Where() string { return strings.Join(c.cfg.To, ", ") }
 
 // Send mails the notice. The receipt is the Message-ID of the incident's first
-// mail, which all later ones answer.
+// mail, which all later ones answer, and its subject, which they keep: mail programs
+// take those with another subject for another thread
+// (https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html,
+// 2026-11). What changed is what they begin with.
 func (c *Mail) Send(ctx context.Context, m Message) (string, error) {
-	id := fmt.Sprintf("%s.%s@%s", m.ID, m.Incident.ID, c.domain)
+	root, subject, _ := strings.Cut(m.Receipt, " ")
 	l := letter{
-		id: id, root: m.Receipt, subject: m.Incident.Title,
-		text: m.summary() + "\n\n" + m.plain(), urgent: m.Incident.Severity == record.Critical, all: m.Kind == record.NoticeTest,
-	}
-	switch {
-	case m.Kind == record.NoticeTest:
-		l.subject = m.headline()
-	case m.Incident.Number > 0:
-		l.subject = fmt.Sprintf("%s [incident %d]", matter(&m.Incident), m.Incident.Number)
+		id: fmt.Sprintf("%s.%s@%s", m.ID, m.Incident.ID, c.domain), root: root, subject: cmp.Or(subject, m.subject()),
+		text: m.summary() + "\n\n" + m.plain(), urgent: m.urgent(), all: m.Kind == record.NoticeTest,
 	}
 	var err error
 	if l.html, err = render(mailPage, m.mail()); err != nil {
@@ -94,22 +92,25 @@ func (c *Mail) Send(ctx context.Context, m Message) (string, error) {
 	if err := c.send(ctx, l); err != nil {
 		return "", err
 	}
-	if m.Receipt != "" {
-		return m.Receipt, nil
-	}
-	return id, nil
+	return cmp.Or(root, l.id) + " " + l.subject, nil
 }
 
-// matter is what an incident's mails are about, for all of its life: mail programs
-// take those with another subject for another thread
-// (https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html,
-// 2026-11), and the title of several providers' incident tells how many are in trouble now.
-func matter(i *record.Incident) string {
-	was := func(e record.Event) bool { return e.Kind == record.EventSingle }
-	if i.Topic == record.TopicEverything || slices.ContainsFunc(i.Timeline, was) {
-		return "Several providers are in trouble"
+// subject is that of an incident's first mail. The title of several providers'
+// incident tells how many are in trouble now, which is soon no longer so.
+func (m Message) subject() string {
+	subject := m.Incident.Title
+	if m.Incident.Topic == record.TopicEverything {
+		subject = "Several providers are in trouble"
 	}
-	return i.Title
+	if m.Incident.Number > 0 {
+		subject += fmt.Sprintf(" [incident %d]", m.Incident.Number)
+	}
+	return subject
+}
+
+// urgent says whether a mail is marked as important: that it is over is good news.
+func (m Message) urgent() bool {
+	return m.Incident.Severity == record.Critical && m.Kind != record.NoticeResolved
 }
 
 // SendDigest mails several incidents at once.
@@ -174,8 +175,10 @@ func (c *Mail) outcome(mails []*mail.Msg, all bool, err error) error {
 	switch {
 	case taken == len(mails):
 		return nil
-	case taken == 0 || all:
+	case taken == 0:
 		return c.explain(err)
+	case all:
+		return fmt.Errorf("%d of %d recipients got it: %w", taken, len(mails), c.explain(err))
 	}
 	c.cfg.Log.Warn("not every recipient of a channel got its mail", "channel", c.cfg.Name, "got", taken, "of", len(mails), "error", c.clean(err))
 	return nil
@@ -228,12 +231,20 @@ func (c *Mail) dial(ctx context.Context, network, address string) (net.Conn, err
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// clean takes secrets out of an error.
+// clean takes secrets out of an error, and what the library says of each mail: which
+// one it was, and the same of the next.
 func (c *Mail) clean(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(redact.Short("e-mail: "+redact.Secrets(err.Error(), c.cfg.Password), maxError))
+	var said []string
+	for line := range strings.Lines(err.Error()) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), ", affected message ID: ")
+		if !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	return errors.New(redact.Short("e-mail: "+redact.Secrets(strings.Join(said, "; "), c.cfg.Password), maxError))
 }
 
 // explain says whether trying again can help: a server that does not know the
@@ -272,9 +283,9 @@ type mailLine struct {
 func (m Message) mail() mailContent {
 	c := mailContent{Title: m.headline(), Lead: m.summary(), Foot: m.foot(), Page: m.page()}
 	if m.Kind == record.NoticeChanged {
-		c.Lead = m.standing() // what changed is the first line
+		c.Lead = m.change() // the title says of what
 	}
-	for _, l := range m.lines() {
+	for _, l := range m.rest() {
 		c.Lines = append(c.Lines, mailLine{l.label, strings.Split(l.text, "\n")})
 	}
 	return c

@@ -77,6 +77,7 @@ type Manager struct {
 	stories  map[subject]*story
 	ended    map[subject]*story // a short while ago, so that they may go on
 	silences []record.Silence   // that hold, or are to begin
+	hurt     hurt
 
 	unsaved  []saving  // Run's alone
 	measured time.Time // when all figures were last looked at; Run's alone
@@ -169,6 +170,12 @@ func (m *Manager) takeUp(ctx context.Context) error {
 	if err == nil {
 		silences, err = m.cfg.Store.Silences(ctx, now)
 	}
+	told := map[record.ID][]record.Notice{}
+	for _, i := range lasting {
+		if err == nil {
+			told[i.ID], err = m.cfg.Store.Notices(ctx, i.ID)
+		}
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -178,13 +185,19 @@ func (m *Manager) takeUp(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range lasting { // newest first
-		of := about(&i)
+		of, st := about(&i), restore(i)
+		for _, n := range told[i.ID] {
+			st.heard[n.Channel] = true
+		}
+		if last := cmp.Or(i.Ended, now); st.ofProviders() && i.Impact.Failed >= TrickleLeast && last.After(m.hurt.at) {
+			m.hurt = hurt{last, st.heard}
+		}
 		switch {
 		case i.State == record.Resolved && m.ended[of] == nil:
-			m.ended[of] = restore(i)
+			m.ended[of] = st
 		case i.State != record.Resolved && m.stories[of] == nil:
-			m.stories[of] = restore(i)
-			m.stories[of].of = len(m.cfg.Providers)
+			m.stories[of] = st
+			st.of = len(m.cfg.Providers)
 		}
 	}
 	m.silences = silences
@@ -272,13 +285,14 @@ func (m *Manager) look(now time.Time) {
 	}
 	for of, st := range maps.Clone(m.stories) {
 		m.settle(of, st, st.look(now, m.cfg.WellFor), now)
+		m.noteHurt(st, now)
 		m.unsilence(st, now)
 		if measure && st.State.Lasts() && st.measurable() {
 			m.toSave(st, nil)
 		}
 	}
 	if e := m.stories[everything]; e != nil {
-		m.single(e, now)
+		m.wellParts(e, now)
 	}
 	for of, st := range m.ended {
 		if now.Sub(st.Ended) > ReopenWithin {
@@ -321,6 +335,7 @@ func (m *Manager) actOn(of subject, s Signal) {
 	}
 	m.worsen(st, s.At)
 	m.settle(of, st, did, s.At)
+	m.noteHurt(st, s.At)
 }
 
 // settle has the store keep what happened to a story, and people told of it.
@@ -338,6 +353,9 @@ func (m *Manager) settle(of subject, st *story, did step, at time.Time) {
 			st, kind = m.goOn(of, old, st, at), record.NoticeReopened
 		}
 		st.Silenced = m.covered(&st.Incident, st.parts, at)
+		if st.Silenced && m.knows(&st.Incident, at) {
+			st.add(record.Event{At: at, Kind: silenceEvent, Text: "Who would be told of it was told of the outage that uses it up."})
+		}
 		notices = m.notices(st, kind, "", at)
 	case resolved:
 		notices = m.notices(st, record.NoticeResolved, "", at)
@@ -395,12 +413,18 @@ func (m *Manager) toSave(st *story, notices []record.Notice) {
 	m.unsaved = append(m.unsaved, saving{story: st, notices: notices, since: time.Now()})
 }
 
-// notices makes what channels are told. Of a silenced incident nobody is.
+// notices makes what channels are told. Of a silenced incident nobody is. Whoever
+// was told of an incident hears how it goes on, also when it becomes worse than
+// what the channel is for, or goes on as another provider's.
 func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at time.Time) []record.Notice {
 	if st.Silenced {
 		return nil
 	}
-	return m.route(&st.Incident, kind, text, at)
+	all := m.route(&st.Incident, st.heard, kind, text, at)
+	for _, n := range all {
+		st.heard[n.Channel] = true
+	}
+	return all
 }
 
 // save writes what changed, oldest first, incident and notices together. What

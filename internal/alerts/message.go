@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/internal/llm"
 	"breakwater/internal/record"
 )
 
@@ -22,7 +23,7 @@ const maxCauses = 3
 type Message struct {
 	ID       record.ID // of the notice: the same however often it is tried
 	Kind     record.NoticeKind
-	Text     string // of NoticeChanged: what changed, in plain words
+	Text     string // what changed, in plain words; of another kind than NoticeChanged what did meanwhile
 	Incident record.Incident
 	Receipt  string         // what the channel gave back for the opening; "" where it gave nothing
 	Impact   *record.Impact // nil where it is not known
@@ -87,15 +88,18 @@ func (m Message) lines() []line {
 		}
 	case record.NoticeResolved:
 		return []line{
-			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clock(i.Began), clock(i.Ended))},
+			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended))},
 			{"What it was", strings.Join(m.causes(), "\n")},
 			{"Callers", m.callers()},
 			{"To do", m.afterwards()},
 		}
 	}
 	var all []line
-	if m.Kind == record.NoticeChanged {
+	switch {
+	case m.Kind == record.NoticeChanged:
 		all = append(all, line{"New", m.change()})
+	case m.Text != "":
+		all = append(all, line{"New", m.Text})
 	}
 	all = append(all, []line{
 		{"What", strings.Join(m.causes(), "\n")},
@@ -127,25 +131,49 @@ func (m Message) since() string {
 func quietKinds() []string {
 	return []string{
 		"opened", "mitigated", "failing", "recovering", recoveredEvent, returningEvent, "resolved", "reopened", "update", "acknowledged", "silence", "flapping",
-		"figures", "part", "single", servingEvent,
+		"figures", "part", "single", servingEvent, record.EventBack, againEvent,
 	}
 }
 
-// causes gives what went wrong, the latest last.
+// causes gives what went wrong, the latest last: of several providers' incident the
+// latest of each that is not well again.
 func (m Message) causes() []string {
+	several := slices.ContainsFunc(m.Incident.Timeline, func(e record.Event) bool { return e.Kind == record.EventJoined })
+	over := m.Incident.State == record.Resolved
 	var all []string
+	without := func(p llm.Provider) {
+		all = slices.DeleteFunc(all, func(text string) bool { return causeOf(p, text) })
+	}
 	for _, e := range m.Incident.Timeline {
-		if e.By == "" && !slices.Contains(quietKinds(), e.Kind) {
+		switch {
+		case e.By != "":
+		case !over && e.Kind == reopenedEvent:
+			all = nil // what was wrong before is over
+		case !over && (e.Kind == recoveredEvent || e.Kind == record.EventBack) && strings.Contains(e.Text, backAgain):
+			for _, p := range named(e) {
+				without(p)
+			}
+		case !slices.Contains(quietKinds(), e.Kind):
+			for _, p := range llm.Providers() {
+				if several && causeOf(p, e.Text) {
+					without(p)
+				}
+			}
 			all = append(all, e.Text)
 		}
 	}
-	if n := len(all); n > maxCauses {
+	if n := len(all); n > maxCauses && !several {
 		all = append(all[:1:1], all[n-maxCauses+1:]...)
 	}
 	if len(all) == 0 {
 		return []string{m.Incident.Title + "."}
 	}
 	return all
+}
+
+// causeOf says whether a cause is of a provider.
+func causeOf(p llm.Provider, text string) bool {
+	return strings.HasPrefix(text, string(p)+"/") || strings.HasPrefix(text, p.Title()+" ")
 }
 
 // callers says what callers notice of it.
@@ -195,10 +223,14 @@ func impactWords(i record.Impact) string {
 	return text + "."
 }
 
+// noticeable is how much later an answer must come on average that a message tells it:
+// nobody notices less. The page has every figure.
+const noticeable = 100 * time.Millisecond
+
 // meant gives all figures: what callers noticed, and what it cost.
 func meant(i record.Impact) string {
 	text := impactWords(i)
-	if i.Rerouted > 0 && i.Added >= time.Millisecond {
+	if i.Rerouted > 0 && i.Added >= noticeable {
 		text += fmt.Sprintf(" Those served elsewhere took %s longer on average.", milliseconds(i.Added))
 	}
 	if i.Extra > 0 {
@@ -291,10 +323,18 @@ func (m Message) change() string {
 	return m.Text
 }
 
-// plain is the whole message as lines of text.
+// rest gives the lines without what changed, where the summary stands above them.
+func (m Message) rest() []line {
+	if m.Kind == record.NoticeChanged {
+		return m.lines()[1:]
+	}
+	return m.lines()
+}
+
+// plain is the message below its summary, as lines of text.
 func (m Message) plain() string {
 	var b strings.Builder
-	for _, l := range m.lines() {
+	for _, l := range m.rest() {
 		fmt.Fprintf(&b, "%s\n  %s\n\n", l.label, strings.ReplaceAll(l.text, "\n", "\n  "))
 	}
 	b.WriteString(m.foot() + "\n")
@@ -345,6 +385,15 @@ func (d Digest) plain() string {
 
 // clock writes an instant for people: in UTC, with its date.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC on 2 Jan") }
+
+// clockBefore writes the first of two instants, with its date where that is another.
+func clockBefore(t, then time.Time) string {
+	const day = "2 Jan 2006"
+	if t.UTC().Format(day) == then.UTC().Format(day) {
+		return t.UTC().Format("15:04")
+	}
+	return clock(t)
+}
 
 // lasted writes a duration as people say it: in whole units that are over, as
 // the pages do, so that both say the same of one incident.

@@ -116,6 +116,26 @@ func inOrder(told []string, number int64, state record.IncidentState) error {
 	return nil
 }
 
+// endsAsItIs says whether the last that people were told of an incident is how it
+// stands: a message may tell in one what happened while the channel was away.
+func endsAsItIs(told []string, number int64, state record.IncidentState) error {
+	over, known := false, false
+	for _, line := range told {
+		var of int64
+		var kind record.NoticeKind
+		if _, err := fmt.Sscanf(line, "%d %s", &of, &kind); err != nil {
+			return err
+		}
+		if of == number {
+			over, known = kind == record.NoticeResolved, true
+		}
+	}
+	if !known || over == state.Lasts() {
+		return fmt.Errorf("incident %d is %s, and people were told %v", number, state, told)
+	}
+	return nil
+}
+
 // verdict is a tester whose failure ends what runs in a bubble, to be told
 // outside of it, where rapid looks for a shorter story.
 type verdict struct{ said string }
@@ -174,13 +194,14 @@ func TestWhateverComesEachIncidentIsOneStoryToldInOrder(t *testing.T) {
 
 // tell plays a story, and checks what became of it.
 func tell(t tester, path string, story []happening) {
-	fine, flaky := &listener{name: "fine"}, &listener{name: "flaky", fail: func(n int, _ Message) error {
+	third := func(n int, _ Message) error {
 		if n%3 == 1 {
 			return errors.New("HTTP 500")
 		}
 		return nil
-	}}
-	cfg := Config{Channels: []Channel{fine, flaky}, Providers: []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}, Log: slog.New(slog.DiscardHandler), Poll: seldom}
+	}
+	fine, flaky, people := &machine{listener{name: "fine"}}, &machine{listener{name: "flaky", fail: third}}, &listener{name: "people", fail: third}
+	cfg := Config{Channels: []Channel{fine, flaky, people}, Providers: []llm.Provider{llm.Gemini, llm.Claude, llm.OpenAI}, Log: slog.New(slog.DiscardHandler), Poll: seldom}
 	w := &watched{t: t, seen: map[record.ID]record.IncidentState{}}
 	h := move(t, path, cfg)
 	defer func() { h.stop() }()
@@ -208,9 +229,10 @@ func tell(t tester, path string, story []happening) {
 	must(t, err)
 	notices := 0 // of each channel
 	for _, i := range incidents {
-		for _, l := range []*listener{fine, flaky} {
+		for _, l := range []*machine{fine, flaky} {
 			must(t, inOrder(l.told(), i.Number, i.State))
 		}
+		must(t, endsAsItIs(people.told(), i.Number, i.State))
 		all, err := h.store.Notices(context.Background(), i.ID)
 		must(t, err)
 		notices += len(all) / len(cfg.Channels)

@@ -35,7 +35,8 @@ func (s *story) wellAgain(at time.Time, text string) step {
 	case !s.ofProviders() && len(s.recent(at)) < 2:
 		return s.resolve(record.Event{At: at, Text: text})
 	}
-	s.State, s.well, s.ending, s.alone = record.Recovering, at, text, time.Time{}
+	s.State, s.well, s.ending = record.Recovering, at, text
+	clear(s.calm)
 	if !s.flaps() {
 		s.add(record.Event{At: at, Kind: recoveringEvent, Text: "Nothing is wrong any more; it is over when that lasts."})
 	}
@@ -119,7 +120,8 @@ func (s *story) reopen(again *story, at time.Time) {
 	}
 	s.open, s.held, s.found, s.raised, s.unknown = again.open, again.held, again.found, again.raised, again.unknown
 	s.parts, s.callers, s.next, s.lostAt, s.failing = again.parts, again.callers, again.next, again.lostAt, again.failing
-	s.foundAt, s.wordsAt, s.looked, s.alone, s.of = again.foundAt, again.wordsAt, again.looked, time.Time{}, again.of
+	s.foundAt, s.wordsAt, s.looked, s.of = again.foundAt, again.wordsAt, again.looked, again.of
+	s.calm, s.back = again.calm, again.back
 	s.add(record.Event{At: again.Began, Kind: reopenedEvent, Text: fmt.Sprintf("It came back %s after its end.", lasted(max(again.Began.Sub(ended), 0)))})
 	for _, e := range again.Timeline {
 		if e.Kind != openedEvent {

@@ -148,13 +148,13 @@ func ofDay(d time.Duration) string {
 }
 
 // route makes the notices of what happened to an incident at an instant: one
-// for each channel that is told of it, to be saved with the incident. Text is
-// that of NoticeChanged.
-func (m *Manager) route(i *record.Incident, kind record.NoticeKind, text string, at time.Time) []record.Notice {
+// for each channel that is told of it or heard of it before, to be saved with the
+// incident. Text is that of NoticeChanged.
+func (m *Manager) route(i *record.Incident, heard map[string]bool, kind record.NoticeKind, text string, at time.Time) []record.Notice {
 	var all []record.Notice
 	for _, c := range m.cfg.Channels {
 		r := m.cfg.Routes[c.Name()]
-		if !r.takes(i) {
+		if !r.takes(i) && !heard[c.Name()] {
 			continue
 		}
 		all = append(all, record.Notice{

@@ -3,10 +3,12 @@ package alerts
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"breakwater/internal/bubble"
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
 
@@ -196,10 +198,45 @@ func TestEachChannelGetsWhatItsRouteTakes(t *testing.T) {
 	i.Topic, i.Severity = record.TopicProvider, record.Warning
 	late := time.Date(2026, time.March, 14, 23, 0, 0, 0, time.UTC)
 	var got []string
-	for _, n := range m.route(&i, record.NoticeChanged, "worse", late) {
+	for _, n := range m.route(&i, nil, record.NoticeChanged, "worse", late) {
 		got = append(got, fmt.Sprint(n.Channel, " ", n.Kind, " ", n.Text, " ", n.NextTry.Sub(late)))
 	}
 	if want := []string{"all changed worse 0s", "night changed worse 8h0m0s"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// A channel for warnings alone, or for another kind of incident, is not left with
+// a message that says that something is wrong which is over.
+func TestWhoWasToldOfAnIncidentHearsHowItEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		warnings, together, pager := &listener{name: "warnings"}, &listener{name: "together"}, &listener{name: "pager"}
+		cfg := Config{Channels: []Channel{warnings, together, pager}, Providers: inUse(), Routes: map[string]Route{
+			"warnings": {Severities: []record.Severity{record.Warning}},
+			"together": {Topics: []record.Topic{record.TopicEverything}},
+			"pager":    {Severities: []record.Severity{record.Critical}, Providers: []llm.Provider{llm.Gemini}},
+		}}
+		h := move(t, path, cfg)
+		defer func() { h.stop() }()
+		h.say(BreakerProbeFailed, gemini)
+		h.say(BreakerProbeFailed, claude)
+		h.say(BreakerOpened, openai)
+		want(t, warnings.told(), "1 opened", "1 resolved", "2 opened")
+		h.say(BreakerOpened, local) // nobody is left
+		h.stop()
+		h = move(t, path, cfg)
+		h.pass(time.Second)
+		for _, p := range []llm.Target{gemini, claude, openai} {
+			h.say(TargetServed, p)
+		}
+		h.pass(DefaultWellFor + 2*time.Second) // it goes on as that of the local one
+		h.say(TargetServed, local)
+		h.pass(MaxWellFor)
+		for _, l := range []*listener{warnings, together, pager} {
+			if told := l.told(); told[len(told)-1] != "2 resolved" {
+				t.Errorf("%s was told %v", l.name, told)
+			}
+		}
+	})
 }

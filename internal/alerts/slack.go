@@ -161,7 +161,7 @@ func gone(err error) bool {
 // explain takes secrets and addresses out of an error and keeps what the
 // outbox needs to know.
 func (s *Slack) explain(err error) error {
-	text := "Slack: " + redact.Secrets(plain(err), s.cfg.Token, s.cfg.WebhookURL)
+	text := "Slack: " + strings.TrimPrefix(redact.Secrets(plain(err), s.cfg.Token, s.cfg.WebhookURL), "slack ") + toMend(err)
 	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
 		return &RetryError{After: limited.RetryAfter, Err: errors.New(text)}
 	}
@@ -187,10 +187,30 @@ func refuses(err error) bool {
 	return ok && slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone}, status.Code)
 }
 
+// toMend says what a person does about the errors that come with setting a bot up
+// (https://docs.slack.dev/reference/methods/chat.postMessage#errors, 2026-11).
+func toMend(err error) string {
+	r, _ := errors.AsType[slack.SlackErrorResponse](err)
+	switch r.Err {
+	case "not_in_channel":
+		return ": invite the bot to the channel"
+	case "channel_not_found":
+		return ": there is no such channel, or it is private and the bot is not in it"
+	case "missing_scope":
+		return ": the bot needs the scope chat:write"
+	case "account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked":
+		return ": the token is not, or no longer, valid"
+	}
+	return ""
+}
+
 // plain leaves out the address that net/http puts into its errors: a
 // webhook's address is its secret.
 func plain(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
+		if u.Timeout() {
+			return "no answer in time"
+		}
 		return u.Err.Error()
 	}
 	return err.Error()

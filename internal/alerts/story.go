@@ -31,7 +31,8 @@ const (
 	reopenedEvent   = "reopened"
 	resolvedEvent   = "resolved"
 	figuresEvent    = "figures"
-	partEvent       = "part" // it became a part of a larger incident
+	partEvent       = "part"  // it became a part of a larger incident
+	againEvent      = "again" // a part of it that was well is in trouble again
 	recoveredEvent  = "recovered"
 	returningEvent  = "returning" // traffic comes back in shares
 )
@@ -46,9 +47,10 @@ type story struct {
 	// unknown are the providers of which it is not known yet, after a restart,
 	// whether their trouble lasts.
 	unknown map[llm.Provider]bool
-	parts   map[llm.Provider]bool // of several providers' incident: whose trouble it is or was
-	alone   time.Time             // since when only one of them is in trouble
-	of      int                   // providers that are in use
+	parts   map[llm.Provider]bool      // of several providers' incident: whose trouble it is or was
+	calm    map[llm.Provider]time.Time // since when a part of it has no trouble left
+	back    map[llm.Provider]bool      // the parts of which people were told so
+	of      int                        // providers that are in use
 
 	foundAt time.Time // when a finding was last repeated
 	lostAt  time.Time // when the provider last said that the key or model is lost
@@ -65,10 +67,11 @@ type story struct {
 	// restored says that it is from before a restart, and was not raised since.
 	restored bool
 
-	kept    bool     // it was, or is about to be, written
-	news    []string // that people are to be told of with the next save
-	told    int      // of such news so far
-	figures bool     // the next save adds a line of figures
+	kept    bool            // it was, or is about to be, written
+	heard   map[string]bool // the channels that were told of it, or are about to be
+	news    []string        // that people are to be told of with the next save
+	told    int             // of such news so far
+	figures bool            // the next save adds a line of figures
 }
 
 // condition is one of Raised's that is about a provider as a whole.
@@ -120,6 +123,7 @@ func newStory(i record.Incident) *story {
 	return &story{
 		Incident: i, open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
 		raised: map[condition]bool{}, unknown: map[llm.Provider]bool{}, parts: map[llm.Provider]bool{}, said: map[saidKey]said{},
+		calm: map[llm.Provider]time.Time{}, back: map[llm.Provider]bool{}, heard: map[string]bool{},
 	}
 }
 
@@ -143,6 +147,11 @@ func restore(i record.Incident) *story {
 			s.told++
 		case mitigatedEvent, failingEvent, record.EventSingle:
 			s.told++
+		case record.EventBack, againEvent:
+			s.told++
+			for _, p := range named(e) {
+				s.back[p] = e.Kind == record.EventBack
+			}
 		}
 	}
 	return s
@@ -232,6 +241,7 @@ func trouble[K comparable](s *story, of map[K]bool, which K, kind string, g Sign
 	s.next = g.Next
 	s.title()
 	s.say(kind, g)
+	s.again(g.Provider, g.At)
 	s.returns(g.At)
 }
 

@@ -55,11 +55,11 @@ func (m Message) movingTraffic() string {
 	if i.State == record.Mitigated && !i.Mitigated.IsZero() {
 		text = "Has served its callers elsewhere since " + i.Mitigated.UTC().Format("15:04 UTC")
 	}
-	text += " and tries " + i.Subject.Title() + " again"
+	text += " and tries " + i.Subject.Title() + " again from time to time"
 	if m.Next.IsZero() {
-		return text + " from time to time."
+		return text + "."
 	}
-	return text + " at " + m.Next.UTC().Format("15:04:05 UTC") + "."
+	return text + ", next at " + m.Next.UTC().Format("15:04:05 UTC") + "." // the message may be read long after
 }
 
 // advice says what a person can look at.

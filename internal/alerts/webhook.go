@@ -72,8 +72,10 @@ func SigningKey(secret string) ([]byte, error) {
 // Name is the channel's name in the configuration.
 func (w *Webhook) Name() string { return w.cfg.Name }
 
+const webhookKind = "webhook"
+
 // Kind is "webhook".
-func (w *Webhook) Kind() string { return "webhook" }
+func (w *Webhook) Kind() string { return webhookKind }
 
 // Where is the host alone.
 func (w *Webhook) Where() string {

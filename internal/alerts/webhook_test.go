@@ -92,8 +92,12 @@ func fullMessage(kind record.NoticeKind) Message {
 	if kind == record.NoticeResolved {
 		i.State, i.Ended = record.Resolved, noon.Add(8*time.Minute)
 	}
+	text := ""
+	if kind == record.NoticeChanged {
+		text = "Callers are served by Claude."
+	}
 	return Message{
-		ID: record.At(noon), Kind: kind, Text: "Callers are served by Claude.", Incident: i, URL: "https://breakwater.example",
+		ID: record.At(noon), Kind: kind, Text: text, Incident: i, URL: "https://breakwater.example",
 		Impact: &record.Impact{ServedBy: llm.Claude, Rerouted: 1204, Failed: 2, Added: 820 * time.Millisecond, Extra: 420_000_000},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"breakwater/internal/record"
@@ -77,8 +78,7 @@ func (w *worker) round(ctx context.Context) time.Time {
 		}
 	}
 	for _, i := range single {
-		n := i.notice
-		if ctx.Err() != nil || !w.tellOne(ctx, i, []record.Notice{n}, n.Kind) {
+		if ctx.Err() != nil || !w.tell(ctx, i) {
 			return w.rest
 		}
 		next = sooner(next, time.Now()) // what follows of the same incident
@@ -163,18 +163,25 @@ func (w *worker) room() int {
 	return w.route.Rate - len(w.told)
 }
 
-// tellOne tells one incident, and notes the result in the notices that this
-// tells. It says whether the channel is still to be used.
-func (w *worker) tellOne(ctx context.Context, i item, tells []record.Notice, kind record.NoticeKind) bool {
-	all, err := w.cfg.Store.Notices(ctx, i.incident.ID)
-	if err != nil {
-		return false
+// tell tells what is due of an incident: nobody is to be woken by what is over by
+// the time that the channel can be told. Programs may keep account of what happened, so
+// that a webhook is told of each step.
+func (w *worker) tell(ctx context.Context, i item) bool {
+	if i.notice.Kind != record.NoticeTest && w.channel.Kind() != webhookKind {
+		return w.lastState(ctx, i)
 	}
+	all, err := w.cfg.Store.Notices(ctx, i.incident.ID)
+	return err == nil && w.tellOne(ctx, i, all, []record.Notice{i.notice}, i.notice.Kind)
+}
+
+// tellOne tells one incident, of which all are the notices, and notes the result in
+// those that this tells. It says whether the channel is still to be used.
+func (w *worker) tellOne(ctx context.Context, i item, all, tells []record.Notice, kind record.NoticeKind) bool {
 	last := tells[len(tells)-1]
-	last.Kind = kind
+	last.Kind, last.Text = kind, news(tells, kind)
 	msg := w.message(ctx, last, i.incident, all)
 	var receipt string
-	err = w.send(ctx, func(ctx context.Context) (err error) {
+	err := w.send(ctx, func(ctx context.Context) (err error) {
 		receipt, err = w.channel.Send(ctx, msg)
 		return err
 	})
@@ -197,21 +204,46 @@ func (w *worker) unsent(ctx context.Context, i item) (all, open []record.Notice,
 			before = true
 		}
 	}
+	open = seen(open, i.incident.State)
 	kind = open[len(open)-1].Kind
 	switch {
 	case i.incident.State == record.Resolved:
 		kind = record.NoticeResolved
 	case kind == record.NoticeChanged && !before:
 		kind = record.NoticeOpened
+	case kind == record.NoticeChanged && open[0].Kind == record.NoticeReopened:
+		kind = record.NoticeReopened
 	}
 	return all, open, kind, nil
+}
+
+// seen leaves out the notices of what happened after the incident was read: an end
+// that it does not have yet, or a return after its end.
+func seen(open []record.Notice, state record.IncidentState) []record.Notice {
+	for n := len(open) - 1; n > 0; n-- {
+		if (open[n].Kind == record.NoticeResolved) == (state == record.Resolved) {
+			return open[:n+1]
+		}
+	}
+	return open[:1]
 }
 
 // lastState tells of an incident as it stands now, in the place of all that
 // happened to it meanwhile.
 func (w *worker) lastState(ctx context.Context, i item) bool {
-	_, open, kind, err := w.unsent(ctx, i)
-	return err == nil && w.tellOne(ctx, i, open, kind)
+	all, open, kind, err := w.unsent(ctx, i)
+	return err == nil && w.tellOne(ctx, i, all, open, kind)
+}
+
+// news gives what changed of all that one message tells; at the end it is the past.
+func news(tells []record.Notice, kind record.NoticeKind) string {
+	var texts []string
+	for _, n := range tells {
+		if n.Text != "" && kind != record.NoticeResolved {
+			texts = append(texts, n.Text)
+		}
+	}
+	return strings.Join(texts, "\n")
 }
 
 // together tells several incidents in one message.

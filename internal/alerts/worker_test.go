@@ -390,3 +390,48 @@ func TestAStoppedTestSaysSo(t *testing.T) {
 		}
 	})
 }
+
+// Nobody is woken by what is over: a channel that was away is told of an incident
+// once, as it stands; a webhook, which a program reads, hears each step.
+func TestAChannelThatWasAwayIsToldHowItStandsNow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	bubble.Test(t, func(t *testing.T) {
+		away := true
+		fail := func(int, Message) error {
+			if away {
+				return errors.New("HTTP 500")
+			}
+			return nil
+		}
+		people, program := &listener{name: "people", fail: fail}, &machine{listener{name: "program", fail: fail}}
+		h := move(t, path, silent(Route{}, people, program))
+		defer h.stop()
+		h.key(KeyLost, "over")
+		h.key(KeyLost, "lasting")
+		settle()
+		for _, text := range []string{"I look at it.", "It is the proxy."} {
+			if err := h.Comment(t.Context(), 2, "Anna", text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.key(KeyBack, "over")
+		h.pass(time.Minute)
+		away = false
+		h.pass(DefaultMaxRetry)
+		told := people.told()
+		lasting := people.sent[slices.Index(told, "2 opened")]
+		slices.Sort(told)
+		want(t, told, "1 resolved", "2 opened")
+		if got := lasting.lines()[0]; got != (line{"New", "Anna: I look at it.\nAnna: It is the proxy."}) {
+			t.Errorf("it begins with %+v", got)
+		}
+		told = program.told()
+		slices.Sort(told)
+		want(t, told, "1 opened", "1 resolved", "2 changed", "2 changed", "2 opened")
+	})
+}
+
+// machine is a listener that a program reads.
+type machine struct{ listener }
+
+func (*machine) Kind() string { return webhookKind }

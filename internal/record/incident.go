@@ -101,6 +101,9 @@ const (
 	EventJoined = "joined"
 	// EventSingle: the others are well, and it goes on as one provider's.
 	EventSingle = "single"
+	// EventBack: some of them are well again, and were for a while. The text
+	// begins with their titles.
+	EventBack = "back"
 )
 
 // Parts gives the providers whose trouble the incident is, or was: that of its
@@ -166,7 +169,7 @@ type Event struct {
 	// Kind is what it tells of: of the trouble "breaker", "anomaly", "key", "model",
 	// "serving", "condition", "recovered"; of the incident "opened", "mitigated",
 	// "failing", "recovering", "flapping", "reopened", "figures", "silence", "part",
-	// EventJoined, EventSingle, "resolved"; of people "acknowledged", "update".
+	// EventJoined, EventSingle, EventBack, "resolved"; of people "acknowledged", "update".
 	Kind string
 	Text string // in plain words
 	By   string // who wrote it; "" for what Breakwater noted itself
