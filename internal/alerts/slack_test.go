@@ -45,18 +45,26 @@ var (
 	resolvedMessage = Message{Kind: record.NoticeResolved, Incident: resolvedAfter(8 * time.Minute)}
 )
 
-func TestSlackUpdatesItsMessageInPlaceAndRepliesInTheThread(t *testing.T) {
-	fake := fakeSlack(t)
-	s := bot(t, SlackConfig{APIURL: fake.APIURL()})
-	receipt, err := s.Send(t.Context(), openedMessage)
+// openedAndResolved tells a channel of an incident and of its end, and gives the
+// receipt of the first.
+func openedAndResolved(t *testing.T, c Channel) string {
+	t.Helper()
+	receipt, err := c.Send(t.Context(), openedMessage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := resolvedMessage
 	m.Receipt = receipt
-	if _, err := s.Send(t.Context(), m); err != nil {
+	if _, err := c.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
+	return receipt
+}
+
+func TestSlackUpdatesItsMessageInPlaceAndRepliesInTheThread(t *testing.T) {
+	fake := fakeSlack(t)
+	s := bot(t, SlackConfig{APIURL: fake.APIURL()})
+	receipt := openedAndResolved(t, s)
 	got := fake.Messages()
 	if len(got) != 2 || !got[0].Edited || got[1].ThreadTS != got[0].TS || receipt != got[0].Channel+"/"+got[0].TS {
 		t.Fatalf("receipt %s, messages %+v", receipt, got)
@@ -91,15 +99,7 @@ func TestSlackPostsAnewWhereTheOriginalIsGone(t *testing.T) {
 func TestAWebhookGetsTwoPlainMessages(t *testing.T) {
 	fake := fakeSlack(t)
 	s := bot(t, SlackConfig{WebhookURL: fake.WebhookURL()})
-	receipt, err := s.Send(t.Context(), openedMessage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := resolvedMessage
-	m.Receipt = receipt
-	if _, err := s.Send(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
+	openedAndResolved(t, s)
 	got := fake.Messages()
 	if len(got) != 2 || got[0].Edited || !got[1].Webhook || got[1].ThreadTS != "" {
 		t.Errorf("%+v", got)

@@ -65,14 +65,14 @@ func TestTheErrorBudgetsRulesFireAsTheirWindowsSay(t *testing.T) {
 		lasts, after        time.Duration
 		want                string
 	}{
-		"everyday failures":                {3600, 400, 0, 6 * time.Hour, time.Hour, ""},
-		"a fifth fails for half an hour":   {3600, 5, 0, 30 * time.Minute, time.Hour, "raised critical availability, cleared availability"},
+		"everyday failures":                {600, 400, 0, 6 * time.Hour, time.Hour, ""},
+		"a fifth fails for half an hour":   {600, 5, 0, 30 * time.Minute, time.Hour, "raised critical availability, cleared availability"},
 		"a tenth fails for a minute":       {3600, 10, 0, time.Minute, time.Hour, ""},
-		"four in a hundred, for hours":     {3600, 25, 0, 5 * time.Hour, time.Hour, "raised critical availability, cleared availability"},
-		"one in a hundred, for two days":   {3600, 100, 0, 48 * time.Hour, 8 * time.Hour, "raised warning availability, cleared availability"},
+		"four in a hundred, for hours":     {600, 25, 0, 5 * time.Hour, time.Hour, "raised critical availability, cleared availability"},
+		"one in a hundred, for two days":   {600, 100, 0, 48 * time.Hour, 8 * time.Hour, "raised warning availability, cleared availability"},
 		"one failure in an hour of ten":    {10, 10, 0, 5 * time.Hour, time.Hour, ""},
-		"nine in ten slow for an hour":     {3600, 0, 1, time.Hour, time.Hour, "raised critical latency, cleared latency"},
-		"as many slow as the budget bears": {3600, 0, 25, 24 * time.Hour, time.Hour, ""},
+		"nine in ten slow for an hour":     {600, 0, 1, time.Hour, time.Hour, "raised critical latency, cleared latency"},
+		"as many slow as the budget bears": {600, 0, 25, 24 * time.Hour, time.Hour, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cond, all := heardSignals()

@@ -76,7 +76,7 @@ func TestACommandIsBoundedAndKeptSecret(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if _, err = runCommand(ctx, []string{"sleep", "60"}); err == nil || time.Since(began) > 20*time.Second {
+	if _, err = runCommand(ctx, []string{"sleep", "600"}); err == nil || time.Since(began) > 5*time.Minute {
 		t.Errorf("a command that hangs took %s: %v", time.Since(began), err)
 	}
 }

@@ -332,20 +332,7 @@ func TestRowsThatTheDatabaseCannotTakeBeforeTheEndAreThereAfterTheNextStart(t *t
 		if _, err := db.Exec(`ALTER TABLE traces RENAME TO hidden`); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
-		s.Record(served(1, noon))
-		flushed := make(chan error, 1)
-		go func() { flushed <- s.Flush(t.Context()) }()
-		time.Sleep(time.Second)
-		cancel()
-		if err := <-ended; !errors.Is(err, store.ErrLeft) {
-			t.Errorf("Run: %v, want ErrLeft", err)
-		}
-		if err := <-flushed; !errors.Is(err, store.ErrLeft) {
-			t.Errorf("Flush: %v, want ErrLeft", err)
-		}
+		mustEndWith(t, s, store.ErrLeft)
 		if st := s.Stats(); st.Dropped != 0 || st.Queued != 0 {
 			t.Errorf("after the end: %+v", st)
 		}
@@ -395,12 +382,20 @@ func TestAStartWithADatabaseThatCannotBeWrittenLeavesTheJournalForLater(t *testi
 	}
 }
 
-func TestSegmentsOfOthersAreLeftAlone(t *testing.T) {
+// killedWithOne gives the files of a store that was killed with one trace in its
+// journal only.
+func killedWithOne(t *testing.T) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
 	s := mustOpen(t, store.Options{Path: path})
 	s.Record(served(1, noon))
 	killed := filepath.Join(t.TempDir(), "killed.db")
 	copyStore(t, path, killed)
+	return killed
+}
+
+func TestSegmentsOfOthersAreLeftAlone(t *testing.T) {
+	killed := killedWithOne(t)
 	if err := errors.Join(os.Remove(killed), os.Remove(killed+"-wal")); err != nil { // begun anew
 		t.Fatal(err)
 	}
@@ -419,11 +414,7 @@ func TestSegmentsOfOthersAreLeftAlone(t *testing.T) {
 }
 
 func TestASegmentOfAnotherVersionIsSetAside(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "test.db")
-	s := mustOpen(t, store.Options{Path: path})
-	s.Record(served(1, noon))
-	killed := filepath.Join(t.TempDir(), "killed.db")
-	copyStore(t, path, killed)
+	killed := killedWithOne(t)
 	segment := segments(t, killed)[0]
 	f, err := os.OpenFile(segment, os.O_WRONLY, 0)
 	if err != nil {
@@ -433,7 +424,7 @@ func TestASegmentOfAnotherVersionIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	s = mustOpen(t, store.Options{Path: killed})
+	s := mustOpen(t, store.Options{Path: killed})
 	if r := s.Stats().Replay; r.Unread != 1 || r.Entries != 0 {
 		t.Errorf("replay %+v, want one segment unread", r)
 	}
@@ -457,12 +448,8 @@ func TestWithoutAJournalNothingIsWrittenBesideTheDatabase(t *testing.T) {
 }
 
 func TestAJournalIsReplayedAlsoWhereThereIsToBeNone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "test.db")
-	s := mustOpen(t, store.Options{Path: path})
-	s.Record(served(1, noon))
-	killed := filepath.Join(t.TempDir(), "killed.db")
-	copyStore(t, path, killed)
-	s = mustOpen(t, store.Options{Path: killed, Durability: store.Unjournaled})
+	killed := killedWithOne(t)
+	s := mustOpen(t, store.Options{Path: killed, Durability: store.Unjournaled})
 	if traces, err := s.Traces(t.Context(), store.TraceQuery{}); err != nil || len(traces) != 1 {
 		t.Errorf("%d traces, %v; want 1", len(traces), err)
 	}
