@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"breakwater/internal/llm"
@@ -142,7 +143,7 @@ func judgeTroubled(s Status, configured, well, troubled []Provider) Verdict {
 	if len(diverted) > 1 {
 		their = "Their"
 	}
-	taker, found := first(well)
+	taker, found := taking(s.Incidents, diverted, well)
 	if !found {
 		taker, found = first(serving)
 	}
@@ -205,6 +206,24 @@ func (p Provider) matter() string {
 // divertsTraffic says whether requests pass the provider by.
 func divertsTraffic(p Provider) bool {
 	return p.State == Down || p.State == Held || p.Hold != nil || p.Keys.AllCooling() || p.Breaker.State == record.Open || p.Breaker.State == record.HalfOpen
+}
+
+// taking gives which of those that are well takes the traffic of others: who
+// served most of it so far, as their incident tells, since the first of the chain
+// may be limited, or not be able to; where nothing tells, the first.
+func taking(incidents []record.Incident, diverted, well []Provider) (Provider, bool) {
+	for _, in := range incidents {
+		about := func(p Provider) bool { return slices.Contains(in.Parts(), p.Name) }
+		if !in.State.Lasts() || !slices.ContainsFunc(diverted, about) {
+			continue
+		}
+		for _, p := range well {
+			if p.Name == in.Impact.ServedBy {
+				return p, true
+			}
+		}
+	}
+	return first(well)
 }
 
 // first gives the provider that stands first in the chain: traffic that

@@ -38,6 +38,10 @@ func TestVerdictSaysWhatIsWrongWhereTrafficGoesAndWhoFeelsIt(t *testing.T) {
 			"Claude is degraded. Its traffic is going to Gemini.", "Callers are unaffected: 99.6% of requests succeeded in the last 15 minutes.", "Claude is degraded"},
 		{"one held", held(), LevelDegraded,
 			"OpenAI is held back. Its traffic is going to Gemini.", "Callers are unaffected: 99.8% of requests succeeded in the last 15 minutes.", "OpenAI is held back"},
+		{"one held whose traffic another than the next takes", edit(held(), func(s *Status) {
+			s.Incidents = append([]record.Incident{{Topic: record.TopicProvider, Subject: llm.OpenAI, State: record.Mitigated, Impact: record.Impact{ServedBy: llm.Claude}}}, s.Incidents...)
+		}), LevelDegraded,
+			"OpenAI is held back. Its traffic is going to Claude.", "Callers are unaffected: 99.8% of requests succeeded in the last 15 minutes.", "OpenAI is held back"},
 		{"degraded with its breaker closed", edit(degraded(), func(s *Status) { s.Providers[1].Breaker.State = record.Closed }), LevelDegraded,
 			"Claude is degraded. It still takes requests.", "Callers are unaffected: 99.6% of requests succeeded in the last 15 minutes.", "Claude is degraded"},
 		{"callers affected", edit(degraded(), func(s *Status) { s.Numbers.Served, s.Numbers.Failed = 900, 100 }), LevelDegraded,

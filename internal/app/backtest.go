@@ -93,6 +93,7 @@ type found struct {
 	at     time.Time
 	target llm.Target
 	signal string // of the detector, or "breaker"
+	caller string // whose use it is about; "" for all of them, and for what a target does
 	text   string
 	held   bool
 	ended  time.Time // of the hold, or when the breaker closed; zero while it stands
@@ -248,7 +249,7 @@ func (r *rerun) heard(e anomaly.Event) {
 	switch e.Kind {
 	case anomaly.Found:
 		if !e.Finding.Again {
-			r.all = append(r.all, &found{at: e.At, target: e.Target, signal: string(e.Finding.Signal), text: e.Text})
+			r.all = append(r.all, &found{at: e.At, target: e.Target, signal: string(e.Finding.Signal), caller: e.Finding.Caller, text: e.Text})
 		}
 	case anomaly.HoldPlaced:
 		h := r.holds[e.Target]
@@ -264,8 +265,8 @@ func (r *rerun) heard(e anomaly.Event) {
 	}
 }
 
-// about gives the incident that a finding belongs to, or nil: one of its own
-// provider, or else one of several providers at once.
+// about gives the incident that a finding belongs to, or nil: one of its kind, of
+// its own provider, or else one of several providers at once.
 func (f *found) about(incidents []record.Incident) *record.Incident {
 	var shared *record.Incident
 	for i := range incidents {
@@ -273,12 +274,37 @@ func (f *found) about(incidents []record.Incident) *record.Incident {
 		if f.at.Before(in.Began.Add(-beforeIncident)) || !in.Ended.IsZero() && f.at.After(in.Ended) {
 			continue
 		}
-		if in.Subject == f.target.Provider {
+		own := in.Subject == f.target.Provider
+		if in.Topic == record.TopicUsage {
+			own = in.Name == usageName(f.caller)
+		}
+		if own && in.Topic == f.topic() {
 			return in
 		}
-		if in.Topic == record.TopicEverything && shared == nil {
+		if in.Topic == record.TopicEverything && f.topic() == record.TopicProvider && shared == nil {
 			shared = in
 		}
 	}
 	return shared
+}
+
+// topic is what kind of incident such a finding makes.
+func (f *found) topic() record.Topic {
+	switch anomaly.Signal(f.signal) {
+	case anomaly.Throttling:
+		return record.TopicThrottling
+	case anomaly.TokenBloat, anomaly.Usage, anomaly.Cost:
+		return record.TopicUsage
+	}
+	return record.TopicProvider
+}
+
+// replayed says whether a replay can find what an incident is about. Keys, models,
+// budgets and the record itself are not replayed.
+func replayed(topic record.Topic) bool {
+	switch topic {
+	case record.TopicProvider, record.TopicEverything, record.TopicThrottling, record.TopicUsage:
+		return true
+	}
+	return false
 }

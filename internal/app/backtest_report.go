@@ -50,11 +50,12 @@ type (
 		backtestEffect
 	}
 	backtestIncident struct {
-		Number int64      `json:"number"`
-		Title  string     `json:"title"`
-		Topic  string     `json:"topic"`
-		Began  time.Time  `json:"began"`
-		Ended  *time.Time `json:"ended"`
+		Number   int64      `json:"number"`
+		Title    string     `json:"title"`
+		Topic    string     `json:"topic"`
+		Began    time.Time  `json:"began"`
+		Ended    *time.Time `json:"ended"`
+		Replayed bool       `json:"replayed"` // whether a replay can find what it is about
 		// Found is how long after it began the first finding came, in seconds, less
 		// than 0 where it came before; null where none did.
 		Found *float64 `json:"found_after_seconds"`
@@ -111,7 +112,7 @@ func (r *rerun) report(o BacktestOptions, incidents []record.Incident) backtestR
 	}
 	report.Holds.backtestEffect, report.Breakers.backtestEffect = holds.told(), breakers.told()
 	for _, in := range incidents {
-		told := backtestIncident{Number: in.Number, Title: in.Title, Topic: string(in.Topic), Began: in.Began.UTC(), Ended: known(in.Ended)}
+		told := backtestIncident{Number: in.Number, Title: in.Title, Topic: string(in.Topic), Began: in.Began.UTC(), Ended: known(in.Ended), Replayed: replayed(in.Topic)}
 		if f := first[in.ID]; f != nil {
 			after := f.at.Sub(in.Began).Seconds()
 			told.Found = &after
@@ -152,6 +153,9 @@ func (b backtestReport) write(out io.Writer) error {
 	fmt.Fprintln(table, "\nINCIDENT\tBEGAN\tLASTED\tFOUND\tWHAT")
 	for _, in := range b.Incidents {
 		lasted, when := "goes on", "not found"
+		if !in.Replayed {
+			when = "not replayed"
+		}
 		if in.Ended != nil {
 			lasted = in.Ended.Sub(in.Began).Round(time.Second).String()
 		}

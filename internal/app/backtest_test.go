@@ -144,6 +144,24 @@ func TestBacktestTellsWhatWouldHaveBeenFoundBesideWhatWas(t *testing.T) {
 	}
 }
 
+func TestAnIncidentThatNoReplayCanFindIsNoMiss(t *testing.T) {
+	began := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	r := &rerun{breakers: newRerun(&config.Config{}).breakers}
+	report := r.report(BacktestOptions{}, []record.Incident{
+		{Number: 1, Topic: record.TopicBudget, Began: began, Title: "The budget is spent"},
+		{Number: 2, Topic: record.TopicProvider, Began: began, Title: "Gemini is failing"},
+	})
+	var out strings.Builder
+	if err := report.write(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"goes on  not replayed  The budget is spent", "goes on  not found     Gemini is failing"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s\nwant %q", out.String(), want)
+		}
+	}
+}
+
 func TestAFindingBelongsToTheIncidentOfSeveralProvidersWhereItsOwnHasNone(t *testing.T) {
 	began := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	all := []record.Incident{
@@ -155,6 +173,18 @@ func TestAFindingBelongsToTheIncidentOfSeveralProvidersWhereItsOwnHasNone(t *tes
 		f := &found{at: began.Add(time.Minute), target: llm.Target{Provider: p, Model: "m"}}
 		if in := f.about(all); in == nil || in.Number != want {
 			t.Errorf("what was found at %s belongs to %+v, want incident %d", p, in, want)
+		}
+	}
+	all = append(all,
+		record.Incident{Number: 4, Topic: record.TopicUsage, Name: usageName("nightly"), Began: began},
+		record.Incident{Number: 5, Topic: record.TopicUsage, Name: usageName(""), Began: began},
+		record.Incident{Number: 6, Topic: record.TopicThrottling, Subject: llm.Claude, Began: began})
+	for want, f := range map[int64]*found{
+		4: {signal: string(anomaly.Cost), caller: "nightly"}, 5: {signal: string(anomaly.TokenBloat)}, 6: {signal: string(anomaly.Throttling)}, 3: {signal: breakerSignal},
+	} {
+		f.at, f.target = began.Add(time.Minute), llm.Target{Provider: llm.Claude}
+		if in := f.about(all); in == nil || in.Number != want {
+			t.Errorf("%s belongs to %+v, want incident %d", f.signal, in, want)
 		}
 	}
 	late := &found{at: began.Add(2 * time.Hour), target: llm.Target{Provider: llm.Gemini}}

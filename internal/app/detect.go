@@ -175,6 +175,9 @@ func (a *App) noteworthy(f anomaly.Finding) {
 	if f.Caller != "" {
 		whose = "The use of the caller " + f.Caller
 	}
-	s.Topic, s.Name, s.Title = record.TopicUsage, cmp.Or(f.Caller, "The callers"), whose+" is unlike its past"
+	s.Topic, s.Name, s.Title = record.TopicUsage, usageName(f.Caller), whose+" is unlike its past"
 	a.conditions.raise(s, conditionLong, string(f.Signal)+f.Model+f.Target.Model)
 }
+
+// usageName names the incident of a caller's use; "" is all of them.
+func usageName(caller string) string { return cmp.Or(caller, "The callers") }
