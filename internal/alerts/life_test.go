@@ -237,6 +237,23 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 	})
 }
 
+func TestAProvidersFindingEndsThoughThatOfAnotherIsRepeated(t *testing.T) {
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
+		find := func(target llm.Target) {
+			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: TroubleFound, Matters: true, Text: "slow"})
+			synctest.Wait()
+		}
+		find(gemini)
+		for range 2 + int(CalmAfter/time.Minute) {
+			find(claude)
+			h.pass(time.Minute)
+		}
+		if i := h.incident(2); i.Title != "Claude is failing" || !strings.Contains(text(i, recoveredEvent), "Gemini is well again; Claude is not yet.") {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
 // The error budget that an outage uses up is not paged for beside the outage. It is
 // told where it lasts for long after it, as bad as it is then, and where somebody
 // did not hear of the outage.

@@ -265,10 +265,10 @@ func (m *Manager) calm(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, st := range m.stories {
-		if now.Sub(st.foundAt) < CalmAfter {
-			continue
-		}
 		for target := range st.found {
+			if now.Sub(st.foundAt[target]) < CalmAfter {
+				continue
+			}
 			m.queue.put(Signal{At: now, Provider: target.Provider, Target: target, Kind: TroubleEnded, Text: "as usual again"})
 		}
 	}

@@ -159,7 +159,7 @@ func (m Message) causes() []string {
 					without(p)
 				}
 			}
-			all = append(all, e.Text)
+			all = append(slices.DeleteFunc(all, func(text string) bool { return text == e.Text }), e.Text) // after a restart it may be said again
 		}
 	}
 	if n := len(all); n > maxCauses && !several {
