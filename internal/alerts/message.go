@@ -88,7 +88,7 @@ func (m Message) lines() []line {
 		}
 	case record.NoticeResolved:
 		return []line{
-			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended))},
+			{"How long", fmt.Sprintf("%s, from %s to %s%s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended), m.between())},
 			{"What it was", strings.Join(m.causes(), "\n")},
 			{"Callers", m.callers()},
 			{"To do", m.afterwards()},
@@ -118,6 +118,14 @@ func (m Message) lines() []line {
 	return all
 }
 
+// between says how often the incident was over before its end.
+func (m Message) between() string {
+	if n := m.Incident.Reopened; n > 0 {
+		return "; in between it was over " + times(n)
+	}
+	return ""
+}
+
 func (m Message) since() string {
 	text := clock(m.Incident.Began)
 	if n := m.Incident.Reopened; n > 0 {
@@ -140,15 +148,15 @@ func quietKinds() []string {
 func (m Message) causes() []string {
 	several := slices.ContainsFunc(m.Incident.Timeline, func(e record.Event) bool { return e.Kind == record.EventJoined })
 	over := m.Incident.State == record.Resolved
-	var all []string
+	var past, all []string
 	without := func(p llm.Provider) {
 		all = slices.DeleteFunc(all, func(text string) bool { return causeOf(p, text) })
 	}
 	for _, e := range m.Incident.Timeline {
 		switch {
 		case e.By != "":
-		case !over && e.Kind == reopenedEvent:
-			all = nil // what was wrong before is over
+		case !over && (e.Kind == reopenedEvent || e.Kind == recoveringEvent):
+			past, all = all, nil // what was wrong before is over
 		case !over && (e.Kind == recoveredEvent || e.Kind == record.EventBack) && strings.Contains(e.Text, backAgain):
 			for _, p := range named(e) {
 				without(p)
@@ -161,6 +169,9 @@ func (m Message) causes() []string {
 			}
 			all = append(slices.DeleteFunc(all, func(text string) bool { return text == e.Text }), e.Text) // after a restart it may be said again
 		}
+	}
+	if len(all) == 0 {
+		all = past
 	}
 	if n := len(all); n > maxCauses && !several {
 		all = append(all[:1:1], all[n-maxCauses+1:]...)
