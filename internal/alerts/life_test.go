@@ -206,7 +206,7 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 		news := func(all ...string) {
 			t.Helper()
 			var got []string
-			for _, m := range l.sent[heard:] {
+			for _, m := range l.messages()[heard:] {
 				got = append(got, m.Text)
 			}
 			want(t, got, all...)
@@ -218,7 +218,7 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 		h.pass(10 * time.Second)
 		both := "Gemini and Claude are well again; OpenAI and Ollama are not yet."
 		news(both)
-		if causes := strings.Join(l.sent[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
+		if causes := strings.Join(l.messages()[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
 			t.Errorf("what is wrong: %q", causes)
 		}
 		if said := text(h.incident(1), record.EventBack) + text(h.incident(1), recoveredEvent); strings.Count(said, "Gemini is well") > 0 || strings.Count(said, both) != 1 {
@@ -347,6 +347,11 @@ func TestAnIncidentThatWasToldBecomesPartOfThatOfEveryProvider(t *testing.T) {
 		want(t, rest, "1 resolved", "2 resolved", "3 resolved", "4 opened")
 		if i := h.incident(1); i.State != record.Resolved || text(i, partEvent) == "" {
 			t.Errorf("%+v, want that it goes on as a part", i)
+		}
+		for _, m := range l.messages()[3:] { // nothing is well
+			if said := m.headline() + m.summary() + m.plain(); m.Kind == record.NoticeResolved && (strings.Contains(said, "esolved") || strings.Contains(said, "traffic again")) {
+				t.Errorf("people read %q", said)
+			}
 		}
 		for _, p := range []llm.Target{gemini, claude, local} {
 			h.say(BreakerClosed, p)

@@ -68,6 +68,9 @@ func (m Message) foot() string {
 func (m Message) headline() string {
 	switch m.Kind {
 	case record.NoticeResolved:
+		if m.part() {
+			return "Part of a larger incident now: " + m.Incident.Title
+		}
 		return "Resolved: " + tenseOf(m.Incident.Title).past
 	case record.NoticeReopened:
 		return "Back again: " + m.Incident.Title
@@ -87,6 +90,9 @@ func (m Message) lines() []line {
 			{"To do", "Nothing. No provider is in trouble on account of this."},
 		}
 	case record.NoticeResolved:
+		if m.part() {
+			return []line{{"What", strings.Join(m.causes(), "\n")}, {"Callers", m.callers()}, {"To do", m.afterwards()}}
+		}
 		return []line{
 			{"How long", fmt.Sprintf("%s, from %s to %s%s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended), m.between())},
 			{"What it was", strings.Join(m.causes(), "\n")},
@@ -116,6 +122,16 @@ func (m Message) lines() []line {
 		all = append(all, line{"Taken on", fmt.Sprintf("By %s at %s.", by, clock(i.Acknowledged))})
 	}
 	return all
+}
+
+// part says whether the incident ended because that of several providers goes on in
+// its place: nothing is well.
+func (m Message) part() bool {
+	part := false
+	for _, e := range m.Incident.Timeline {
+		part = e.Kind == partEvent || part && e.Kind != reopenedEvent
+	}
+	return part
 }
 
 // between says how often the incident was over before its end.
@@ -257,6 +273,9 @@ func (m Message) summary() string {
 	case record.NoticeTest:
 		return m.headline() + ". Nothing is to be done."
 	case record.NoticeResolved:
+		if m.part() {
+			return m.headline() + ". Other providers are in trouble, too: that incident goes on. " + m.callers()
+		}
 		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
 		if !tenseOf(m.Incident.Title).span {
 			return fmt.Sprintf("%s. It was so for %s. %s", m.headline(), took, m.callers())
@@ -373,8 +392,11 @@ func (d Digest) headline() string {
 		}
 	}
 	still := fmt.Sprintf("%d of them not over", open)
-	if open == 0 {
+	switch open {
+	case 0:
 		still = "all of them over"
+	case len(d.Of):
+		still = "none of them over"
 	}
 	if d.Storm {
 		return fmt.Sprintf("%d incidents at once, %s", len(d.Of), still)

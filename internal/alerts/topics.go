@@ -104,6 +104,9 @@ func (m Message) hurts() bool {
 // afterwards says what is left to do when it is over.
 func (m Message) afterwards() string {
 	i := m.Incident
+	if m.part() {
+		return "Look at the incident of several providers, which tells of " + i.Subject.Title() + " from now on."
+	}
 	switch i.Topic {
 	case record.TopicKey, record.TopicModel:
 		if n := len(i.Timeline); n > 0 {
