@@ -272,26 +272,31 @@ func TestAnOutageAndTheErrorBudgetItUsesUpAreToldOnce(t *testing.T) {
 		h.say(BreakerClosed, gemini)
 		h.pass(DefaultWellFor + time.Second)
 		want(t, l.told(), "1 opened", "1 changed", "1 resolved")
-		if i := h.incident(2); i.State != record.Ongoing || !i.Silenced || !strings.Contains(text(i, silenceEvent), "told of the outage") {
+		if i := h.incident(2); i.State != record.Ongoing || !strings.Contains(text(i, silenceEvent), "told of the outage") {
 			t.Errorf("%+v", i)
 		}
 		burns(h, record.Warning)
 		h.pass(SameFailures)
 		want(t, l.told()[3:], "2 opened")
-		if i := h.incident(2); i.Silenced || i.Severity != record.Warning {
+		if i := h.incident(2); i.Severity != record.Warning {
 			t.Errorf("%+v, want what it is now", i)
 		}
 	})
-	others := &listener{name: "others"}
+	all, others := &listener{name: "all"}, &listener{name: "others"}
 	path := filepath.Join(t.TempDir(), "test.db")
 	bubble.Test(t, func(t *testing.T) {
-		h := move(t, path, Config{Channels: []Channel{&listener{name: "all"}, others}, Providers: inUse(), Routes: map[string]Route{
+		h := move(t, path, Config{Channels: []Channel{all, others}, Providers: inUse(), Routes: map[string]Route{
 			"others": {Topics: []record.Topic{record.TopicErrorBudget}},
 		}})
 		defer h.stop()
 		outage(h)
-		burns(h, record.Critical)
-		want(t, others.told(), "2 opened")
+		burns(h, record.Warning)
+		burns(h, record.Critical) // worse
+		h.say(BreakerClosed, gemini)
+		h.Signal(Signal{At: time.Now(), Kind: Cleared, Topic: record.TopicErrorBudget, Name: "availability"})
+		h.pass(DefaultWellFor + time.Second)
+		want(t, all.told(), "1 opened", "1 changed", "1 resolved")
+		want(t, others.told(), "2 opened", "2 changed", "2 resolved")
 	})
 }
 
