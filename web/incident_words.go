@@ -415,6 +415,9 @@ func mitigatedNote(in record.Incident) string {
 // silenceWhat says what a silence of an incident's subject covers.
 func silenceWhat(in record.Incident) string {
 	if in.Subject != "" {
+		if in.Topic == record.TopicProvider {
+			return "incidents of " + in.Subject.Title() + " as a whole"
+		}
 		return "incidents of " + in.Subject.Title() + ": " + topicWord(in.Topic)
 	}
 	return "incidents about: " + topicWord(in.Topic)

@@ -306,7 +306,7 @@ func (l Limit) under() string {
 
 // text says a change in words.
 func (c Change) text() string {
-	text := "Key " + record.KeyLabel(c.Key, c.Last4)
+	text := upperFirst(record.KeyNamed(c.Key, c.Last4))
 	if c.Endpoint != "" {
 		text += " at " + c.Endpoint
 	}

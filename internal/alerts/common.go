@@ -125,12 +125,12 @@ func (s *story) takes(o *story) {
 	}
 	for t := range o.found {
 		s.found[t] = true
+		s.foundAt[t] = o.foundAt[t]
 	}
 	for c := range o.raised {
 		s.raised[c] = true
 	}
 	s.failing = s.failing || o.failing
-	s.foundAt = o.foundAt
 	s.callers.now.failed += o.callers.now.failed
 	s.callers.now.rerouted += o.callers.now.rerouted
 	if s.callers.minute.Before(o.callers.minute) {

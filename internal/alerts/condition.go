@@ -54,7 +54,7 @@ func (s *story) applyCondition(g Signal) step {
 // worse keeps the worst severity that a condition had. One that nobody was told of
 // has the one of now, with which it may be told later.
 func (s *story) worse(g Signal) bool {
-	if s.Silenced && s.State.Lasts() {
+	if s.Topic == record.TopicErrorBudget && len(s.heard) == 0 {
 		s.Severity = cmp.Or(g.Severity, s.Severity)
 		return false
 	}

@@ -206,7 +206,7 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 		news := func(all ...string) {
 			t.Helper()
 			var got []string
-			for _, m := range l.sent[heard:] {
+			for _, m := range l.messages()[heard:] {
 				got = append(got, m.Text)
 			}
 			want(t, got, all...)
@@ -218,7 +218,7 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 		h.pass(10 * time.Second)
 		both := "Gemini and Claude are well again; OpenAI and Ollama are not yet."
 		news(both)
-		if causes := strings.Join(l.sent[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
+		if causes := strings.Join(l.messages()[heard].causes(), "\n"); strings.Contains(causes, "gemini") || !strings.Contains(causes, "openai/gpt-4o: ") || !strings.Contains(causes, "local/") {
 			t.Errorf("what is wrong: %q", causes)
 		}
 		if said := text(h.incident(1), record.EventBack) + text(h.incident(1), recoveredEvent); strings.Count(said, "Gemini is well") > 0 || strings.Count(said, both) != 1 {
@@ -234,6 +234,23 @@ func TestPeopleHearWhichOfSeveralProvidersAreWellAgain(t *testing.T) {
 		news(both) // a restart repeats nothing
 		h.say(BreakerOpened, gemini)
 		news(both, "Gemini is in trouble again.")
+	})
+}
+
+func TestAProvidersFindingEndsThoughThatOfAnotherIsRepeated(t *testing.T) {
+	live(t, Config{Providers: inUse()}, func(t *testing.T, h *house, _ *listener) {
+		find := func(target llm.Target) {
+			h.Signal(Signal{At: time.Now(), Provider: target.Provider, Target: target, Kind: TroubleFound, Matters: true, Text: "slow"})
+			synctest.Wait()
+		}
+		find(gemini)
+		for range 2 + int(CalmAfter/time.Minute) {
+			find(claude)
+			h.pass(time.Minute)
+		}
+		if i := h.incident(2); i.Title != "Claude is failing" || !strings.Contains(text(i, recoveredEvent), "Gemini is well again; Claude is not yet.") {
+			t.Errorf("%+v", i)
+		}
 	})
 }
 
@@ -255,26 +272,31 @@ func TestAnOutageAndTheErrorBudgetItUsesUpAreToldOnce(t *testing.T) {
 		h.say(BreakerClosed, gemini)
 		h.pass(DefaultWellFor + time.Second)
 		want(t, l.told(), "1 opened", "1 changed", "1 resolved")
-		if i := h.incident(2); i.State != record.Ongoing || !i.Silenced || !strings.Contains(text(i, silenceEvent), "told of the outage") {
+		if i := h.incident(2); i.State != record.Ongoing || !strings.Contains(text(i, silenceEvent), "told of the outage") {
 			t.Errorf("%+v", i)
 		}
 		burns(h, record.Warning)
 		h.pass(SameFailures)
 		want(t, l.told()[3:], "2 opened")
-		if i := h.incident(2); i.Silenced || i.Severity != record.Warning {
+		if i := h.incident(2); i.Severity != record.Warning {
 			t.Errorf("%+v, want what it is now", i)
 		}
 	})
-	others := &listener{name: "others"}
+	all, others := &listener{name: "all"}, &listener{name: "others"}
 	path := filepath.Join(t.TempDir(), "test.db")
 	bubble.Test(t, func(t *testing.T) {
-		h := move(t, path, Config{Channels: []Channel{&listener{name: "all"}, others}, Providers: inUse(), Routes: map[string]Route{
+		h := move(t, path, Config{Channels: []Channel{all, others}, Providers: inUse(), Routes: map[string]Route{
 			"others": {Topics: []record.Topic{record.TopicErrorBudget}},
 		}})
 		defer h.stop()
 		outage(h)
-		burns(h, record.Critical)
-		want(t, others.told(), "2 opened")
+		burns(h, record.Warning)
+		burns(h, record.Critical) // worse
+		h.say(BreakerClosed, gemini)
+		h.Signal(Signal{At: time.Now(), Kind: Cleared, Topic: record.TopicErrorBudget, Name: "availability"})
+		h.pass(DefaultWellFor + time.Second)
+		want(t, all.told(), "1 opened", "1 changed", "1 resolved")
+		want(t, others.told(), "2 opened", "2 changed", "2 resolved")
 	})
 }
 
@@ -330,6 +352,11 @@ func TestAnIncidentThatWasToldBecomesPartOfThatOfEveryProvider(t *testing.T) {
 		want(t, rest, "1 resolved", "2 resolved", "3 resolved", "4 opened")
 		if i := h.incident(1); i.State != record.Resolved || text(i, partEvent) == "" {
 			t.Errorf("%+v, want that it goes on as a part", i)
+		}
+		for _, m := range l.messages()[3:] { // nothing is well
+			if said := m.headline() + m.summary() + m.plain(); m.Kind == record.NoticeResolved && (strings.Contains(said, "esolved") || strings.Contains(said, "traffic again")) {
+				t.Errorf("people read %q", said)
+			}
 		}
 		for _, p := range []llm.Target{gemini, claude, local} {
 			h.say(BreakerClosed, p)

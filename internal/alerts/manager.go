@@ -265,10 +265,10 @@ func (m *Manager) calm(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, st := range m.stories {
-		if now.Sub(st.foundAt) < CalmAfter {
-			continue
-		}
 		for target := range st.found {
+			if now.Sub(st.foundAt[target]) < CalmAfter {
+				continue
+			}
 			m.queue.put(Signal{At: now, Provider: target.Provider, Target: target, Kind: TroubleEnded, Text: "as usual again"})
 		}
 	}
@@ -287,6 +287,7 @@ func (m *Manager) look(now time.Time) {
 		m.settle(of, st, st.look(now, m.cfg.WellFor), now)
 		m.noteHurt(st, now)
 		m.unsilence(st, now)
+		m.tellLate(st, now)
 		if measure && st.State.Lasts() && st.measurable() {
 			m.toSave(st, nil)
 		}
@@ -353,10 +354,10 @@ func (m *Manager) settle(of subject, st *story, did step, at time.Time) {
 			st, kind = m.goOn(of, old, st, at), record.NoticeReopened
 		}
 		st.Silenced = m.covered(&st.Incident, st.parts, at)
-		if st.Silenced && m.knows(&st.Incident, at) {
-			st.add(record.Event{At: at, Kind: silenceEvent, Text: "Who would be told of it was told of the outage that uses it up."})
-		}
 		notices = m.notices(st, kind, "", at)
+		if st.Topic == record.TopicErrorBudget && m.hurt.heard != nil && at.Sub(m.hurt.at) <= SameFailures {
+			st.add(record.Event{At: at, Kind: silenceEvent, Text: "Whoever was told of the outage that uses it up is not told of it as well."})
+		}
 	case resolved:
 		notices = m.notices(st, record.NoticeResolved, "", at)
 	}
@@ -420,11 +421,20 @@ func (m *Manager) notices(st *story, kind record.NoticeKind, text string, at tim
 	if st.Silenced {
 		return nil
 	}
-	all := m.route(&st.Incident, st.heard, kind, text, at)
+	all := slices.DeleteFunc(m.route(&st.Incident, st.heard, kind, text, at), func(n record.Notice) bool { return m.needless(st, n, at) })
 	for _, n := range all {
 		st.heard[n.Channel] = true
 	}
 	return all
+}
+
+// needless says whether a channel that heard nothing of it need not be told of an
+// error budget: it knows of the outage that uses it up, or it is over.
+func (m *Manager) needless(st *story, n record.Notice, at time.Time) bool {
+	if st.Topic != record.TopicErrorBudget || st.heard[n.Channel] {
+		return false
+	}
+	return n.Kind == record.NoticeResolved || m.knows(st, n.Channel, at)
 }
 
 // save writes what changed, oldest first, incident and notices together. What

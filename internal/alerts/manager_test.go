@@ -56,6 +56,13 @@ func (l *listener) Send(_ context.Context, m Message) (string, error) {
 	return fmt.Sprintf("%s-%d", l.name, m.Incident.Number), nil
 }
 
+// messages gives what was sent.
+func (l *listener) messages() []Message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.sent)
+}
+
 // told gives what was sent, such as "1 opened".
 func (l *listener) told() (all []string) {
 	l.mu.Lock()

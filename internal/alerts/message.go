@@ -68,6 +68,9 @@ func (m Message) foot() string {
 func (m Message) headline() string {
 	switch m.Kind {
 	case record.NoticeResolved:
+		if m.part() {
+			return "Part of a larger incident now: " + m.Incident.Title
+		}
 		return "Resolved: " + tenseOf(m.Incident.Title).past
 	case record.NoticeReopened:
 		return "Back again: " + m.Incident.Title
@@ -87,8 +90,11 @@ func (m Message) lines() []line {
 			{"To do", "Nothing. No provider is in trouble on account of this."},
 		}
 	case record.NoticeResolved:
+		if m.part() {
+			return []line{{"What", strings.Join(m.causes(), "\n")}, {"Callers", m.callers()}, {"To do", m.afterwards()}}
+		}
 		return []line{
-			{"How long", fmt.Sprintf("%s, from %s to %s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended))},
+			{"How long", fmt.Sprintf("%s, from %s to %s%s.", lasted(i.Ended.Sub(i.Began)), clockBefore(i.Began, i.Ended), clock(i.Ended), m.between())},
 			{"What it was", strings.Join(m.causes(), "\n")},
 			{"Callers", m.callers()},
 			{"To do", m.afterwards()},
@@ -118,6 +124,24 @@ func (m Message) lines() []line {
 	return all
 }
 
+// part says whether the incident ended because that of several providers goes on in
+// its place: nothing is well.
+func (m Message) part() bool {
+	part := false
+	for _, e := range m.Incident.Timeline {
+		part = e.Kind == partEvent || part && e.Kind != reopenedEvent
+	}
+	return part
+}
+
+// between says how often the incident was over before its end.
+func (m Message) between() string {
+	if n := m.Incident.Reopened; n > 0 {
+		return "; in between it was over " + times(n)
+	}
+	return ""
+}
+
 func (m Message) since() string {
 	text := clock(m.Incident.Began)
 	if n := m.Incident.Reopened; n > 0 {
@@ -140,15 +164,15 @@ func quietKinds() []string {
 func (m Message) causes() []string {
 	several := slices.ContainsFunc(m.Incident.Timeline, func(e record.Event) bool { return e.Kind == record.EventJoined })
 	over := m.Incident.State == record.Resolved
-	var all []string
+	var past, all []string
 	without := func(p llm.Provider) {
 		all = slices.DeleteFunc(all, func(text string) bool { return causeOf(p, text) })
 	}
 	for _, e := range m.Incident.Timeline {
 		switch {
 		case e.By != "":
-		case !over && e.Kind == reopenedEvent:
-			all = nil // what was wrong before is over
+		case !over && (e.Kind == reopenedEvent || e.Kind == recoveringEvent):
+			past, all = all, nil // what was wrong before is over
 		case !over && (e.Kind == recoveredEvent || e.Kind == record.EventBack) && strings.Contains(e.Text, backAgain):
 			for _, p := range named(e) {
 				without(p)
@@ -159,8 +183,11 @@ func (m Message) causes() []string {
 					without(p)
 				}
 			}
-			all = append(all, e.Text)
+			all = append(slices.DeleteFunc(all, func(text string) bool { return text == e.Text }), e.Text) // after a restart it may be said again
 		}
+	}
+	if len(all) == 0 {
+		all = past
 	}
 	if n := len(all); n > maxCauses && !several {
 		all = append(all[:1:1], all[n-maxCauses+1:]...)
@@ -246,6 +273,9 @@ func (m Message) summary() string {
 	case record.NoticeTest:
 		return m.headline() + ". Nothing is to be done."
 	case record.NoticeResolved:
+		if m.part() {
+			return m.headline() + ". Other providers are in trouble, too: that incident goes on. " + m.callers()
+		}
 		took := lasted(m.Incident.Ended.Sub(m.Incident.Began))
 		if !tenseOf(m.Incident.Title).span {
 			return fmt.Sprintf("%s. It was so for %s. %s", m.headline(), took, m.callers())
@@ -362,8 +392,11 @@ func (d Digest) headline() string {
 		}
 	}
 	still := fmt.Sprintf("%d of them not over", open)
-	if open == 0 {
+	switch open {
+	case 0:
 		still = "all of them over"
+	case len(d.Of):
+		still = "none of them over"
 	}
 	if d.Storm {
 		return fmt.Sprintf("%d incidents at once, %s", len(d.Of), still)

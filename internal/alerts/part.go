@@ -103,7 +103,7 @@ func (s *story) partTitle(g Signal) string {
 	if g.State == record.KeyExhausted {
 		end = quotaTitle
 	}
-	return s.Subject.Title() + "'s key " + record.KeyLabel(s.Key, g.Last4) + at + model + end
+	return s.Subject.Title() + "'s " + record.KeyNamed(s.Key, g.Last4) + at + model + end
 }
 
 // partCallers says who serves instead, and what callers noticed where that is

@@ -28,6 +28,14 @@ func TestALostKeyIsToldOfAtOnceAndOnceOnly(t *testing.T) {
 	}
 }
 
+func TestAKeyWithoutANameOfItsOwnIsNotCalledKeyTwice(t *testing.T) {
+	lost := of(KeyLost, 0)
+	lost.Key = "key 1"
+	if s, _ := started(lost); s.Title != "Gemini's key 1 ····x7Qf is refused" {
+		t.Errorf("it is called %q", s.Title)
+	}
+}
+
 func TestALostKeyIsWellWhenARequestShowsIt(t *testing.T) {
 	underWay := of(TargetServed, time.Minute)
 	underWay.Asked = noon.Add(-time.Second)

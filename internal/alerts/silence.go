@@ -20,7 +20,7 @@ func (m *Manager) covered(i *record.Incident, parts map[llm.Provider]bool, at ti
 		return false
 	}
 	if by(i) || i.Topic != record.TopicEverything || len(parts) == 0 {
-		return by(i) || m.knows(i, at)
+		return by(i)
 	}
 	for p := range parts {
 		if !by(&record.Incident{Topic: record.TopicProvider, Subject: p}) {
@@ -48,32 +48,38 @@ func (m *Manager) noteHurt(st *story, at time.Time) {
 	}
 }
 
-// knows says whether every channel that would be told that the error budget is used
-// up was told of the outage that does it: one trouble is one story, and nobody is
-// paged for it twice.
-func (m *Manager) knows(i *record.Incident, at time.Time) bool {
-	if i.Topic != record.TopicErrorBudget || m.hurt.at.IsZero() || at.Sub(m.hurt.at) > SameFailures {
-		return false
+// knows says whether a channel was told of the outage that uses an error budget up:
+// one trouble is one story, and nobody is paged for it twice.
+func (m *Manager) knows(st *story, channel string, at time.Time) bool {
+	return st.Topic == record.TopicErrorBudget && m.hurt.heard[channel] && at.Sub(m.hurt.at) <= SameFailures
+}
+
+// tellLate tells of an error budget that is used up still, long after the outage, who
+// was not told of it on account of that.
+func (m *Manager) tellLate(st *story, now time.Time) {
+	if st.Topic != record.TopicErrorBudget || st.State != record.Ongoing || st.restored || st.Silenced {
+		return
 	}
-	return !slices.ContainsFunc(m.cfg.Channels, func(c Channel) bool {
-		return m.cfg.Routes[c.Name()].takes(i) && !m.hurt.heard[c.Name()]
+	late := slices.DeleteFunc(m.route(&st.Incident, nil, record.NoticeOpened, "", now), func(n record.Notice) bool {
+		return st.heard[n.Channel] || m.needless(st, n, now)
 	})
+	if len(late) == 0 {
+		return
+	}
+	for _, n := range late {
+		st.heard[n.Channel] = true
+	}
+	st.add(record.Event{At: now, Kind: silenceEvent, Text: "It lasts, and is told now."})
+	m.toSave(st, late)
 }
 
 // unsilence tells of an incident whose silence ended while it lasts. One that is
 // recovering is told when it comes back.
 func (m *Manager) unsilence(st *story, now time.Time) {
-	switch {
-	case !st.Silenced, st.State != record.Ongoing && st.State != record.Mitigated, m.covered(&st.Incident, st.parts, now):
+	if !st.Silenced || st.State != record.Ongoing && st.State != record.Mitigated || m.covered(&st.Incident, st.parts, now) {
 		return
-	case st.restored && st.Topic == record.TopicErrorBudget:
-		return // whether it lasts is not known yet
-	}
-	text := "The silence is over, and the trouble lasts."
-	if st.Topic == record.TopicErrorBudget {
-		text = "It lasts, and is told now."
 	}
 	st.Silenced, st.figures = false, true
-	st.add(record.Event{At: now, Kind: silenceEvent, Text: text})
+	st.add(record.Event{At: now, Kind: silenceEvent, Text: "The silence is over, and the trouble lasts."})
 	m.toSave(st, m.notices(st, record.NoticeOpened, "", now))
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/slack-go/slack"
 
 	"breakwater/internal/llm"
 	"breakwater/internal/record"
@@ -263,6 +266,23 @@ func TestSlackSaysWhenOnlyAPersonCanHelp(t *testing.T) {
 		_, err := bot(t, tt.cfg).Send(t.Context(), openedMessage)
 		if _, refused := errors.AsType[*RefusedError](err); err == nil || refused != tt.refused {
 			t.Errorf("%s: refused %v: %v", name, refused, err)
+		}
+	}
+}
+
+func TestSlacksErrorsSayWhatToDo(t *testing.T) {
+	c := NewSlack(SlackConfig{Token: "xoxb-secret"})
+	for _, e := range []struct {
+		err  error
+		want string
+	}{
+		{slack.SlackErrorResponse{Err: "not_in_channel"}, "Slack: not_in_channel: invite the bot to the channel"},
+		{slack.SlackErrorResponse{Err: "token_revoked"}, "Slack: token_revoked: the token is not, or no longer, valid"},
+		{slack.StatusCodeError{Code: 500, Status: "500 Internal Server Error"}, "Slack: server error: 500 Internal Server Error"},
+		{&url.Error{Err: context.DeadlineExceeded, URL: "https://hooks.slack.example/secret"}, "Slack: no answer in time"},
+	} {
+		if got := c.explain(e.err).Error(); got != e.want {
+			t.Errorf("%q, want %q", got, e.want)
 		}
 	}
 }

@@ -52,10 +52,10 @@ type story struct {
 	back    map[llm.Provider]bool      // the parts of which people were told so
 	of      int                        // providers that are in use
 
-	foundAt time.Time // when a finding was last repeated
-	lostAt  time.Time // when the provider last said that the key or model is lost
-	wordsAt time.Time // when a condition's words were last kept
-	failing bool      // not only slow
+	foundAt map[llm.Target]time.Time // when a finding was last repeated
+	lostAt  time.Time                // when the provider last said that the key or model is lost
+	wordsAt time.Time                // when a condition's words were last kept
+	failing bool                     // not only slow
 	next    time.Time
 	said    map[saidKey]said
 
@@ -124,6 +124,7 @@ func newStory(i record.Incident) *story {
 		Incident: i, open: map[llm.Target]bool{}, held: map[llm.Target]bool{}, found: map[llm.Target]bool{},
 		raised: map[condition]bool{}, unknown: map[llm.Provider]bool{}, parts: map[llm.Provider]bool{}, said: map[saidKey]said{},
 		calm: map[llm.Provider]time.Time{}, back: map[llm.Provider]bool{}, heard: map[string]bool{},
+		foundAt: map[llm.Target]time.Time{},
 	}
 }
 
@@ -221,7 +222,7 @@ func (s *story) applyWhole(g Signal) step {
 
 // finding takes what the detector found and placed no hold for.
 func (s *story) finding(g Signal) step {
-	s.foundAt = g.At
+	s.foundAt[g.Target] = g.At
 	switch {
 	case s.found[g.Target]:
 		return nothing

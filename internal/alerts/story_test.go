@@ -245,3 +245,23 @@ func TestAnIncidentsLifeHoldsWhateverComes(t *testing.T) {
 		}
 	})
 }
+
+func TestAMessageTellsWhatIsWrongNow(t *testing.T) {
+	i := geminiDown()
+	i.Timeline = append(i.Timeline, i.Timeline[0]) // said again after a restart
+	causes := func(all ...string) {
+		t.Helper()
+		want(t, Message{Kind: record.NoticeChanged, Incident: i}.causes(), all...)
+	}
+	causes(i.Timeline[1].Text, i.Timeline[0].Text)
+	i.Timeline = append(i.Timeline, record.Event{Kind: recoveringEvent, Text: "Nothing is wrong any more."})
+	causes(i.Timeline[1].Text, i.Timeline[0].Text)
+	slow := record.Event{Kind: "anomaly", Text: "gemini/gemini-2.5-flash: time to first token 6.9 s"}
+	i.Timeline = append(i.Timeline, slow)
+	causes(slow.Text)
+	i.State, i.Reopened, i.Ended = record.Resolved, 2, i.Began.Add(time.Hour)
+	causes(i.Timeline[1].Text, i.Timeline[0].Text, slow.Text)
+	if got := (Message{Kind: record.NoticeResolved, Incident: i}).lines()[0].text; got != "1 h 0 min, from 12:00 to 13:00 UTC on 14 Mar; in between it was over 2 times." {
+		t.Errorf("how long: %q", got)
+	}
+}

@@ -30,7 +30,7 @@ func (m Message) doing() string {
 	case record.TopicKey, record.TopicModel:
 		return m.doingWithout()
 	case record.TopicEverything:
-		return "Keeps traffic where it is: when several providers fail at once, the cause is most likely not theirs. It tries each of them again from time to time."
+		return m.tryingEach()
 	case record.TopicThrottling:
 		return "Sends " + m.Incident.Subject.Title() + " only as much as it takes, and the rest to the next provider of the chain."
 	case record.TopicErrorBudget:
@@ -43,6 +43,15 @@ func (m Message) doing() string {
 		return "Goes on serving. What cannot be written waits in memory while there is room, is counted when it is lost, and recording resumes by itself."
 	}
 	return m.movingTraffic()
+}
+
+// tryingEach says where the traffic is while several providers are in trouble.
+func (m Message) tryingEach() string {
+	text := "Tries each request along its chain, so that whoever is well serves it"
+	if m.Incident.State == record.Mitigated && !m.Incident.Mitigated.IsZero() {
+		text = "Has had callers served by those that are well since " + m.Incident.Mitigated.UTC().Format("15:04 UTC")
+	}
+	return text + ", and tries the others again from time to time. It holds none of them on suspicion: when several fail at once, the cause is most likely not theirs."
 }
 
 // movingTraffic says where the traffic of a provider in trouble is.
@@ -95,6 +104,9 @@ func (m Message) hurts() bool {
 // afterwards says what is left to do when it is over.
 func (m Message) afterwards() string {
 	i := m.Incident
+	if m.part() {
+		return "Look at the incident of several providers, which tells of " + i.Subject.Title() + " from now on."
+	}
 	switch i.Topic {
 	case record.TopicKey, record.TopicModel:
 		if n := len(i.Timeline); n > 0 {

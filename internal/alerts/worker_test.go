@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -396,9 +397,9 @@ func TestAStoppedTestSaysSo(t *testing.T) {
 func TestAChannelThatWasAwayIsToldHowItStandsNow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	bubble.Test(t, func(t *testing.T) {
-		away := true
+		var back atomic.Bool
 		fail := func(int, Message) error {
-			if away {
+			if !back.Load() {
 				return errors.New("HTTP 500")
 			}
 			return nil
@@ -416,10 +417,10 @@ func TestAChannelThatWasAwayIsToldHowItStandsNow(t *testing.T) {
 		}
 		h.key(KeyBack, "over")
 		h.pass(time.Minute)
-		away = false
+		back.Store(true)
 		h.pass(DefaultMaxRetry)
 		told := people.told()
-		lasting := people.sent[slices.Index(told, "2 opened")]
+		lasting := people.messages()[slices.Index(told, "2 opened")]
 		slices.Sort(told)
 		want(t, told, "1 resolved", "2 opened")
 		if got := lasting.lines()[0]; got != (line{"New", "Anna: I look at it.\nAnna: It is the proxy."}) {

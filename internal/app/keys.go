@@ -47,16 +47,17 @@ func (a *App) keyAlert(c record.KeyChange) {
 // servesWithout says who serves while a key is lost.
 func (a *App) servesWithout(c record.KeyChange) string {
 	var others []string
+	one := ""
 	for _, k := range a.flow.keys(c.Provider) {
 		if k.State.Works() && (k.Name != c.Key || k.Endpoint != c.Endpoint) {
-			others = append(others, record.KeyLabel(k.Name, k.Last4))
+			others, one = append(others, record.KeyLabel(k.Name, k.Last4)), record.KeyNamed(k.Name, k.Last4)
 		}
 	}
 	who := c.Provider.Title()
 	switch len(others) {
 	case 0:
 	case 1:
-		return fmt.Sprintf("%s's key %s serves on.", who, others[0])
+		return fmt.Sprintf("%s's %s serves on.", who, one)
 	default:
 		return fmt.Sprintf("%d other keys of %s's serve on: %s.", len(others), who, strings.Join(others, ", "))
 	}

@@ -208,6 +208,15 @@ func KeyLabel(name, last4 string) string {
 	return name + " ····" + last4
 }
 
+// KeyNamed writes a key within a sentence: "key main ····x7Qf". One without a name
+// of its own is called "key 1" already.
+func KeyNamed(name, last4 string) string {
+	if strings.HasPrefix(name, "key ") {
+		return KeyLabel(name, last4)
+	}
+	return "key " + KeyLabel(name, last4)
+}
+
 // KeyChange is one change of one key. It never holds the secret.
 type KeyChange struct {
 	ID       ID
