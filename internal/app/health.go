@@ -19,10 +19,6 @@ import (
 // changes with the minutes.
 const healthFor = 10 * time.Second
 
-// mostChanges bounds the transitions and the holds that are read for 90 days of
-// a provider: 20 a day are many.
-const mostChanges = 2000
-
 // healths knows how everybody did, for the pages, /status.json and /metrics.
 type healths struct {
 	store     *store.Store
@@ -40,6 +36,7 @@ type healths struct {
 type health struct {
 	monitor.Healths
 	pasts   pasts
+	moves   map[llm.Provider]moves
 	courses map[llm.Provider][]monitor.Stretch // of 90 days
 	// down is when each provider was down by an incident, without planned maintenance.
 	down      map[llm.Provider][]monitor.Span
@@ -54,13 +51,13 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	if age := now.Sub(h.last.At); age >= 0 && age < healthFor {
 		return h.last, nil
 	}
-	next, moved, err := h.read(ctx, now)
+	next, err := h.read(ctx, now)
 	if err != nil {
 		return health{}, err
 	}
-	for i, p := range h.providers {
+	for _, p := range h.providers {
 		windows := next.Providers[p]
-		course := h.course(p, now, windows, moved[i])
+		course := h.course(p, now, windows, next.moves[p])
 		next.courses[p] = course
 		for i := range windows {
 			w := &windows[i]
@@ -72,30 +69,25 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	return next, nil
 }
 
-// moves are how a provider's breakers and holds changed in the last 90 days,
-// as far back as mostChanges reach.
-type moves struct {
-	transitions []record.Transition
-	holds       []record.Hold
-}
-
 // read reads all that a look at health is made of, each part beside the others:
-// one after the other they take longer than a page may. The moves are in the
-// order of the providers. The mutex is held.
-func (h *healths) read(ctx context.Context, now time.Time) (health, []moves, error) {
-	next := health{courses: map[llm.Provider][]monitor.Stretch{}}
+// one after the other they take longer than a page may. The mutex is held.
+func (h *healths) read(ctx context.Context, now time.Time) (health, error) {
+	next := health{moves: map[llm.Provider]moves{}, courses: map[llm.Provider][]monitor.Stretch{}}
 	each := make([]moves, len(h.providers))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { next.pasts, err = h.usual(ctx, now); return err })
 	g.Go(func() (err error) { next.Healths, err = monitor.ReadHealths(ctx, h.store, now); return err })
 	g.Go(func() error { return h.readDown(ctx, now, &next) })
 	for i, p := range h.providers {
-		g.Go(func() (err error) { each[i], err = h.readMoves(ctx, p, now); return err })
+		g.Go(func() (err error) { each[i], err = h.readMoves(ctx, p, h.last.moves[p], now); return err })
 	}
 	if err := g.Wait(); err != nil {
-		return health{}, nil, err
+		return health{}, err
 	}
-	return next, each, nil
+	for i, p := range h.providers {
+		next.moves[p] = each[i]
+	}
+	return next, nil
 }
 
 // latest is now with the incidents and the maintenances of this instant, which a
@@ -159,17 +151,6 @@ func downtimes(incidents []record.Incident, maintenances []record.Silence, now t
 		down[p] = monitor.Without(spans, planned[p])
 	}
 	return down
-}
-
-func (h *healths) readMoves(ctx context.Context, p llm.Provider, now time.Time) (c moves, err error) {
-	from := longest().From(now)
-	if c.transitions, err = h.store.TransitionsOf(ctx, p, from, mostChanges); err != nil {
-		return c, fmt.Errorf("read the transitions: %w", err)
-	}
-	if c.holds, err = h.store.HoldsBetween(ctx, p, from, now, mostChanges); err != nil {
-		return c, fmt.Errorf("read the holds: %w", err)
-	}
-	return c, nil
 }
 
 // longest is the window that looks furthest back.
