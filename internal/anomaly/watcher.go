@@ -131,7 +131,7 @@ type Watcher struct {
 type watched struct {
 	hold   record.Hold
 	signal Signal
-	slow   float64 // a canary is a bad one that is slower than this, a logarithm
+	slow   slowness
 	ill    ill
 	level  int           // how often the time was doubled
 	again  int           // how often in a row it came back too soon
@@ -154,10 +154,11 @@ type span struct{ began, last time.Time }
 
 // rest is what is remembered of a target's last hold.
 type rest struct {
-	again  int
-	ended  time.Time
-	signal Signal
-	ill    ill
+	again   int
+	ended   time.Time
+	signal  Signal
+	ill     ill
+	watched int // requests for which less evidence suffices to hold it again
 }
 
 // NewWatcher makes a Watcher. report hears of everything, in order; it must
@@ -209,7 +210,7 @@ func (w *Watcher) Observe(s Sample) {
 	case s.Retry || w.excused(s):
 		w.actAll(w.detector.count(s))
 	case h == nil:
-		w.actAll(w.detector.Observe(s))
+		w.actAll(w.detector.observeAt(s, w.asked(s)))
 	case s.Canary && h.hold.Share > 0:
 		w.climb(h, s)
 	case s.Canary:
@@ -218,6 +219,19 @@ func (w *Watcher) Observe(s Sample) {
 	default: // requests that were under way when the hold was placed tell nothing new of the target
 		w.actAll(w.detector.count(s))
 	}
+}
+
+// asked is the part of the usual evidence that suffices against a target which is not
+// held. One whose traffic is so low that it came back without a ramp is watched as
+// during one, for as many requests.
+func (w *Watcher) asked(s Sample) float64 {
+	r := w.rests[s.Target]
+	if r.watched == 0 || s.At.Sub(r.ended) >= w.cfg.Calm {
+		return 1
+	}
+	r.watched--
+	w.rests[s.Target] = r
+	return RampEvidence
 }
 
 func (w *Watcher) actAll(found []Finding) {
@@ -269,7 +283,7 @@ func (w *Watcher) place(f Finding) *watched {
 		}
 	}
 	h := &watched{
-		signal: f.Signal, slow: badFrom(f), ill: seen, level: again, again: again,
+		signal: f.Signal, slow: slownessOf(f), ill: seen, level: again, again: again,
 		canary: f.At, since: f.At, took: min(f.Failing, w.cfg.MaxRest),
 		hold: record.Hold{
 			ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
@@ -338,10 +352,10 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
 	}
 	is := w.detector.speed(s)
-	bad, usual := failed, usualFailures
+	bad := failed
 	switch h.signal {
 	case Latency:
-		bad, usual = failed || is.worst() > h.slow, usualSlow
+		bad = failed || is.slower[h.slow.by] > h.slow.bad()
 	case SlowShare:
 		bad = failed || is.slow
 	}
@@ -357,8 +371,15 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		}
 		return false
 	}
-	h.trial.speed(is, h.slow)
-	h.trial.note(s.At, bad, usual, h.ill.share())
+	tells := says(bad, h.ill.share())
+	if h.signal == Latency && !failed {
+		tells = 0 // where it is too short to tell its pace
+		if is.known[h.slow.by] {
+			tells = h.slow.says(is.slower[h.slow.by])
+		}
+	}
+	h.trial.speed(is, h.slow.bad())
+	h.trial.note(s.At, bad, tells, h.ill.share())
 	return true
 }
 
