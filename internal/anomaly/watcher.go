@@ -26,7 +26,7 @@ const (
 	// its trouble hurts once more: few enough for callers, as far as DefaultMaxRest
 	// allows where there are few requests.
 	RestRequests = 40
-	// DefaultNoCanary ends a hold that no canary could judge, because there
+	// DefaultNoCanary ends a hold that no canary could judge since its rest, because there
 	// was no traffic: the next requests will tell.
 	DefaultNoCanary = 10 * time.Minute
 	// DefaultLongest ends any hold; where the trouble lasts, a handful of
@@ -66,7 +66,7 @@ type WatcherConfig struct {
 	MaxHold  time.Duration // of one hold, or of one extension
 	Canary   time.Duration // the pause between two canaries that the Holder lets through
 	MaxRest  time.Duration // from canaries, after one did badly
-	NoCanary time.Duration // since the last canary, after which a hold ends
+	NoCanary time.Duration // since the last canary and its rest, after which a hold ends
 	Longest  time.Duration // of a hold with all its extensions
 	Calm     time.Duration
 	Together time.Duration
@@ -135,7 +135,7 @@ type watched struct {
 	ill    ill
 	level  int           // how often the time was doubled
 	again  int           // how often in a row it came back too soon
-	canary time.Time     // the last one, or when the hold was placed
+	canary time.Time     // the last one, or since when there could be one
 	since  time.Time     // when the trial began
 	took   time.Duration // the longest that a request took to fail
 	trial  trial
@@ -347,7 +347,9 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 	if s.Everywhere || failed && !s.Class.CountsAgainstTarget() {
 		return false
 	}
-	h.canary = s.At
+	if s.At.After(h.canary) {
+		h.canary = s.At
+	}
 	if failed {
 		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
 	}
@@ -367,7 +369,7 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 			h.ill.add(1, 1)
 		}
 		if bad && h.hold.Share == 0 {
-			w.holder.Rest(h.hold.Target, s.At.Add(w.rest(h)))
+			w.pause(h, s.At)
 		}
 		return false
 	}
@@ -421,7 +423,7 @@ func (w *Watcher) Tick(now time.Time) {
 // badly there are none for a while, and then they get a new trial.
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.trial.lasts() {
-		w.holder.Rest(h.hold.Target, now.Add(w.rest(h)))
+		w.pause(h, now)
 		h.retry(now)
 	}
 	if h.hold.Share == 0 {
@@ -441,6 +443,13 @@ func (w *Watcher) renew(h *watched, now time.Time, kind EventKind, text string) 
 		return
 	}
 	w.report(Event{Kind: kind, At: now, Target: h.hold.Target, Hold: h.hold, Text: text})
+}
+
+// pause has a target get no canaries for a while. That none comes meanwhile is no
+// sign that there are no requests.
+func (w *Watcher) pause(h *watched, now time.Time) {
+	h.canary = now.Add(w.rest(h))
+	w.holder.Rest(h.hold.Target, h.canary)
 }
 
 // rest is for how long a target gets no canaries.
