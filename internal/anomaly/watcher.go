@@ -210,7 +210,7 @@ func (w *Watcher) Observe(s Sample) {
 	case s.Retry || w.excused(s):
 		w.actAll(w.detector.count(s))
 	case h == nil:
-		w.actAll(w.detector.observeAt(s, w.asked(s)))
+		w.actAll(w.look(s))
 	case s.Canary && h.hold.Share > 0:
 		w.climb(h, s)
 	case s.Canary:
@@ -221,17 +221,16 @@ func (w *Watcher) Observe(s Sample) {
 	}
 }
 
-// asked is the part of the usual evidence that suffices against a target which is not
-// held. One whose traffic is so low that it came back without a ramp is watched as
-// during one, for as many requests.
-func (w *Watcher) asked(s Sample) float64 {
+// look lets a request of a target that is not held speak. One whose traffic is so low
+// that it came back without a ramp is watched as during one, for as many requests.
+func (w *Watcher) look(s Sample) []Finding {
 	r := w.rests[s.Target]
 	if r.watched == 0 || s.At.Sub(r.ended) >= w.cfg.Calm {
-		return 1
+		return w.detector.Observe(s)
 	}
 	r.watched--
 	w.rests[s.Target] = r
-	return RampEvidence
+	return w.detector.observeAt(s, RampEvidence)
 }
 
 func (w *Watcher) actAll(found []Finding) {
