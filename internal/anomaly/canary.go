@@ -7,15 +7,22 @@ import (
 
 // The test of canaries is a sequential probability ratio test: as good as a
 // target that is well, or as bad as this trouble was. Where everything failed
-// three clean canaries tell; where a quarter did, it takes eighteen.
+// three clean canaries tell; where a quarter did, it takes eighteen, or eight where
+// there is a request a minute.
 const (
 	accept = 4.6 // 1 % of those that are still ill are called well
+	// inTime is how soon what is well shall be called so, where there are requests
+	// enough to be as sure as accept is.
+	inTime = 5 * time.Minute
+	// oneWrong is in which time a target that is still ill may be called well once
+	// where there are not. With the rests and the requests that it takes to find it
+	// again that is about once an hour, as long as an incident lasts.
+	oneWrong = 30 * time.Minute
 	// reject is what one bad canary among the first comes to: a wrong rejection
 	// costs no more than a rest.
 	reject = -2
 
 	usualFailures = 0.02 // of canaries of a target that is well
-	usualSlow     = 0.08 // of them, by either measure, when they are compared one by one
 	leastTrouble  = 0.25 // a smaller share is not told from the usual by a handful
 	mostTrouble   = 0.9  // so that no single canary decides
 	// doubted is how many requests are added as good ones to those that a trouble
@@ -30,13 +37,31 @@ const (
 	fastEnough = 0.4054651081081644 // ln 1.5: slower than this by the usual is not yet well
 )
 
-// badFrom is from which deviation on a canary of a hold is a bad one, a logarithm:
-// half of the trouble's, where as usual and as bad are equally likely.
-func badFrom(f Finding) float64 {
+// slowness is how slow a trouble of latency was, by the measure that told of it,
+// and how much this one scatters: logarithms.
+type slowness struct {
+	by             measure
+	excess, spread float64
+}
+
+// slownessOf takes it from a finding; of another signal it is zero.
+func slownessOf(f Finding) (s slowness) {
 	if f.Signal == Latency {
-		return max(math.Log(f.Now/f.Usual)/2, fastEnough)
+		s = slowness{by: f.by, excess: math.Log(f.Now / f.Usual)}
+		s.spread = max(s.excess/f.Z, spreadFloor)
 	}
-	return fastEnough
+	return s
+}
+
+// bad is from which deviation on a canary is a bad one: half of the trouble's,
+// where as usual and as bad are equally likely.
+func (s slowness) bad() float64 { return max(s.excess/2, fastEnough) }
+
+// says is what a deviation tells, as evidence that the target is well: how much
+// likelier it is of one that is than while the trouble lasts. What drifts by less
+// than half of the trouble's deviation makes it slower to tell, not wrong.
+func (s slowness) says(d float64) float64 {
+	return clip(s.excess*(s.bad()-d)/(s.spread*s.spread), math.Log((1-usualFailures)/(1-mostTrouble)))
 }
 
 // ill counts what was seen of a trouble: the requests that it was found by, and
@@ -61,7 +86,7 @@ type trial struct {
 	bad    int       // of them
 	fine   time.Time // when the first since the last bad one did; zero after a bad one
 	began  time.Time // when the first of them ended
-	ripe   time.Time // when there were enough of them
+	ripe   time.Time // when there were enough of them; zero while there are not
 	speeds [measures]pace
 }
 
@@ -71,25 +96,44 @@ type pace struct {
 	slower float64 // mean deviation from the usual, a logarithm
 }
 
-// note adds a canary that went well or badly, where usually few do and a trouble
-// makes many.
-func (t *trial) note(at time.Time, bad bool, usual, trouble float64) {
+// enough is the evidence that calls a target well of which a trouble hurts so many.
+// Canaries that come too rarely to gather it in time call one well that is still
+// ill once in oneWrong at most: each that goes badly ends a trial, so that there are
+// as many trials as of those.
+func (t *trial) enough(trouble float64, now time.Time) float64 {
+	pace := float64(t.seen-1) / max(1, float64(now.Sub(t.began)))
+	if t.seen == 1 || accept/says(false, trouble) <= pace*float64(inTime) {
+		return accept
+	}
+	return min(max(-reject, math.Log(trouble*pace*float64(oneWrong))), accept)
+}
+
+// says is what a canary tells that went well or badly where a trouble makes so many
+// do so.
+func says(bad bool, trouble float64) float64 {
+	if bad {
+		return math.Log(usualFailures / trouble)
+	}
+	return math.Log((1 - usualFailures) / (1 - trouble))
+}
+
+// note adds a canary that went well or badly, and what it says.
+func (t *trial) note(at time.Time, bad bool, says, trouble float64) {
 	if t.seen == 0 {
 		t.began = at
 	}
 	t.seen++
-	if bad {
-		t.bad++
-		t.score += math.Log(usual / trouble)
-		t.fine = time.Time{}
-		return
-	}
-	had := t.score
-	t.score = min(t.score+math.Log((1-usual)/(1-trouble)), accept)
-	if had < accept && t.score >= accept {
+	t.score = min(t.score+says, accept)
+	if t.score < t.enough(trouble, at) {
+		t.ripe = time.Time{}
+	} else if t.ripe.IsZero() {
 		t.ripe = at
 	}
-	if t.fine.IsZero() {
+	switch {
+	case bad:
+		t.bad++
+		t.fine = time.Time{}
+	case t.fine.IsZero():
 		t.fine = at
 	}
 }
@@ -121,7 +165,7 @@ func (t *trial) slower(enough int32) (worst float64, known bool) {
 // well says that the target may serve again. Where the trouble was latency,
 // its speed must be known to be back.
 func (t *trial) well(signal Signal) bool {
-	if slower, known := t.slower(1); t.score < accept || known && slower > fastEnough {
+	if slower, known := t.slower(1); t.ripe.IsZero() || known && slower > fastEnough {
 		return false
 	}
 	_, known := t.slower(minSpeeds)

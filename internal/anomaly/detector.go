@@ -108,6 +108,8 @@ type Finding struct {
 	Text       string        // in plain words, with the figures
 	Failover   bool          // it matters enough to send traffic elsewhere
 	Again      bool          // the same trouble was found before and lasts
+
+	by measure // of Latency: what is slow
 }
 
 // Score is how far one measure is from its usual, for the page. Z is what is

@@ -161,7 +161,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{
-		Signal: Latency, Z: l.excess / l.spread, Failover: matters, Again: again,
+		Signal: Latency, by: m, Z: l.excess / l.spread, Failover: matters, Again: again,
 		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size), Bad: int(l.run), Of: int(l.run),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)

@@ -46,6 +46,9 @@ func (w *Watcher) comeBack(h *watched, now time.Time) {
 		}
 	}
 	w.end(h, now, fmt.Sprintf("well again: %d canary requests went as usual", h.trial.seen))
+	r := w.rests[h.hold.Target]
+	r.watched = RampRequests * len(shares)
+	w.rests[h.hold.Target] = r
 }
 
 // step lets a share of the traffic through.

@@ -182,3 +182,43 @@ func TestABreakerThatOpensSaysThatTheTroubleOfAHeldTargetLasts(t *testing.T) {
 		t.Errorf("comes back %s after a relapse and another opening: %s", back, kinds(*events))
 	}
 }
+
+// foundAgain gives how many requests find the errors of a target at five requests a
+// minute once more, so many good ones after it came back.
+func foundAgain(t *testing.T, seed uint64, well int) int {
+	w, holder, _ := watch(WatcherConfig{}, 3)
+	g := newTraffic(seed, gemini, 5)
+	g.errors = 0
+	for range 1000 {
+		w.Observe(g.next())
+	}
+	g.errors = 0.4
+	bring(t, w, g, holder)
+	g.errors = 0
+	for len(holder.held) > 0 {
+		s := after(g, 12*time.Second)
+		w.Observe(s)
+		w.Tick(g.now)
+	}
+	for range well {
+		w.Observe(g.next())
+	}
+	g.errors = 0.4
+	for n := 1; ; n++ {
+		w.Observe(g.next())
+		if len(holder.held) > 0 {
+			return n
+		}
+	}
+}
+
+func TestWhatComesBackWithoutARampIsWatchedAsDuringOne(t *testing.T) {
+	soon, late := 0, 0
+	for seed := range uint64(40) {
+		soon += foundAgain(t, seed, 0)
+		late += foundAgain(t, seed, 3*RampRequests)
+	}
+	if 4*soon > 3*late {
+		t.Errorf("errors that come again at once are found after %d requests in 40 runs, those after thirty good ones after %d; want a quarter less", soon, late)
+	}
+}

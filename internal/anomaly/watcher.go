@@ -26,7 +26,7 @@ const (
 	// its trouble hurts once more: few enough for callers, as far as DefaultMaxRest
 	// allows where there are few requests.
 	RestRequests = 40
-	// DefaultNoCanary ends a hold that no canary could judge, because there
+	// DefaultNoCanary ends a hold that no canary could judge since its rest, because there
 	// was no traffic: the next requests will tell.
 	DefaultNoCanary = 10 * time.Minute
 	// DefaultLongest ends any hold; where the trouble lasts, a handful of
@@ -66,7 +66,7 @@ type WatcherConfig struct {
 	MaxHold  time.Duration // of one hold, or of one extension
 	Canary   time.Duration // the pause between two canaries that the Holder lets through
 	MaxRest  time.Duration // from canaries, after one did badly
-	NoCanary time.Duration // since the last canary, after which a hold ends
+	NoCanary time.Duration // since the last canary and its rest, after which a hold ends
 	Longest  time.Duration // of a hold with all its extensions
 	Calm     time.Duration
 	Together time.Duration
@@ -131,11 +131,11 @@ type Watcher struct {
 type watched struct {
 	hold   record.Hold
 	signal Signal
-	slow   float64 // a canary is a bad one that is slower than this, a logarithm
+	slow   slowness
 	ill    ill
 	level  int           // how often the time was doubled
 	again  int           // how often in a row it came back too soon
-	canary time.Time     // the last one, or when the hold was placed
+	canary time.Time     // the last one, or since when there could be one
 	since  time.Time     // when the trial began
 	took   time.Duration // the longest that a request took to fail
 	trial  trial
@@ -154,10 +154,11 @@ type span struct{ began, last time.Time }
 
 // rest is what is remembered of a target's last hold.
 type rest struct {
-	again  int
-	ended  time.Time
-	signal Signal
-	ill    ill
+	again   int
+	ended   time.Time
+	signal  Signal
+	ill     ill
+	watched int // requests for which less evidence suffices to hold it again
 }
 
 // NewWatcher makes a Watcher. report hears of everything, in order; it must
@@ -209,7 +210,7 @@ func (w *Watcher) Observe(s Sample) {
 	case s.Retry || w.excused(s):
 		w.actAll(w.detector.count(s))
 	case h == nil:
-		w.actAll(w.detector.Observe(s))
+		w.actAll(w.look(s))
 	case s.Canary && h.hold.Share > 0:
 		w.climb(h, s)
 	case s.Canary:
@@ -218,6 +219,18 @@ func (w *Watcher) Observe(s Sample) {
 	default: // requests that were under way when the hold was placed tell nothing new of the target
 		w.actAll(w.detector.count(s))
 	}
+}
+
+// look lets a request of a target that is not held speak. One whose traffic is so low
+// that it came back without a ramp is watched as during one, for as many requests.
+func (w *Watcher) look(s Sample) []Finding {
+	r := w.rests[s.Target]
+	if r.watched == 0 || s.At.Sub(r.ended) >= w.cfg.Calm {
+		return w.detector.Observe(s)
+	}
+	r.watched--
+	w.rests[s.Target] = r
+	return w.detector.observeAt(s, RampEvidence)
 }
 
 func (w *Watcher) actAll(found []Finding) {
@@ -269,7 +282,7 @@ func (w *Watcher) place(f Finding) *watched {
 		}
 	}
 	h := &watched{
-		signal: f.Signal, slow: badFrom(f), ill: seen, level: again, again: again,
+		signal: f.Signal, slow: slownessOf(f), ill: seen, level: again, again: again,
 		canary: f.At, since: f.At, took: min(f.Failing, w.cfg.MaxRest),
 		hold: record.Hold{
 			ID: w.nextID(f.At), Target: f.Target, Source: record.ByAnomaly, Reason: f.Text,
@@ -333,15 +346,17 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 	if s.Everywhere || failed && !s.Class.CountsAgainstTarget() {
 		return false
 	}
-	h.canary = s.At
+	if s.At.After(h.canary) {
+		h.canary = s.At
+	}
 	if failed {
 		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
 	}
 	is := w.detector.speed(s)
-	bad, usual := failed, usualFailures
+	bad := failed
 	switch h.signal {
 	case Latency:
-		bad, usual = failed || is.worst() > h.slow, usualSlow
+		bad = failed || is.slower[h.slow.by] > h.slow.bad()
 	case SlowShare:
 		bad = failed || is.slow
 	}
@@ -353,12 +368,19 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 			h.ill.add(1, 1)
 		}
 		if bad && h.hold.Share == 0 {
-			w.holder.Rest(h.hold.Target, s.At.Add(w.rest(h)))
+			w.pause(h, s.At)
 		}
 		return false
 	}
-	h.trial.speed(is, h.slow)
-	h.trial.note(s.At, bad, usual, h.ill.share())
+	tells := says(bad, h.ill.share())
+	if h.signal == Latency && !failed {
+		tells = 0 // where it is too short to tell its pace
+		if is.known[h.slow.by] {
+			tells = h.slow.says(is.slower[h.slow.by])
+		}
+	}
+	h.trial.speed(is, h.slow.bad())
+	h.trial.note(s.At, bad, tells, h.ill.share())
 	return true
 }
 
@@ -400,7 +422,7 @@ func (w *Watcher) Tick(now time.Time) {
 // badly there are none for a while, and then they get a new trial.
 func (w *Watcher) extend(h *watched, now time.Time, why string) {
 	if h.trial.lasts() {
-		w.holder.Rest(h.hold.Target, now.Add(w.rest(h)))
+		w.pause(h, now)
 		h.retry(now)
 	}
 	if h.hold.Share == 0 {
@@ -420,6 +442,13 @@ func (w *Watcher) renew(h *watched, now time.Time, kind EventKind, text string) 
 		return
 	}
 	w.report(Event{Kind: kind, At: now, Target: h.hold.Target, Hold: h.hold, Text: text})
+}
+
+// pause has a target get no canaries for a while. That none comes meanwhile is no
+// sign that there are no requests.
+func (w *Watcher) pause(h *watched, now time.Time) {
+	h.canary = now.Add(w.rest(h))
+	w.holder.Rest(h.hold.Target, h.canary)
 }
 
 // rest is for how long a target gets no canaries.

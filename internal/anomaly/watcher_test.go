@@ -408,9 +408,12 @@ func TestAHoldNeverOutlivesItsBound(t *testing.T) {
 		last := placed
 		g.errors = rapid.Float64Range(0, 1).Draw(t, "errors")
 		for len(holder.held) > 0 {
-			h := holder.held[gemini]
-			if h.Expires.After(placed.Add(cfg.Longest)) || h.Expires.After(last.Add(cfg.NoCanary)) {
-				t.Fatalf("expires %v after placing and %v after the last canary", h.Expires.Sub(placed), h.Expires.Sub(last))
+			h, since := holder.held[gemini], last
+			if n := len(holder.rests); n > 0 && holder.rests[n-1].After(since) {
+				since = holder.rests[n-1]
+			}
+			if h.Expires.After(placed.Add(cfg.Longest)) || h.Expires.After(since.Add(cfg.NoCanary)) {
+				t.Fatalf("expires %v after placing and %v after the last canary and its rest", h.Expires.Sub(placed), h.Expires.Sub(since))
 			}
 			if g.now.After(h.Expires) {
 				t.Fatalf("held %v past its expiry", g.now.Sub(h.Expires))
@@ -427,4 +430,26 @@ func TestAHoldNeverOutlivesItsBound(t *testing.T) {
 			w.Tick(g.now)
 		}
 	})
+}
+
+func TestARestIsNoSignThatThereAreNoRequests(t *testing.T) {
+	w, holder, events := watch(WatcherConfig{}, 3)
+	g := newTraffic(17, gemini, 1)
+	for range 500 {
+		w.Observe(g.next())
+	}
+	g.errors = 1
+	bring(t, w, g, holder)
+	for range 8 { // until the rests are as long as they become
+		w.Observe(after(g, 3*time.Minute))
+		w.Tick(g.now)
+	}
+	last := g.now
+	for len(holder.held) > 0 {
+		g.now = g.now.Add(time.Second)
+		w.Tick(g.now)
+	}
+	if quiet := g.now.Sub(last); quiet < DefaultMaxRest+DefaultNoCanary-DefaultTick || quiet > DefaultMaxRest+DefaultNoCanary {
+		t.Errorf("the hold ended %s after the last canary (%s); want %s after its rest", quiet, kinds(*events), DefaultNoCanary)
+	}
 }

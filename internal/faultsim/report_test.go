@@ -358,6 +358,7 @@ type report struct {
 	policies []string
 	controls []string
 	verdicts []string
+	limits   []string
 }
 
 func (r *report) String() string {
@@ -368,6 +369,7 @@ func (r *report) String() string {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n|%s\n%s", title, words, head, strings.Repeat("---|", columns), strings.Join(rows, ""))
 	}
 	table("What was to hold", acceptanceWords, "| what | bound | measured | holds |", r.verdicts)
+	table("What can be had at one request a minute", limitWords, "| go badly | good canaries in a row | back after, minutes | within 5 (10) |", r.limits)
 	head := "| fault of A | found % | by | requests until found | seconds until found | available % | good % | flaps | back after, minutes |"
 	table("One fault at a time", singleWords, head, r.faults)
 	table("The same in a bursty background", burstyWords, head, r.bursty)

@@ -53,7 +53,7 @@ func TestTable(t *testing.T) {
 		v.history(perMin, results[ours], results["oracle"])
 	}
 	v.add("ns of the detector for an attempt", 0, "≤ 1000", fmt.Sprint(observing(s)), observing(s) <= 1000)
-	r.verdicts = v.rows()
+	r.verdicts, r.limits = v.rows(), limitRows(s)
 	fmt.Print(r)
 	if *update {
 		if err := os.WriteFile(page, []byte(r.String()), 0o644); err != nil {

@@ -19,6 +19,9 @@ type shape struct {
 	input, output []int
 }
 
+// azure names the trace of a real chat service.
+const azure = "Azure LLM inference trace 2023, conversation"
+
 // loadShape reads an hour of a real chat service, or makes up one that is alike
 // where the data is not there: bursts, and sizes with a long tail.
 func loadShape() *shape {
@@ -53,7 +56,7 @@ func readShape(name string) (*shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shape{source: "Azure LLM inference trace 2023, conversation"}
+	s := &shape{source: azure}
 	lines := bufio.NewScanner(unzipped)
 	lines.Scan() // the names of the columns
 	last := 0.0

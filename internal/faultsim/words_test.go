@@ -28,10 +28,10 @@ The pauses of the router's retries are random, so that figures differ a little f
 	acceptanceWords = `Missed incidents, slow returns and flaps are listed only where they break their bound. "Answers until found" are the
 requests of the fault that were over by then. What does not hold, and why:
 
-- **Few requests**: three to eighteen good canaries, by how many requests the trouble hurt, take as many minutes at one request a
-  minute, and a rest after a bad one is up to two minutes more: after errors of a quarter that is eleven minutes in the median, which
-  fewer canaries alone would mend. Slow answers until a slow provider is found, and as canaries, are a large share where there are few
-  requests.
+- **Few requests**: at one a minute every request is a canary, and the least that any rule needs [is more than the bound](#what-can-be-had-at-one-request-a-minute)
+  where a quarter or less of the answers is bad. After half of them the limit is just within it; a rest after a bad canary, and a hang that
+  is known a minute late, come on top. Slow answers until a slow provider is found, and as canaries, are a large share where there are
+  few requests.
 - **Streams cut in 30 %** fail in 20 %, since the cut comes within 200 tokens and many answers are shorter: less than what is
   tested for. In the median 25 requests of an hour's 60 are needed at one a minute, where they are found; half of the flaps are of the
   breaker, which closes before the detector has found enough to hold.
@@ -49,6 +49,12 @@ requests of the fault that were over by then. What does not hold, and why:
 - **Two in trouble at once**: for 35 minutes of the 30 days at 60/min A is down while half of B's requests fail. B's breaker opens, C has
   room for a third, and ` + "`breaker.last_resort`" + ` is off, as it is by default: 44 % of those requests are lost, by the oracle 13 %.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
+	limitWords = `The least that a rule can have which looks at canaries alone, each request being one, and which calls a provider well
+that is still ill once in the hour of a fault at most: so many good canaries in a row (as long as a bad one outweighs all of a row's good
+ones no rule is sooner), counted exactly, and how long they take to come in this traffic from the end of the fault on, without those of a
+row that is under way by then. Within ten minutes five requests come in 95 of 100 cases, not ten. Breakwater rests after a bad canary, and
+does not know the share beforehand. Its own figures can be lower all the same: a provider that was called well wrongly must be found
+to be ill anew, and where the fault ends before that, it counts as back at once.`
 	singleWords = `Figures in brackets are the 95th percentile; where volumes differ they are those of 1 / 5 / 20 / 60 / 600 requests a
 minute. Available and good are of the requests that came during the fault. A flap is a return while the fault lasts.
 What was not back when the run ended counts there with all the time that was watched after the fault.`
