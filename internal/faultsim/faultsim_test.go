@@ -75,6 +75,17 @@ func TestPoisonPromptAndOwnNetworkHoldNobody(t *testing.T) {
 	}
 }
 
+func TestThoseWhoAreLeftServeWhatTheyHaveRoomFor(t *testing.T) {
+	for name, most := range map[string]float64{secondDownToo: 0.15, halfQuota: 0.10} {
+		for _, perMin := range []float64{5, 20, 60} {
+			in := one(t, name, perMin, time.Hour/2).incidents[0]
+			if lost := float64(in.lost) / float64(in.requests); lost > most {
+				t.Errorf("%s at %v a minute: %.1f %% of %d requests are lost, want %.0f %% at most", name, perMin, 100*lost, in.requests, 100*most)
+			}
+		}
+	}
+}
+
 func TestNobodyIsHeldWithoutAFault(t *testing.T) {
 	s := loadShape()
 	if c := controlAlone(s, 20, backgrounds()[0], 1); c.holds > 0 {

@@ -218,7 +218,7 @@ func (u *upstream) Lacks(string, *llm.Request) []string           { return nil }
 func (u *upstream) Streams(*llm.Request) bool                     { return true }
 func (u *upstream) Ping(context.Context) (provider.Status, error) { return provider.Status{}, nil }
 
-func (u *upstream) Send(ctx context.Context, _ *provider.Leave, target llm.Target, _ *llm.Request) (*llm.Reply, error) {
+func (u *upstream) Send(ctx context.Context, leave *provider.Leave, target llm.Target, _ *llm.Request) (*llm.Reply, error) {
 	r := ctx.Value(requestKey{}).(*request)
 	o := u.stub.answer(u.house.now(), r, target.Model)
 	r.worthless, r.outlier = o.worthless, r.outlier || o.outlier
@@ -232,6 +232,7 @@ func (u *upstream) Send(ctx context.Context, _ *provider.Leave, target llm.Targe
 	if o.failure != nil {
 		return nil, o.failure
 	}
+	leave.Took()
 	return &llm.Reply{Stream: &answer{ctx: ctx, outcome: o, input: r.input}, Dialect: llm.OpenAIChat}, nil
 }
 

@@ -130,8 +130,8 @@ func (s *stub) answer(at time.Duration, r *request, model string) outcome {
 	if s.full(at) {
 		o = outcome{failure: down(llm.RateLimit, 429), wait: 100 * time.Millisecond}
 		o.failure.RetryAfter = 5 * time.Second
-		if s.name == llm.Local { // Ollama's own word for it
-			o.failure = down(llm.Server, 503)
+		if s.name == llm.Local { // its line is full, and Ollama tells no wait
+			o.failure = down(llm.RateLimit, 503)
 		}
 	}
 	return o

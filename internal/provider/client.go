@@ -278,6 +278,7 @@ func (c *Client) do(r *http.Request, leave *Leave) (*http.Response, error) {
 	}
 	leave.told(resp.Header)
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		leave.Took()
 		return resp, nil
 	}
 	defer resp.Body.Close()

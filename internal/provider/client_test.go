@@ -231,7 +231,7 @@ func TestRecordedErrorsAreClassified(t *testing.T) {
 		"gemini/gemini-nonexistent-model-for_404-error_879ec15e":             {llm.NoSuchModel, 0, ""},
 		"ollama/does-not-exist_404-error_93d8f3c0":                           {llm.NoSuchModel, 0, ""},
 		"ollama/gpt-oss-120b_400-error_734b16b3":                             {llm.ContextLength, 0, "<X_REQUEST_ID>"},
-		"ollama/qwen3_503-error_8371e4cb":                                    {llm.Server, 0, ""},
+		"ollama/qwen3_503-error_8371e4cb":                                    {llm.RateLimit, 0, ""},
 		"ollama/tiny_400-error_1b28cfe2":                                     {llm.BadRequest, 0, ""},
 		"ollama/tiny_400-error_65e78527":                                     {llm.BadRequest, 0, ""},
 		"ollama/tiny_400-error_c039bebb":                                     {llm.BadRequest, 0, ""},

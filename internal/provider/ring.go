@@ -48,6 +48,16 @@ func (l *Leave) Done(used llm.Usage, f *llm.Failure) {
 	})
 }
 
+// Took tells that the provider has taken the request up: it had room for it.
+func (l *Leave) Took() {
+	if l == nil || l.ring == nil {
+		return
+	}
+	l.ring.mu.Lock()
+	defer l.ring.mu.Unlock()
+	l.model.took(l.turn)
+}
+
 // Return ends a leave that nothing was sent with, as if it had never been given.
 func (l *Leave) Return() {
 	l.end(func(now time.Time) {

@@ -86,7 +86,7 @@ type keyModel struct {
 	learned *traffic.Limiter
 	last    uint64 // the latest turn
 	under   int64
-	strikes int // 429s since the last success
+	strikes int // 429s since a request was last taken up
 }
 
 // standing is how a key stands, for all its models or for one.
@@ -198,9 +198,7 @@ func (r *keyRing) expire(k *key, m *keyModel, now time.Time) {
 func (r *keyRing) learn(l *Leave, now time.Time, f *llm.Failure) {
 	k, m := l.key, l.model
 	if f == nil {
-		if m.turn < l.turn {
-			m.strikes = 0
-		}
+		m.took(l.turn)
 		r.succeeded(k, "", &k.standing, l.turn, now)
 		r.succeeded(k, m.name, &m.standing, l.turn, now)
 		return
@@ -265,6 +263,14 @@ func (m *keyModel) refused(f *llm.Failure, now time.Time, configured int64) time
 	}
 	m.strikes++
 	return now.Add(wait)
+}
+
+// took takes note that a request was taken up, which one from before the last
+// refusal says nothing of.
+func (m *keyModel) took(turn uint64) {
+	if m.turn < turn {
+		m.strikes = 0
+	}
 }
 
 // succeeded takes note of a success, which ends what was the matter before the

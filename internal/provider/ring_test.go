@@ -125,6 +125,25 @@ func TestACoolingWithoutAWaitDoublesUntilASuccess(t *testing.T) {
 	})
 }
 
+func TestACoolingWithoutAWaitDoesNotDoubleWhereARequestWasTakenUpSince(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		c := ringOf(t, Config{Provider: llm.Local})
+		fail(t, c, "", "m", &llm.Failure{Class: llm.RateLimit})
+		old, _ := c.Admit(Ask{Model: "other"})
+		time.Sleep(2 * time.Second)
+		answers, _ := c.Admit(Ask{Model: "m"})
+		answers.Took() // and goes on for long
+		time.Sleep(time.Second)
+		fail(t, c, "", "m", &llm.Failure{Class: llm.RateLimit})
+		expect(t, c, "m", keysCooling+", 2s, false")
+		answers.Took() // says nothing of what came after
+		old.Took()     // nor does another model
+		time.Sleep(2 * time.Second)
+		fail(t, c, "", "m", &llm.Failure{Class: llm.RateLimit})
+		expect(t, c, "m", keysCooling+", 4s, false")
+	})
+}
+
 func TestManyRefusedTogetherCoolDownOnce(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		c := ringOf(t, Config{Keys: keysNamed("a")})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"breakwater/internal/llm"
@@ -25,6 +26,7 @@ type walk struct {
 	plan     *plan
 	trace    *record.Trace
 	failures []*llm.Failure // of the candidates that were asked, one each
+	refused  []refused      // by candidate; nil while none has failed
 	longest  int64          // the context of the largest model that the prompt was too long for
 	busy     bool           // the last look at the candidates found one that is merely limited
 	soon     bool           // and not for longer than a request may wait in line
@@ -46,6 +48,12 @@ type grant struct {
 	hedge  bool // to be asked beside another one
 }
 
+// refused is how often a candidate refused a request for want of room.
+type refused struct {
+	times int
+	last  *llm.Failure // as it stands in walk.failures; nil where it failed otherwise since
+}
+
 // next finds the first candidate that may be asked now. Nothing in it waits, so
 // the queue asks it too, for the request whose turn it is. Where there is none,
 // w.soon says whether waiting in line may help.
@@ -54,8 +62,10 @@ type grant struct {
 // limited or open may not be so any more when another one has failed.
 //
 // Where nobody else can answer at once, a target that is only held serves after
-// all: slow is better than later. And where every breaker is open, one that is
-// open may be tried as a last resort, if the operator wants that.
+// all: slow is better than later. What refused the request for want of room is
+// asked again before the request fails, as soon as it may have some. And where
+// every breaker is open, one that is open may be tried as a last resort, if the
+// operator wants that.
 func (w *walk) next(turn bool) (grant, bool) {
 	w.busy, w.soon, w.wait = false, false, 0
 	now := time.Now()
@@ -71,6 +81,13 @@ func (w *walk) next(turn bool) (grant, bool) {
 			}
 		}
 	}
+	for i := range w.refused {
+		if w.forgive(i) {
+			if g, ok := w.admit(i, now, turn, false); ok {
+				return g, true
+			}
+		}
+	}
 	if w.r.lastResort && len(w.failures) == 0 && !w.busy {
 		for i := range w.plan.candidates {
 			if g, ok := w.resort(i, now); ok {
@@ -79,6 +96,17 @@ func (w *walk) next(turn bool) (grant, bool) {
 		}
 	}
 	return grant{}, false
+}
+
+// forgive has a candidate that refused for want of room be looked at anew, no more
+// often than one is asked again for other failures. It says whether it is to be.
+func (w *walk) forgive(i int) bool {
+	out, no := &w.plan.outcome[i], w.refused[i]
+	if out.Verdict != record.VerdictTriedFailed || no.times == 0 || no.times > w.r.retries.Max || w.r.queue == nil {
+		return false
+	}
+	out.Verdict, out.Detail = record.VerdictNotNeeded, ""
+	return true
 }
 
 // changeable says whether a verdict may still change within the request.
@@ -155,7 +183,7 @@ func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 	if busy.NoKey {
 		out.Verdict = record.VerdictNoUsableKey
 	} else {
-		w.busy, w.soon = true, w.soon || w.r.queue.Bears(busy.Wait)
+		w.busy, w.soon = true, w.soon || w.r.queue.Bears(w.trace.Queued+busy.Wait)
 	}
 	w.worthIn(busy.Wait)
 	return nil
@@ -303,7 +331,7 @@ func (w *walk) note(over []*attempt) {
 // request ends with, or nil where the next candidate may be asked.
 func (w *walk) failed(i int, f *llm.Failure) *Error {
 	w.plan.failed(i, f)
-	w.failures = append(w.failures, f)
+	w.fails(i, f)
 	switch {
 	case f.Class == llm.Cancelled:
 		return abandoned()
@@ -321,6 +349,23 @@ func (w *walk) failed(i int, f *llm.Failure) *Error {
 		return nil
 	}
 	return refusal(w.plan.candidates[i].target, f)
+}
+
+// fails adds the failure of candidate i to those that the request's error is made
+// of, in place of one that was for want of room.
+func (w *walk) fails(i int, f *llm.Failure) {
+	if w.refused == nil {
+		w.refused = make([]refused, len(w.plan.candidates))
+	}
+	no := &w.refused[i]
+	if no.last != nil {
+		w.failures = slices.DeleteFunc(w.failures, func(of *llm.Failure) bool { return of == no.last })
+	}
+	w.failures = append(w.failures, f)
+	no.last = nil
+	if f.Class == llm.RateLimit && !f.TooLarge {
+		no.times, no.last = no.times+1, f
+	}
 }
 
 // larger says whether a candidate that was not asked takes a longer prompt.

@@ -237,6 +237,85 @@ func TestARequestThatWaitedGoesOnWhenItsTurnFails(t *testing.T) {
 	})
 }
 
+// full is a refusal for want of room.
+func full(after time.Duration) act {
+	return act{fail: &llm.Failure{Class: llm.RateLimit, Status: 429, RetryAfter: after}}
+}
+
+// both leaves a router two targets with a key each, which are asked again twice.
+func both(t *testing.T, set ...func(*Config)) *house {
+	h := newHouse(t, func(c *Config) {
+		c.Chain, c.Endpoints, c.Queue = []llm.Provider{llm.Gemini, llm.Claude}, c.Endpoints[:2], newQueue()
+		c.Retries = Retries{Max: 2}
+		for _, set := range set {
+			set(c)
+		}
+	})
+	for _, f := range []*fake{h.gemini, h.claude} {
+		f.withKeys(t, provider.Config{Keys: []provider.Key{{Name: "only", Secret: "sk-only-secret"}}})
+	}
+	return h
+}
+
+func TestARequestThatNobodyHasRoomForWaitsForWhoeverHasItFirst(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		h := both(t)
+		h.gemini.script, h.claude.script = []act{full(20 * time.Second)}, []act{full(5 * time.Second)}
+		text, err := h.ask(t.Context(), chat("gemini", true))
+		mustSay(t, text, err, "hello from claude")
+		trace := h.log.last(t)
+		if trace.Queued != 5*time.Second || len(trace.Attempts) != 3 || trace.Reason != "waited for its turn, Gemini is limited, so Claude served" {
+			t.Errorf("queued %v, %d attempts: %q", trace.Queued, len(trace.Attempts), trace.Reason)
+		}
+		if n := h.failures(llm.Gemini) + h.failures(llm.Claude); n != 0 {
+			t.Errorf("the breakers count %d failures", n)
+		}
+	})
+}
+
+func TestARequestWithoutRoomIsAskedForNoMoreOftenThanRetriesSay(t *testing.T) {
+	for most, want := range map[int]struct {
+		asked  int
+		queued time.Duration
+	}{0: {1, 0}, 1: {2, 5 * time.Second}, 2: {3, 10 * time.Second}} {
+		bubble.Test(t, func(t *testing.T) {
+			h := both(t, func(c *Config) { c.Retries.Max = most })
+			always := full(5 * time.Second)
+			h.gemini.set(&always)
+			h.claude.set(&always)
+			_, err := h.ask(t.Context(), chat("gemini", true))
+			var e *Error
+			trace := h.log.last(t)
+			if !errors.As(err, &e) || e.Status != 429 || e.Code != "all_providers_rate_limited" || e.RetryAfter != 5*time.Second {
+				t.Errorf("got %v", err)
+			}
+			if h.gemini.count() != want.asked || h.claude.count() != want.asked || trace.Queued != want.queued {
+				t.Errorf("retries %d: asked %d and %d times, queued %v", most, h.gemini.count(), h.claude.count(), trace.Queued)
+			}
+		})
+	}
+}
+
+func TestWhatWaitingDoesNotHelpFailsAtOnce(t *testing.T) {
+	for name, f := range map[string]*llm.Failure{
+		"too large by itself":        {Class: llm.RateLimit, Status: 429, TooLarge: true, RetryAfter: time.Second},
+		"a wait beyond the queue's":  {Class: llm.RateLimit, Status: 429, RetryAfter: time.Minute},
+		"a quota that is spent":      {Class: llm.Quota, Status: 429},
+		"a server that is unwell":    {Class: llm.Server, Status: 500},
+		"a key that is not accepted": {Class: llm.Auth, Status: 401},
+	} {
+		bubble.Test(t, func(t *testing.T) {
+			h := both(t, func(c *Config) { c.Retries.Backoff = 0 })
+			h.gemini.set(&act{fail: f})
+			h.claude.set(&act{fail: f})
+			began := time.Now()
+			if _, err := h.ask(t.Context(), chat("gemini", true)); err == nil || time.Since(began) != 0 || h.log.last(t).Queued != 0 {
+				t.Errorf("%s: %v after %v", name, err, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestARequestThatWaitsSeveralTimesWaitsNoLongerInAll(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, func(c *Config) {

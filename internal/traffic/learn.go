@@ -61,11 +61,40 @@ func (l *Limiter) Refused(now time.Time, wait time.Duration, configured int64) {
 	t := l.instant(now)
 	l.block(t, wait)
 	l.learned.stepped = t
+	l.restart = restart{n: 1, next: longAgo}
 	if sent := l.recent.minute(t); sent >= MinEvidence && t >= l.learned.settled {
 		l.learned.shrink(t, sent*1000, l.recent.pace(t)*1000, least(configured, l.limits.Requests)*1000)
 		l.learned.settled = max(t+int64(LearnInterval), l.blocked)
 	}
 	l.bounded.Store(true)
+}
+
+// restart spaces what goes after a refusal. Whoever waited for its end would go at
+// once, all together, and nearly all would be refused again. The nth request goes
+// restartGap/n after the one before instead: so the pace grows by a factor of e
+// in each restartGap, and few are under way when the next refusal comes.
+type restart struct {
+	n    int64 // 0 where nothing is spaced
+	next int64 // nothing goes before this instant; longAgo until the first has gone
+}
+
+// A refusal takes a fraction of restartGap, and ten requests a second are reached
+// within three of it. After restarted requests, or LearnInterval in which nobody
+// was in a hurry, nothing is spaced any more.
+const (
+	restartGap = time.Second
+	restarted  = 32
+)
+
+// step takes note of a request that goes.
+func (r *restart) step(t int64) {
+	idle := r.next != longAgo && t-r.next > int64(LearnInterval)
+	if r.n == 0 || r.n == restarted || idle {
+		*r = restart{next: longAgo}
+		return
+	}
+	r.next = t + int64(restartGap)/r.n
+	r.n++
 }
 
 // least gives the lower of two limits, of which 0 is none.

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -33,6 +34,47 @@ func TestA429BoundsWhatWasNotConfigured(t *testing.T) {
 	n, _ = send(l, now, time.Second/10, time.Minute)
 	if n < 70 || n > 110 {
 		t.Errorf("%d went in the minute after; want about 84 and what it recovers", n)
+	}
+}
+
+func TestThoseWhoWaitedForARefusalsEndGoOneByOneAndSoonFaster(t *testing.T) {
+	l, now := NewLimiter(Limits{}), time.Now()
+	l.Take(now, 0)
+	l.Refused(now, 5*time.Second, 0)
+	var gaps []time.Duration
+	for range 4 {
+		wait, ok := l.Take(now, 0)
+		if ok {
+			t.Fatalf("the request after %v goes at once", gaps)
+		}
+		gaps, now = append(gaps, wait), now.Add(wait)
+		if _, ok := l.Take(now, 0); !ok {
+			t.Fatalf("it does not go after the wait told, the last of %v", gaps)
+		}
+	}
+	if want := []time.Duration{5 * time.Second, time.Second, time.Second / 2, time.Second / 3}; !slices.Equal(gaps, want) {
+		t.Errorf("they go after %v, want %v", gaps, want)
+	}
+	_, now = send(l, now, time.Millisecond, 3*time.Second)
+	for range 10 {
+		if wait, ok := l.Take(now, 0); !ok {
+			t.Fatalf("after three seconds in which as many went as might, one still waits %s", wait)
+		}
+	}
+}
+
+func TestWhereNobodyIsInAHurryNothingIsSpacedAfterARefusal(t *testing.T) {
+	l, now := NewLimiter(Limits{}), time.Now()
+	l.Take(now, 0)
+	l.Refused(now, time.Second, 0)
+	for range 2 {
+		now = now.Add(LearnInterval + 2*time.Second)
+		if _, ok := l.Take(now, 0); !ok {
+			t.Fatal("one that comes long after does not go")
+		}
+	}
+	if wait, ok := l.Take(now, 0); !ok {
+		t.Errorf("another one at the same time waits %s", wait)
 	}
 }
 

@@ -45,12 +45,13 @@ type Limiter struct {
 	tokens   bucket
 	blocked  int64 // nothing goes before this instant
 	learned  learned
+	restart  restart
 	told     told
 }
 
 // NewLimiter makes a limiter; one without limits still learns.
 func NewLimiter(limits Limits) *Limiter {
-	l := &Limiter{limits: limits, start: time.Now(), blocked: longAgo, most: maxEstimate}
+	l := &Limiter{limits: limits, start: time.Now(), blocked: longAgo, restart: restart{next: longAgo}, most: maxEstimate}
 	if n := limits.Requests; n > 0 {
 		l.requests.set(n, time.Minute, burst(limits.Burst, n))
 	}
@@ -111,6 +112,7 @@ func (l *Limiter) Take(now time.Time, tokens int64) (wait time.Duration, ok bool
 	l.requests.charge(t, 1)
 	l.tokens.charge(t, tokens)
 	l.learned.charge(t, 1)
+	l.restart.step(t)
 	l.told.requests.charge(t, 1)
 	l.enter(t, tokens)
 	l.learned.recover(t)
@@ -126,6 +128,7 @@ func (l *Limiter) wait(t, tokens int64) int64 {
 		l.requests.wait(t, 1),
 		l.tokens.wait(t, tokens),
 		l.learned.wait(t, 1),
+		l.restart.next-t,
 		l.told.requests.wait(t, 1),
 		l.told.tokens.wait(t, tokens+l.told.uncounted(l.pending.Load())))
 }
@@ -133,7 +136,7 @@ func (l *Limiter) wait(t, tokens int64) int64 {
 // bounds says whether there is anything to keep within.
 func (l *Limiter) bounds(t int64) bool {
 	return l.requests.n > 0 || l.tokens.n > 0 || l.limits.Concurrent > 0 ||
-		l.blocked > t || l.learned.n > 0 || l.told.requests.n > 0 || l.told.tokens.n > 0
+		l.blocked > t || l.learned.n > 0 || l.restart.n > 0 || l.told.requests.n > 0 || l.told.tokens.n > 0
 }
 
 // Undo gives back what Take took, as if it had never been: the request was not
@@ -155,6 +158,7 @@ func (l *Limiter) Undo(now time.Time, tokens int64) {
 	l.requests.refund(1)
 	l.tokens.refund(tokens)
 	l.learned.refund(1)
+	l.restart.next = min(l.restart.next, l.instant(now))
 	l.told.requests.refund(1)
 }
 

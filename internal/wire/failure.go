@@ -363,6 +363,8 @@ func ollamaFailure(status int, body []byte) *llm.Failure {
 	class := classOf(status)
 	m := strings.ToLower(message)
 	switch {
+	case status == http.StatusServiceUnavailable && says(m, "maximum pending requests"):
+		class = llm.RateLimit // its line is full, and what it has is served: https://github.com/ollama/ollama/pull/4144 (2026-11)
 	case status >= 500:
 	case outOfMoney(status, m), says(m, "usage limit"):
 		class = llm.Quota

@@ -176,7 +176,7 @@ func TestWhatOllamasErrorsMean(t *testing.T) {
 	checkFailures(t, ollamaFailure, []failureCase{
 		{"model", 404, says("model 'x' not found"), told{class: llm.NoSuchModel}},
 		{"path", 404, "404 page not found", told{class: llm.BadRequest}},
-		{"busy", 503, says("server busy, please try again.  maximum pending requests exceeded"), told{class: llm.Server}},
+		{"busy", 503, says("server busy, please try again.  maximum pending requests exceeded"), told{class: llm.RateLimit}},
 		{"memory", 500, says("model requires more system memory (5.3 GiB) than is available (3.3 GiB)"), told{class: llm.Server}},
 		{"the cloud is out of reach", 502, says("upstream"), told{class: llm.Server}},
 		{"in a stream", 0, says("an error was encountered while running the model"), told{class: llm.Server}},
