@@ -130,13 +130,13 @@ func TestWhoIsToBlameIsFoundWhoeverFailsFirst(t *testing.T) {
 				w = w.note(origin{caller: uint32(2 + i%8)}, false, of, 15)
 			}
 		}
-		if !w.single(oneFails) || !strings.Contains(w.tells("failures", oneFails), "one caller") {
+		if !w.single(oneFails, nil, 0) || !strings.Contains(w.tells("failures", oneFails, nil, 0), "one caller") {
 			t.Fatalf("nobody is to blame: %+v", w)
 		}
 		for i := range 20 {
 			w = w.note(origin{caller: uint32(2 + i%8)}, true, of, 15)
 		}
-		if w.single(oneFails) {
+		if w.single(oneFails, nil, 0) {
 			t.Fatalf("somebody is to blame for what all suffer: %+v", w)
 		}
 	})
