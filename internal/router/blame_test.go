@@ -52,6 +52,16 @@ func TestRequestsThatFailEverywhereOpenNoBreakerWhileOthersAreServed(t *testing.
 	})
 }
 
+func TestWhatAProviderThatWorksFailedTooIsNotTriedAgain(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Retries = Retries{Max: 2} })
+	h.well(t)
+	asked := h.local.count()
+	h.poisoned(t, "poison")
+	if got := h.local.count() - asked; got != 1 {
+		t.Errorf("the last one was asked %d times, want once", got)
+	}
+}
+
 // One failure of others, which somebody serves, hides nobody.
 func TestAnAccidentOfOthersDoesNotHideWhoIsToBlame(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {

@@ -124,9 +124,11 @@ func (w *walk) anotherKey(i int, f *llm.Failure, keys []string) *provider.Leave 
 // is no use in it.
 func (w *walk) again(ctx context.Context, g grant, f *llm.Failure, nth int, insist bool) *provider.Leave {
 	// A target whose last request failed as well is not merely having an
-	// accident: while others can answer, it is not asked over and over.
+	// accident: while others can answer, it is not asked over and over. What another
+	// one failed, too, which works, is no accident of this one's.
 	b := g.permit.b
-	if g.permit.probe || g.permit.resort || g.canary || !insist && b.callers.failed() {
+	if g.permit.probe || g.permit.resort || g.canary || !insist && b.callers.failed() ||
+		f.Class.MayBeOfRequest() && w.failsElsewhere(b.target.Provider) {
 		return nil
 	}
 	wait, ok := w.r.retries.pause(f, nth)
