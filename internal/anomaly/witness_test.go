@@ -41,8 +41,8 @@ func TestOneCallersFailuresForceNoFailoverThoughOneOfAnotherFails(t *testing.T) 
 	})
 }
 
-// While its failures were the only requests it was not known whose they are, and
-// no other target worked. Both change.
+// While its failures were the only requests of minutes it was not known whose they
+// are, and no other target worked. Both change.
 func TestATroubleThatTurnsOutToBeOneCallersPlacesNoHold(t *testing.T) {
 	w, holder, events := watch(WatcherConfig{}, 1)
 	g := newTraffic(31, gemini, 60)
@@ -50,6 +50,7 @@ func TestATroubleThatTurnsOutToBeOneCallersPlacesNoHold(t *testing.T) {
 		w.Observe(g.next())
 	}
 	g.errors, g.callers = 1, []string{"poison"}
+	g.now = g.now.Add(2 * servedLately)
 	for range 20 {
 		w.Observe(g.next())
 	}
