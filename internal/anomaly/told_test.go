@@ -84,13 +84,14 @@ func (st *street) mixed(i int, others ...llm.FailureClass) {
 	}
 }
 
-// Two failures of others at any time would else hide who is to blame.
+// Some failures of others, soon after the first that fail everywhere, would else hide
+// who is to blame.
 func TestRequestsThatFailEverywhereHoldNobodyWhoeverFailsBeside(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		st := newStreet(rapid.Uint64().Draw(t, "seed"))
-		beside := rapid.SliceOfN(rapid.IntRange(80, 300), 0, 3).Draw(t, "failures beside")
-		for i := range 400 {
-			if i%4 != 0 && slices.Contains(beside, i) {
+		beside := rapid.IntRange(24, 40).Draw(t, "failures beside")
+		for i := range 120 {
+			if i%4 != 0 && i >= beside && i < beside+8 {
 				st.mixed(i, llm.Server, "")
 			} else {
 				st.mixed(i, "")
@@ -101,6 +102,36 @@ func TestRequestsThatFailEverywhereHoldNobodyWhoeverFailsBeside(t *testing.T) {
 			t.Fatalf("held: %+v", *st.events)
 		}
 	})
+}
+
+func TestAFailureToldOfCountsUntilItIsKnownThatTheRequestFailsEverywhere(t *testing.T) {
+	for _, caller := range []string{"poison", ""} {
+		st := newStreet(56)
+		st.pass(st.first.now.Add(time.Minute))
+		st.first.now = st.first.now.Add(time.Minute)
+		evidence := func() bool { return st.detector.series[gemini].errors.most() > 0 }
+		st.request(caller, llm.Server, llm.Server, llm.Server)
+		began := st.first.now
+		if st.pass(began.Add(time.Second)); !evidence() {
+			t.Fatalf("caller %q: it is not heard of at once", caller)
+		}
+		if st.pass(began.Add(2 * time.Second)); evidence() {
+			t.Errorf("caller %q: it is not taken back", caller)
+		}
+	}
+	st := newStreet(57)
+	st.request("poison", llm.Server, llm.Server, llm.Server)
+	began := st.first.now
+	st.first.now = began.Add(time.Second)
+	st.request("poison", llm.Server, llm.Server, llm.Server)
+	if st.pass(began.Add(1900 * time.Millisecond)); st.detector.series[gemini].errors.most() > 0 {
+		t.Error("one fails everywhere, and the other, which is under way, still counts")
+	}
+	st.first.now = began.Add(10 * time.Second)
+	st.request("poison", llm.Server, llm.Server, llm.Server)
+	if st.pass(st.first.now.Add(time.Second)); st.detector.series[gemini].errors.most() > 0 {
+		t.Error("one failed everywhere just before, and the next counts at once")
+	}
 }
 
 func TestATroubleBesideRequestsThatFailEverywhereIsFound(t *testing.T) {
@@ -143,10 +174,10 @@ func TestWhoFailsFirstIsToBlameWhileOthersWereServedRightBefore(t *testing.T) {
 
 func TestWhatFailedEverywhereUntilItEndedHoldsNobody(t *testing.T) {
 	st := newStreet(53)
-	for i := range 200 {
+	for i := range 900 { // so that the second one served nobody for more than a minute
 		st.mixed(i, "")
 	}
-	for i := range 40 {
+	for i := range 160 {
 		if i%4 == 0 {
 			st.request("poison", llm.Server, llm.Server, "")
 		} else {
@@ -167,7 +198,7 @@ func TestFailuresOfCallersWithoutANameAreHeardOfAtOnce(t *testing.T) {
 		st.request("", "")
 	}
 	st.request("", llm.Server, llm.Server, llm.Server)
-	st.pass(st.first.now.Add(time.Minute))
+	st.first.now = st.first.now.Add(2 * time.Second)
 	st.first.rate = 6000
 	for range 20 {
 		st.request("", llm.Server, "")
