@@ -153,12 +153,12 @@ func (c *chain) observe(bad bool, excess float64, in input) (Finding, bool) {
 	if c.most() < in.threshold || !bad && at.parted == 0 { // what goes well is no reason to leave
 		return Finding{}, false
 	}
-	matters := c.matters(in) && !c.witness.single(oneFails) && !c.askedFor()
+	matters := c.matters(in) && !c.witness.single(oneFails, in.served, in.at) && !c.askedFor()
 	again, tell := c.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
 	}
-	f := c.finding()
+	f := c.finding(in)
 	f.Failover, f.Again = matters, again
 	return f, true
 }
@@ -168,7 +168,7 @@ func (c *chain) matters(in input) bool {
 	return c.kind == failing || c.kind == slowing && (c.excess > slowMatters || in.material)
 }
 
-func (c *chain) finding() Finding {
+func (c *chain) finding(in input) Finding {
 	ch := c.kind.character()
 	_, _, usual := c.usual()
 	f := Finding{
@@ -179,7 +179,7 @@ func (c *chain) finding() Finding {
 	if c.kind == slowing {
 		f.Text += fmt.Sprintf(", the slow ones x%.1f", math.Exp(float64(c.excess)))
 	}
-	f.Text += c.circles() + c.witness.tells(ch.what, oneFails)
+	f.Text += c.circles(in) + c.witness.tells(ch.what, oneFails, in.served, in.at)
 	return f
 }
 
@@ -214,6 +214,31 @@ func (c *chain) judge(at place, now int, excess float64, in input) {
 		c.circle(in.from)
 	}
 	c.witness = c.witness.note(in.from, now == 1, c.shares(), in.threshold)
+}
+
+// takeBack takes a bad outcome out of the evidence that turns out to tell nothing,
+// and out of what is to be learned.
+func (c *chain) takeBack(at place, in input) {
+	for i := range c.waiting {
+		if w := &c.waiting[i]; w.bad[at.before] > 0 {
+			w.bad[at.before]--
+			w.all[at.before]--
+			break
+		}
+	}
+	c.relearn(at)
+	if c.bad == 0 || in.began < c.since {
+		return
+	}
+	var sum float32
+	for h := range c.evidence {
+		said := c.step[h][at.before][1] - float32(at.parted)*(c.step[h][0][1]-c.step[h][1][1])
+		c.evidence[h] = max(0, c.evidence[h]-said)
+		sum += c.evidence[h]
+	}
+	if c.run, c.bad = c.run-1, c.bad-1; sum == 0 {
+		c.clear(in.at)
+	}
 }
 
 // past says that an outcome tells nothing of this excursion: it went well, and

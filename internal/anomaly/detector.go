@@ -81,7 +81,7 @@ type Sample struct {
 	Caller       string           // name of the caller's key; "" where none is demanded
 	Canary       bool             // sent to a held target to see whether it is well again
 	Retry        bool             // the target failed the same request before: the two tell no more than one
-	Everywhere   bool             // another provider failed the same request before, and none served it
+	Everywhere   bool             // another provider failed the same request, too, and none served it
 	Asked        string           // the model as the caller wrote it; "" for the target's own
 	Tokens       int64            // of prompt and answer, whoever counted them
 	Cost         record.NanoUSD   // of the attempt
@@ -169,6 +169,7 @@ type series struct {
 	arrived float64 // requests a minute, before the correction for a young series
 	levels  [measures]level
 	order   order // of those that went well and that failed
+	served  served
 	errors  chain
 	slow    chain
 	limited chain
@@ -227,10 +228,11 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 	found := taken(nil, &sr.limited, limited, 0, in)
 	if !limited {
 		ordered := in
-		ordered.order = &sr.order
+		ordered.order, ordered.served = &sr.order, &sr.served
 		found = taken(found, &sr.errors, s.Class != "", 0, ordered)
 	}
 	if s.Class == "" {
+		sr.served.note(in.from.caller, in.at)
 		found = sr.timed(found, s, in)
 	}
 	for i := range found {
@@ -240,6 +242,20 @@ func (d *Detector) observe(s Sample, share float64) []Finding {
 		}
 	}
 	return found
+}
+
+// takeBack takes a failure out of the evidence that was observed when it happened,
+// and turns out to tell nothing of its target.
+func (d *Detector) takeBack(s Sample) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sr := d.series[s.Target]
+	if sr == nil {
+		return
+	}
+	if at, ok := sr.order.takeBack(s.Nth); ok {
+		sr.errors.takeBack(at, input{at: instantOf(s.At), began: instantOf(s.began())})
+	}
 }
 
 // taken lets a chain see one outcome and adds what it found.
@@ -308,6 +324,7 @@ type input struct {
 	began     instant
 	nth       uint32 // of the attempt, by its beginning
 	order     *order // of the requests whose outcome is tested; nil where their ends order them
+	served    *served
 	from      origin
 	threshold float64
 	frozen    bool // part of the answers is slow: no speed is learned
@@ -384,12 +401,12 @@ func (sr *series) clear(at instant) {
 // whose requests fail is learned slowly, and would have to be learned anew.
 func (sr *series) forgive(at instant) {
 	for _, c := range []*chain{&sr.errors, &sr.slow, &sr.limited} {
-		if !c.witness.single(oneFails) {
+		if !c.witness.single(oneFails, nil, at) {
 			c.clear(at)
 		}
 	}
 	for m := range sr.levels {
-		if l := &sr.levels[m]; !l.witness.single(0) {
+		if l := &sr.levels[m]; !l.witness.single(0, nil, at) {
 			l.clear()
 		}
 	}

@@ -155,7 +155,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		return Finding{}, false
 	}
 	l.evidence = min(l.evidence, maxEvidence*decideAt*in.threshold)
-	matters := l.excess+l.doubt(l.run) > material && !l.witness.single(0)
+	matters := l.excess+l.doubt(l.run) > material && !l.witness.single(0, nil, in.at)
 	again, tell := l.alarm.tell(matters, in)
 	if !tell {
 		return Finding{}, false
@@ -165,7 +165,7 @@ func (l *level) observe(m measure, x, size float64, in input) (Finding, bool) {
 		Now: math.Exp(l.mean + l.size + l.excess), Usual: math.Exp(l.mean + l.size), Bad: int(l.run), Of: int(l.run),
 	}
 	f.Text = fmt.Sprintf("%s %s, usually %s (z = %.1f over %d requests)", m, seconds(f.Now), seconds(f.Usual), f.Z, l.run)
-	f.Text += l.witness.tells("slow answers", 0)
+	f.Text += l.witness.tells("slow answers", 0, nil, in.at)
 	return f, true
 }
 

@@ -44,11 +44,11 @@ func (c *chain) askedFor() bool {
 }
 
 // circles says in words how many of the failures were answers in circles.
-func (c *chain) circles() string {
+func (c *chain) circles(in input) string {
 	switch {
 	case c.looping == 0:
 		return ""
-	case c.askedFor() && !c.witness.single(oneFails):
+	case c.askedFor() && !c.witness.single(oneFails, in.served, in.at):
 		return fmt.Sprintf(", %d of them because answers go in circles, all for one who may have asked for that", c.looping)
 	}
 	return fmt.Sprintf(", %d of them because answers go in circles", c.looping)

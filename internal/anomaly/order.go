@@ -105,6 +105,20 @@ func (o *order) serve(nth uint32, p *place) {
 	o.well = nth
 }
 
+// takeBack forgets that an attempt went badly, and says where it stood; false where
+// that is not known any more.
+func (o *order) takeBack(nth uint32) (place, bool) {
+	if nth == 0 || nth > o.last || nth <= o.oldest() || !o.failed(nth) {
+		return place{}, false
+	}
+	next, known := o.badAfter(nth)
+	known = known && o.followed(next)
+	p := place{before: index(o.followed(nth))}
+	o.bad[nth%orderKept/64] &^= 1 << (nth % 64)
+	p.parted = index(known && !o.followed(next))
+	return p, true
+}
+
 // followed says whether a bad one came after a bad one, as far as is known: what
 // is under way between the two may yet fail as they did, until one that began
 // later than the first of them has gone well.

@@ -31,13 +31,16 @@ func SampleOf(t *record.Trace, i int) Sample {
 // began is when an attempt did.
 func (s Sample) began() time.Time { return s.At.Add(-s.Took) }
 
-// failsEverywhere says that attempt i failed as one of another provider had before,
-// and that nobody served the request. It may be to blame, and such requests come to
-// a target that is not asked first as nearly all that it gets, however well it is.
-// That there was no connection is no request's fault.
+// failsEverywhere says that attempt i failed as one of another provider did, and that
+// nobody served the request. It may be to blame, and such requests come to a target
+// that is not asked first as nearly all that it gets, however well it is.
 func failsEverywhere(all []record.Attempt, i int) bool {
-	blames := func(a record.Attempt) bool { return a.Class.CountsAgainstTarget() && a.Class != llm.Network }
-	return blames(all[i]) &&
-		slices.ContainsFunc(all[:i], func(a record.Attempt) bool { return a.Target.Provider != all[i].Target.Provider && blames(a) }) &&
-		!slices.ContainsFunc(all[i:], func(a record.Attempt) bool { return a.Class == "" })
+	return failsElsewhere(all, i) && !slices.ContainsFunc(all, func(a record.Attempt) bool { return a.Class == "" })
+}
+
+// failsElsewhere says that attempt i failed as one of another provider did.
+func failsElsewhere(all []record.Attempt, i int) bool {
+	return all[i].Class.MayBeOfRequest() && slices.ContainsFunc(all, func(a record.Attempt) bool {
+		return a.Target.Provider != all[i].Target.Provider && a.Class.MayBeOfRequest()
+	})
 }

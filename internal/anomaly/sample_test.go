@@ -7,7 +7,7 @@ import (
 	"breakwater/internal/record"
 )
 
-func TestAFailureSaysNothingOfALaterTargetWhereNobodyServesTheRequest(t *testing.T) {
+func TestAFailureSaysNothingWhereAnotherProviderFailsTheRequestTooAndNobodyServesIt(t *testing.T) {
 	second := llm.Target{Provider: gemini.Provider, Model: "another"}
 	tried := func(at llm.Target, c llm.FailureClass) record.Attempt { return record.Attempt{Target: at, Class: c} }
 	for name, c := range map[string]struct {
@@ -15,7 +15,7 @@ func TestAFailureSaysNothingOfALaterTargetWhereNobodyServesTheRequest(t *testing
 		want     []bool
 	}{
 		"it fails wherever it goes": {
-			[]record.Attempt{tried(gemini, llm.Server), tried(claude, llm.Server), tried(openai, llm.Garbage)}, []bool{false, true, true}},
+			[]record.Attempt{tried(gemini, llm.Server), tried(claude, llm.Server), tried(openai, llm.Garbage)}, []bool{true, true, true}},
 		"somebody serves it": {
 			[]record.Attempt{tried(gemini, llm.Server), tried(claude, llm.Server), tried(openai, "")}, []bool{false, false, false}},
 		"no connection is no request's fault": {

@@ -125,6 +125,7 @@ type Watcher struct {
 	seen    map[llm.Provider]time.Time // last sample
 	trouble map[llm.Provider]span      // by findings that mattered and bad canaries
 	ways    map[llm.Provider]reach
+	told    told
 }
 
 // watched is one hold in force.
@@ -169,6 +170,7 @@ func NewWatcher(cfg WatcherConfig, holder Holder, nextID func(time.Time) record.
 		cfg: cfg, detector: NewDetector(cfg.Detector), holder: holder, nextID: nextID, report: report,
 		held: map[llm.Target]*watched{}, rests: map[llm.Target]rest{},
 		seen: map[llm.Provider]time.Time{}, trouble: map[llm.Provider]span{}, ways: map[llm.Provider]reach{},
+		told: newTold(),
 	}
 }
 
@@ -198,13 +200,27 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // Observe takes one sample.
 func (w *Watcher) Observe(s Sample) {
-	s = s.judged()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.observe(s)
+}
+
+func (w *Watcher) observe(s Sample) {
+	s = s.judged()
+	w.heard(s)
+	w.weigh(s)
+}
+
+// heard takes note of what a sample says of the way to its provider.
+func (w *Watcher) heard(s Sample) {
 	if s.Class == "" || s.Class.CountsAgainstTarget() {
 		w.seen[s.Target.Provider] = s.At
 	}
 	w.reached(s)
+}
+
+// weigh has a sample count for or against its target.
+func (w *Watcher) weigh(s Sample) {
 	h := w.held[s.Target]
 	switch {
 	case s.Retry || w.excused(s):

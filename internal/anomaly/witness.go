@@ -1,6 +1,9 @@
 package anomaly
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // othersWell is the evidence, a logarithm of odds, from which the others count
 // as served well though some of theirs went badly: more than four to one.
@@ -9,6 +12,40 @@ const othersWell = -1.5
 // oneFails is how many failures of others are everyday life while one caller's or
 // one prompt's are looked at.
 const oneFails = 1
+
+// servedLately is for how long an answer to another caller says that a target serves
+// others: the breaker's rule has the same.
+const servedLately = time.Minute
+
+// served are the two callers that a target answered last, so that one of them is
+// another than whose requests fail.
+type served [2]answered
+
+type answered struct {
+	caller uint32
+	at     moment
+}
+
+// note takes an answer.
+func (s *served) note(caller uint32, at instant) {
+	if s[0].caller != caller {
+		s[1] = s[0]
+	}
+	s[0] = answered{caller, momentOf(at)}
+}
+
+// others says that another than a caller was answered lately.
+func (s *served) others(than uint32, now instant) bool {
+	if s == nil {
+		return false
+	}
+	for _, a := range s {
+		if a != (answered{}) && a.caller != than && momentOf(now).since(a.at).Abs() <= servedLately {
+			return true
+		}
+	}
+	return false
+}
 
 // witness remembers from whom the evidence of one excursion comes, and whether
 // it is about one prompt. Callers and prompts are known by hashes. There is none
@@ -99,28 +136,31 @@ func (l *ledger) least() *accused {
 }
 
 // single says that one of them is to blame: all but so few of what went badly is
-// its and others are served well, or the others' goes badly no more than usual.
-func (l *ledger) single(but uint8) bool {
-	return l.accused[0].blamed(but) || l.accused[1].blamed(but)
-}
-
-func (a *accused) blamed(but uint8) bool {
-	return a.who != 0 && (a.bad <= but && a.spares || a.others <= othersWell)
+// its and others are served well, or the others' goes badly no more than usual. Before
+// anything is known of the others since, it counts that they were served lately: what
+// goes badly is known sooner than what goes well.
+func (l *ledger) single(but uint8, lately *served, now instant) bool {
+	for _, a := range l.accused {
+		if a.who != 0 && (a.bad <= but && (a.spares || lately.others(a.who, now)) || a.others <= othersWell) {
+			return true
+		}
+	}
+	return false
 }
 
 // single says that the trouble is not the target's, but one caller's or one
-// prompt's.
-func (w *witness) single(but uint8) bool {
-	return w != nil && (w.callers.single(but) || w.prompts.single(but))
+// prompt's. Who was served lately need not be known.
+func (w *witness) single(but uint8, lately *served, now instant) bool {
+	return w != nil && (w.callers.single(but, lately, now) || w.prompts.single(but, nil, now))
 }
 
 // tells says so in words; "" where it is not so.
-func (w *witness) tells(what string, but uint8) string {
+func (w *witness) tells(what string, but uint8, lately *served, now instant) string {
 	switch {
 	case w == nil:
-	case w.callers.single(but):
+	case w.callers.single(but, lately, now):
 		return ", beyond the usual all " + what + " are one caller's"
-	case w.prompts.single(but):
+	case w.prompts.single(but, nil, now):
 		return ", beyond the usual all " + what + " are of one prompt"
 	}
 	return ""

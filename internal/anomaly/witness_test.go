@@ -42,12 +42,13 @@ func TestOneCallersFailuresForceNoFailoverThoughOneOfAnotherFails(t *testing.T) 
 	})
 }
 
-// While its failures were the only requests it was not known whose they are, and
-// no other target worked. Both change.
+// While its failures were the only requests of minutes it was not known whose they
+// are, and no other target worked. Both change.
 func TestATroubleThatTurnsOutToBeOneCallersPlacesNoHold(t *testing.T) {
 	g := newTraffic(31, gemini, 60)
 	w, holder, events := settled(g, 1000, 1)
 	g.errors, g.callers = 1, []string{"poison"}
+	g.now = g.now.Add(2 * servedLately)
 	for range 20 {
 		w.Observe(g.next())
 	}
@@ -128,13 +129,13 @@ func TestWhoIsToBlameIsFoundWhoeverFailsFirst(t *testing.T) {
 				w = w.note(origin{caller: uint32(2 + i%8)}, false, of, 15)
 			}
 		}
-		if !w.single(oneFails) || !strings.Contains(w.tells("failures", oneFails), "one caller") {
+		if !w.single(oneFails, nil, 0) || !strings.Contains(w.tells("failures", oneFails, nil, 0), "one caller") {
 			t.Fatalf("nobody is to blame: %+v", w)
 		}
 		for i := range 20 {
 			w = w.note(origin{caller: uint32(2 + i%8)}, true, of, 15)
 		}
-		if w.single(oneFails) {
+		if w.single(oneFails, nil, 0) {
 			t.Fatalf("somebody is to blame for what all suffer: %+v", w)
 		}
 	})

@@ -2,7 +2,6 @@ package app
 
 import (
 	"breakwater/internal/alerts"
-	"breakwater/internal/anomaly"
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -16,7 +15,9 @@ func (a *App) heard(e monitor.Event) {
 	case e.Trace != nil:
 		a.traced(e.Trace)
 	case e.Failed != nil:
-		a.watch(e.Failed, 0)
+		if a.watcher != nil {
+			a.watcher.Failed(e.Failed)
+		}
 	case e.Transition != nil:
 		a.switched(*e.Transition)
 	case e.Hold != nil:
@@ -27,22 +28,15 @@ func (a *App) heard(e monitor.Event) {
 	}
 }
 
-// watch hands attempt i of a request to the detector.
-func (a *App) watch(t *record.Trace, i int) {
-	if a.watcher != nil {
-		a.watcher.Observe(anomaly.SampleOf(t, i))
-	}
-}
-
 func (a *App) traced(t *record.Trace) {
 	a.impacts.note(t)
 	if a.burn != nil {
 		a.burn.note(t)
 	}
+	if a.watcher != nil {
+		a.watcher.Ended(t)
+	}
 	for i, attempt := range t.Attempts {
-		if !attempt.Told {
-			a.watch(t, i)
-		}
 		s := alerts.Signal{At: t.AttemptEnded(i), Provider: attempt.Target.Provider, Target: attempt.Target, Kind: alerts.TargetServed}
 		switch {
 		case attempt.Class == "":

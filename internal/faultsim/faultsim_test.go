@@ -86,6 +86,17 @@ func TestThoseWhoAreLeftServeWhatTheyHaveRoomFor(t *testing.T) {
 	}
 }
 
+// A quarter of all requests are the tenant's, and nobody can answer those.
+func TestPoisonPromptCostsNobodyElseAnAnswer(t *testing.T) {
+	for perMin, part := range map[float64]time.Duration{20: time.Hour, 600: 5 * time.Minute} {
+		ta := one(t, "poison prompt of a tenant of 25 %", perMin, part)
+		in := ta.incidents[0]
+		if others := in.lost - ta.poisoned; in.held || others > in.requests/100 {
+			t.Errorf("at %v a minute: held %v, of %d requests %d of other tenants lost", perMin, in.held, in.requests, others)
+		}
+	}
+}
+
 func TestNobodyIsHeldWithoutAFault(t *testing.T) {
 	s := loadShape()
 	if c := controlAlone(s, 20, backgrounds()[0], 1); c.holds > 0 {

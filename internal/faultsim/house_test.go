@@ -157,16 +157,12 @@ func (h *house) ask(ctx context.Context, r *request) {
 // Trace hands the attempts of a request to the detector, as the program does.
 func (h *house) Trace(t *record.Trace) {
 	h.paid(t.Cost, len(t.Attempts))
-	for i := range t.Attempts {
-		if !t.Attempts[i].Told {
-			h.watcher.Observe(anomaly.SampleOf(t, i))
-		}
-	}
+	h.watcher.Ended(t)
 }
 
 // Failed hands an attempt that failed to the detector, as the program does.
 func (h *house) Failed(t *record.Trace) {
-	h.watcher.Observe(anomaly.SampleOf(t, 0))
+	h.watcher.Failed(t)
 }
 
 // Transition takes note of a breaker that opens or closes.

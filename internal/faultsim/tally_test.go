@@ -71,6 +71,7 @@ type tally struct {
 	falsely   map[reason][]time.Duration // when traffic was kept away without a fault
 	longBlips int                        // a blip kept traffic away for more than two minutes after
 	common    int                        // holds placed while the fault was on this side
+	poisoned  int                        // requests of a caller whose prompts fail everywhere
 	cpu       time.Duration
 }
 
@@ -148,6 +149,7 @@ func (t *tally) ended(r *request, got result) {
 			continue
 		}
 		in.over++
+		t.poisoned += count(in.kind == poison && in.caller == r.caller)
 		if !whole {
 			in.lost++
 		}

@@ -41,8 +41,9 @@ requests of the fault that were over by then. What does not hold, and why:
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector
   alone.
-- **Poison prompts** open the breakers of B and C, which get nothing else; A's mostly stays closed. At 600/min C then has everybody's
-  requests, room for a third of them, and refuses the others: in some runs it is held for that.
+- **Poison prompts** of a tenant cost that tenant its answers, and the others next to none: what fails everywhere is put down to the
+  request where one of the providers serves others. At one request a minute nobody else may have been served within the last minute,
+  so that breakers open now and then; and where the poison ends, B may be left for a minute for what failed there and C served.
 - **Flapping** each minute is left to the breaker: the minute that goes well takes all evidence away. Callers lose nothing by it.
 - **Little room elsewhere**: with A down and B at half the traffic, B and C together have room for nearly all, but not for what comes
   at once, and for less while they recover from a refusal. A request that finds none waits in line for up to half a minute

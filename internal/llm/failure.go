@@ -73,6 +73,10 @@ func (c FailureClass) CountsAgainstTarget() bool {
 	return false
 }
 
+// MayBeOfRequest says whether a request may bring such a failure about wherever it
+// goes. That there was no connection is no request's fault.
+func (c FailureClass) MayBeOfRequest() bool { return c.CountsAgainstTarget() && c != Network }
+
 // TryNext says whether another candidate may be asked after such a failure.
 // After content has reached the caller none may, whatever the class.
 func (c FailureClass) TryNext() bool {

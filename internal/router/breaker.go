@@ -136,8 +136,10 @@ func (b *breaker) state() record.State {
 	return stateOf(b.cb.State())
 }
 
-// suspect says whether the last request that the breaker counted failed.
-func (b *breaker) suspect() bool { return b.cb.Counts().ConsecutiveFailures > 0 }
+// works says that the target was well lately to others than a caller.
+func (b *breaker) works(but string, now time.Time) bool {
+	return !b.disturbed.Load() && b.callers.works(but, now)
+}
 
 // nextProbe gives when an open breaker admits its probe; zero when it is not open.
 func (b *breaker) nextProbe() time.Time {
@@ -165,7 +167,8 @@ type permit struct {
 	b       *breaker
 	caller  string // whose request it is for
 	probe   bool
-	resort  bool // a last resort, which the breaker does not hear of
+	resort  bool        // a last resort, which the breaker does not hear of
+	doubted atomic.Bool // it was left open whether its failure counts
 	settled atomic.Bool
 	done    func(error)
 	// lease is until when a probe may keep others out, in Unix nanoseconds. Every
@@ -259,7 +262,9 @@ func (p *permit) settle(err error) bool {
 	if p.settled.Swap(true) {
 		return false
 	}
-	p.b.callers.note(p.caller, err)
+	if !p.doubted.Load() {
+		p.b.callers.note(p.caller, err)
+	}
 	p.done(err)
 	p.b.busy.Add(-1)
 	return true
@@ -279,6 +284,13 @@ func (p *permit) fail(f *llm.Failure, request record.ID) {
 	}
 	p.b.last.Store(&cause{failure: f, request: request})
 	p.settle(f)
+}
+
+// doubt takes note of a failure of which it is to be settled yet whether it counts:
+// the request may be to blame.
+func (p *permit) doubt(f *llm.Failure) {
+	p.b.callers.note(p.caller, f)
+	p.doubted.Store(true)
 }
 
 // failLate counts a failure of a probe that had already succeeded: a probe is

@@ -73,10 +73,12 @@ func (r *HybridRouter) Do(ctx context.Context, call *Call) (*Answer, error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic, which the record tells of too
+			w.blame(false)
 			r.refuse(trace, &Error{Status: 500, Code: "internal_error"})
 		}
 	}()
 	answer, e := w.answer(ctx)
+	w.blame(e == nil)
 	if returned = true; e != nil {
 		return nil, r.refuse(trace, e)
 	}

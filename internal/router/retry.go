@@ -66,11 +66,12 @@ type tried struct {
 	served  *attempt // its first content has come; nil after a failure
 	failed  []*attempt
 	failure *llm.Failure // of the last one
+	doubted bool         // the request may be to blame: the permit is not settled
 }
 
 // try asks a candidate until it gives its first content or there is no use in
-// asking it again. The permit is settled then, once for all attempts. insist
-// says that nobody else could answer.
+// asking it again. The permit is settled then, once for all attempts, unless the
+// request may be to blame. insist says that nobody else could answer.
 //
 // A failure that is about the provider's key is followed by another of its keys
 // at once, which is no retry; that ends when a key comes back.
@@ -89,7 +90,11 @@ func (w *walk) try(ctx context.Context, g grant, insist bool) tried {
 			continue
 		}
 		if g.leave = w.again(ctx, g, t.failure, nth, insist); g.leave == nil {
-			a.settle(t.failure)
+			if t.doubted = w.doubts(a, t.failure); t.doubted {
+				a.permit.doubt(t.failure)
+			} else {
+				a.settle(t.failure)
+			}
 			return t
 		}
 		nth++
@@ -119,9 +124,11 @@ func (w *walk) anotherKey(i int, f *llm.Failure, keys []string) *provider.Leave 
 // is no use in it.
 func (w *walk) again(ctx context.Context, g grant, f *llm.Failure, nth int, insist bool) *provider.Leave {
 	// A target whose last request failed as well is not merely having an
-	// accident: while others can answer, it is not asked over and over.
+	// accident: while others can answer, it is not asked over and over. What another
+	// one failed, too, which works, is no accident of this one's.
 	b := g.permit.b
-	if g.permit.probe || g.permit.resort || g.canary || !insist && b.suspect() {
+	if g.permit.probe || g.permit.resort || g.canary || !insist && b.callers.failed() ||
+		f.Class.MayBeOfRequest() && w.failsElsewhere(b.target.Provider) {
 		return nil
 	}
 	wait, ok := w.r.retries.pause(f, nth)

@@ -162,6 +162,7 @@ type HybridRouter struct {
 	hedges    *hedges
 	spare     func() bool
 	queue     *traffic.Queue
+	suspects  suspects
 	*ordering
 
 	lastResort, nextAfterFilter bool
@@ -209,6 +210,7 @@ func New(c Config) (*HybridRouter, error) {
 		hedges:    newHedges(cmp.Or(c.HedgeShare, DefaultHedgeShare)),
 		spare:     c.Spare,
 		queue:     c.Queue,
+		suspects:  suspects{at: map[string]time.Time{}},
 		ordering:  newOrdering(c),
 
 		lastResort: c.LastResort, nextAfterFilter: c.NextAfterFilter,

@@ -26,6 +26,7 @@ type walk struct {
 	plan     *plan
 	trace    *record.Trace
 	failures []*llm.Failure // of the candidates that were asked, one each
+	doubted  []doubted      // of them, those of which the request's end tells whether they count
 	refused  []refused      // by candidate; nil while none has failed
 	longest  int64          // the context of the largest model that the prompt was too long for
 	busy     bool           // the last look at the candidates found one that is merely limited
@@ -52,6 +53,12 @@ type grant struct {
 type refused struct {
 	times int
 	last  *llm.Failure // as it stands in walk.failures; nil where it failed otherwise since
+}
+
+// doubted is a failure that may be the request's own.
+type doubted struct {
+	*attempt
+	failure *llm.Failure
 }
 
 // next finds the first candidate that may be asked now. Nothing in it waits, so
@@ -313,6 +320,9 @@ func (w *walk) ask(ctx context.Context, g grant) (*attempt, grant, *Error) {
 // conclude writes down what became of asking a candidate.
 func (w *walk) conclude(t *tried) (*attempt, grant, *Error) {
 	w.note(t.failed)
+	if t.doubted {
+		w.doubted = append(w.doubted, doubted{t.failed[len(t.failed)-1], t.failure})
+	}
 	if t.served != nil {
 		w.plan.outcome[t.grant.i].Verdict = record.VerdictServed
 		return t.served, t.grant, nil
