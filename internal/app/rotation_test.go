@@ -128,7 +128,7 @@ func TestAnIdempotentRequestIsPaidOnce(t *testing.T) {
 }
 
 // TestANewKeyServesThoseWhoWait reads a new key while the only one cools down and
-// requests wait for it in line, some of which came after the new key.
+// requests wait in line for it, which refused at least one of them.
 func TestANewKeyServesThoseWhoWait(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(secretKey), 0o600); err != nil {
@@ -156,10 +156,6 @@ func TestANewKeyServesThoseWhoWait(t *testing.T) {
 		return answer.StatusCode
 	}
 	h.sims[llm.OpenAI].Set(sim.Fault{Kind: sim.RateLimited, RetryAfter: 10 * time.Minute}) // within what they may wait
-	if status := ask(); status != 429 {
-		t.Fatalf("HTTP %d", status)
-	}
-	h.sims[llm.OpenAI].Set(sim.Fault{})
 	began := time.Now()
 	var waiting sync.WaitGroup
 	for range 3 {
@@ -170,6 +166,7 @@ func TestANewKeyServesThoseWhoWait(t *testing.T) {
 		})
 	}
 	h.eventually(t, "they wait", func() bool { return h.flow.queue.Waiting()[traffic.Normal] == 3 })
+	h.sims[llm.OpenAI].Set(sim.Fault{})
 	if err := os.WriteFile(file, []byte("sk-test-of-another-account-NEWS"), 0o600); err != nil {
 		t.Fatal(err)
 	}
