@@ -19,6 +19,10 @@ import (
 // changes with the minutes.
 const healthFor = 10 * time.Second
 
+// lookEvery is how often health is looked at whether or not somebody asks, so that
+// nobody who opens a page waits for it: before the last look is too old.
+const lookEvery = healthFor - 2*time.Second
+
 // healths knows how everybody did, for the pages, /status.json and /metrics.
 type healths struct {
 	store     *store.Store
@@ -44,6 +48,22 @@ type health struct {
 	planned   []record.Silence  // the maintenances among the silences
 }
 
+// Run looks at health every now and then, first at what changed in 90 days. What
+// keeps it from that is told to whoever asks.
+func (h *healths) Run(ctx context.Context) error {
+	h.mu.Lock()
+	h.last.moves = map[llm.Provider]moves{}
+	for _, p := range h.providers {
+		h.last.moves[p], _ = h.readMoves(ctx, p, moves{}, time.Now().UTC())
+	}
+	h.mu.Unlock()
+	return every(ctx, lookEvery, func(now time.Time) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		_, _ = h.look(ctx, now.UTC())
+	})
+}
+
 // now gives how everybody did, at most healthFor ago.
 func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	h.mu.Lock()
@@ -51,6 +71,11 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 	if age := now.Sub(h.last.At); age >= 0 && age < healthFor {
 		return h.last, nil
 	}
+	return h.look(ctx, now)
+}
+
+// look looks at it anew. The mutex is held.
+func (h *healths) look(ctx context.Context, now time.Time) (health, error) {
 	next, err := h.read(ctx, now)
 	if err != nil {
 		return health{}, err

@@ -29,18 +29,6 @@ type moves struct {
 	at          time.Time // when they were read
 }
 
-// Run reads the moves of 90 days once, for which nobody who opens a page is to wait.
-// What keeps it from that is told to whoever looks.
-func (h *healths) Run(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.last.moves = map[llm.Provider]moves{}
-	for _, p := range h.providers {
-		h.last.moves[p], _ = h.readMoves(ctx, p, moves{}, time.Now().UTC())
-	}
-	return nil
-}
-
 // readMoves brings the moves of a provider up to now.
 func (h *healths) readMoves(ctx context.Context, p llm.Provider, m moves, now time.Time) (moves, error) {
 	from := longest().From(now)

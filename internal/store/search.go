@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// SearchTime bounds how long a search scans: half of the 50 ms in which a
-	// page is to be there, and 250,000 to 400,000 traces that are in memory.
-	SearchTime = 25 * time.Millisecond
+	// SearchTime bounds how long a search scans: a third of the 50 ms in which a
+	// page is to be there with all else on it, and some 150,000 traces that are in memory.
+	SearchTime = 15 * time.Millisecond
 	// searchRows is how many rows a search looks at first, between two looks at
 	// the clock; later as many as take about searchStep.
 	searchRows = 512
