@@ -12,8 +12,6 @@ import (
 
 	"github.com/a-h/templ"
 	"github.com/gin-gonic/gin"
-
-	"breakwater/internal/record"
 )
 
 // maxForm bounds the body of a form: the longest write-up in characters of
@@ -119,12 +117,6 @@ func choice[T ~string](f *form, field, label string, words []T) T {
 
 // shorten keeps a word that is not one of ours from filling a page.
 func shorten(text string) string { return shortenTo(text, 40) }
-
-// receipt is what a channel gave back for a notice; a mail's has its subject behind it.
-func receipt(n record.Notice) string {
-	id, _, _ := strings.Cut(n.Receipt, " ")
-	return shortenTo(id, 60)
-}
 
 // shortenTo cuts a text to a number of characters, in one line.
 func shortenTo(text string, most int) string {

@@ -298,6 +298,12 @@ func noticeWord(n record.Notice) string {
 	return string(n.Kind)
 }
 
+// receipt is what a channel gave back for a notice; a mail's has its subject behind it.
+func receipt(n record.Notice) string {
+	id, _, _ := strings.Cut(n.Receipt, " ")
+	return shortenTo(id, 60)
+}
+
 // delivery says what became of a notice.
 func delivery(n record.Notice, now time.Time) string {
 	switch {

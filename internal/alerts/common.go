@@ -168,11 +168,30 @@ func (s *story) partWell(p llm.Provider, at time.Time) {
 	if left[p] || s.back[p] {
 		return
 	}
-	begins := p.Title() + isBack
+	s.add(record.Event{At: at, Kind: recoveredEvent, Text: s.wellNow([]string{p.Title()}, left)})
+}
+
+// wellNow says who is well again and who is not yet, in the place of what the
+// timeline says of each of them.
+func (s *story) wellNow(names []string, left map[llm.Provider]bool) string {
 	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool {
-		return e.Kind == recoveredEvent && e.By == "" && strings.HasPrefix(e.Text, begins)
+		return e.Kind == recoveredEvent && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(e.Text, n+" is"+backAgain) })
 	})
-	s.add(record.Event{At: at, Kind: recoveredEvent, Text: begins + notYet(left)})
+	var ill []string
+	for _, p := range llm.Providers() {
+		if left[p] {
+			ill = append(ill, p.Title())
+		}
+	}
+	return are(names) + backAgain + are(ill) + " not yet."
+}
+
+// are writes names with their verb.
+func are(names []string) string {
+	if len(names) > 1 {
+		return list(names) + " are"
+	}
+	return list(names) + " is"
 }
 
 // several says in the title of several providers' incident whose trouble it is
@@ -249,17 +268,9 @@ func (m *Manager) wellParts(e *story, now time.Time) {
 	}
 }
 
-// areBack tells that some are well again, in the place of what the timeline says of
-// each of them.
+// areBack tells that some are well again.
 func (s *story) areBack(names []string, left map[llm.Provider]bool, at time.Time) {
-	s.Timeline = slices.DeleteFunc(s.Timeline, func(e record.Event) bool {
-		return e.Kind == recoveredEvent && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(e.Text, n+isBack) })
-	})
-	verb := isBack
-	if len(names) > 1 {
-		verb = areBack
-	}
-	e := record.Event{At: at, Kind: record.EventBack, Text: list(names) + verb + notYet(left)}
+	e := record.Event{At: at, Kind: record.EventBack, Text: s.wellNow(names, left)}
 	s.tells(e.Kind, e.Text, at)
 	for _, p := range named(e) {
 		s.back[p] = true
@@ -276,27 +287,8 @@ func (s *story) again(p llm.Provider, at time.Time) {
 	s.tells(againEvent, p.Title()+" is in trouble again.", at)
 }
 
-// What follows the names of those that are well again.
-const (
-	backAgain = " well again; "
-	isBack    = " is" + backAgain
-	areBack   = " are" + backAgain
-)
-
-// notYet says whose trouble lasts.
-func notYet(left map[llm.Provider]bool) string {
-	var names []string
-	for _, p := range llm.Providers() {
-		if left[p] {
-			names = append(names, p.Title())
-		}
-	}
-	verb := " is"
-	if len(names) > 1 {
-		verb = " are"
-	}
-	return list(names) + verb + " not yet."
-}
+// backAgain follows the names of those that are well again, and their verb.
+const backAgain = " well again; "
 
 // named gives the providers of which an event says that they are well again, or
 // in trouble.

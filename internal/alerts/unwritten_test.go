@@ -14,22 +14,29 @@ import (
 	"breakwater/internal/record"
 )
 
+// renamer gives what renames a table of a database behind the store's back, so that
+// what is written there fails.
+func renamer(t *testing.T, path string) func(from, to string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return func(from, to string) {
+		t.Helper()
+		if _, err := db.Exec("ALTER TABLE " + from + " RENAME TO " + to); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Whoever must mend a disk hears of it although nothing can be written there,
 // once, and what follows goes on in the same thread.
 func TestAnIncidentThatCannotBeWrittenIsToldAllTheSameAndOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	bubble.Test(t, func(t *testing.T) {
-		db, err := sql.Open("sqlite3", "file:"+path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		rename := func(from, to string) {
-			t.Helper()
-			if _, err := db.Exec("ALTER TABLE " + from + " RENAME TO " + to); err != nil {
-				t.Fatal(err)
-			}
-		}
+		rename := renamer(t, path)
 		l := &listener{name: "a", fail: func(n int, _ Message) error {
 			if n == 1 {
 				return errors.New("connection refused")
@@ -79,17 +86,7 @@ func TestIncidentsThatCannotBeWrittenDoNotWaitForEachOther(t *testing.T) {
 		}})
 		defer h.stop()
 		h.pass(0)
-		db, err := sql.Open("sqlite3", "file:"+path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		rename := func(from, to string) {
-			t.Helper()
-			if _, err := db.Exec("ALTER TABLE " + from + " RENAME TO " + to); err != nil {
-				t.Fatal(err)
-			}
-		}
+		rename := renamer(t, path)
 		rename("incidents", "hidden")
 		began := time.Now()
 		for _, endpoint := range []string{"us", "eu", "asia", "mirror", "east", "west", "north", "south"} {

@@ -61,7 +61,7 @@ func (s slowness) bad() float64 { return max(s.excess/2, fastEnough) }
 // likelier it is of one that is than while the trouble lasts. What drifts by less
 // than half of the trouble's deviation makes it slower to tell, not wrong.
 func (s slowness) says(d float64) float64 {
-	return clip(s.excess*(s.bad()-d)/(s.spread*s.spread), math.Log((1-usualFailures)/(1-mostTrouble)))
+	return clip(s.excess*(s.bad()-d)/(s.spread*s.spread), says(false, mostTrouble))
 }
 
 // ill counts what was seen of a trouble: the requests that it was found by, and
@@ -117,13 +117,13 @@ func says(bad bool, trouble float64) float64 {
 	return math.Log((1 - usualFailures) / (1 - trouble))
 }
 
-// note adds a canary that went well or badly, and what it says.
-func (t *trial) note(at time.Time, bad bool, says, trouble float64) {
+// note adds a canary that went well or badly, and what it tells.
+func (t *trial) note(at time.Time, bad bool, tells, trouble float64) {
 	if t.seen == 0 {
 		t.began = at
 	}
 	t.seen++
-	t.score = min(t.score+says, accept)
+	t.score = min(t.score+tells, accept)
 	if t.score < t.enough(trouble, at) {
 		t.ripe = time.Time{}
 	} else if t.ripe.IsZero() {

@@ -230,10 +230,10 @@ func (c *chain) takeBack(at place, in input) {
 	if c.bad == 0 || in.began < c.since {
 		return
 	}
+	was := place{before: at.before, joined: at.parted} // what it parts now it joined then
 	var sum float32
 	for h := range c.evidence {
-		said := c.step[h][at.before][1] - float32(at.parted)*(c.step[h][0][1]-c.step[h][1][1])
-		c.evidence[h] = max(0, c.evidence[h]-said)
+		c.evidence[h] = max(0, c.evidence[h]-c.says(h, was, 1))
 		sum += c.evidence[h]
 	}
 	if c.run, c.bad = c.run-1, c.bad-1; sum == 0 {

@@ -23,7 +23,7 @@ func SampleOf(t *record.Trace, i int) Sample {
 		TTFT: attempt.TTFT, Took: attempt.Took,
 		InputTokens: u.Input - u.CacheRead, OutputTokens: u.Output, Tokens: u.Input + u.Output, Cost: attempt.Cost,
 		Stream: firstTells || attempt.Target.Provider == llm.Local, Caller: t.Caller, Asked: t.Asked, Prompt: t.Prompt,
-		Canary: attempt.Canary, Retry: again, Everywhere: failsEverywhere(t.Attempts, i), Looping: attempt.Looping,
+		Canary: attempt.Canary, Retry: again, Everywhere: failsEverywhere(t, i), Looping: attempt.Looping,
 		Nth: attempt.Nth,
 	}
 }
@@ -34,13 +34,11 @@ func (s Sample) began() time.Time { return s.At.Add(-s.Took) }
 // failsEverywhere says that attempt i failed as one of another provider did, and that
 // nobody served the request. It may be to blame, and such requests come to a target
 // that is not asked first as nearly all that it gets, however well it is.
-func failsEverywhere(all []record.Attempt, i int) bool {
-	return failsElsewhere(all, i) && !slices.ContainsFunc(all, func(a record.Attempt) bool { return a.Class == "" })
+func failsEverywhere(t *record.Trace, i int) bool {
+	return failsElsewhere(t, i) && !slices.ContainsFunc(t.Attempts, func(a record.Attempt) bool { return a.Class == "" })
 }
 
 // failsElsewhere says that attempt i failed as one of another provider did.
-func failsElsewhere(all []record.Attempt, i int) bool {
-	return all[i].Class.MayBeOfRequest() && slices.ContainsFunc(all, func(a record.Attempt) bool {
-		return a.Target.Provider != all[i].Target.Provider && a.Class.MayBeOfRequest()
-	})
+func failsElsewhere(t *record.Trace, i int) bool {
+	return t.Attempts[i].Class.MayBeOfRequest() && t.FailedElsewhere(t.Attempts[i].Target.Provider)
 }

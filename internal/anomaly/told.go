@@ -61,7 +61,7 @@ func (w *Watcher) Ended(t *record.Trace) {
 		if s.Everywhere {
 			w.suspect(s)
 		}
-		s.Everywhere = s.Everywhere || w.suspected(s) && failsElsewhere(t.Attempts, i)
+		s.Everywhere = s.Everywhere || w.suspected(s) && failsElsewhere(t, i)
 		if !t.Attempts[i].Told {
 			w.observe(s)
 			continue

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"breakwater/internal/llm"
 	"breakwater/internal/monitor"
 	"breakwater/internal/record"
@@ -76,11 +74,22 @@ func (h *healths) now(ctx context.Context, now time.Time) (health, error) {
 
 // look looks at it anew. The mutex is held.
 func (h *healths) look(ctx context.Context, now time.Time) (health, error) {
-	next, err := h.read(ctx, now)
+	pasts, err := h.usual(ctx, now)
 	if err != nil {
 		return health{}, err
 	}
+	all, err := monitor.ReadHealths(ctx, h.store, now)
+	if err != nil {
+		return health{}, err
+	}
+	next := health{Healths: all, pasts: pasts, moves: map[llm.Provider]moves{}, courses: map[llm.Provider][]monitor.Stretch{}}
+	if err := h.readDown(ctx, now, &next); err != nil {
+		return health{}, err
+	}
 	for _, p := range h.providers {
+		if next.moves[p], err = h.readMoves(ctx, p, h.last.moves[p], now); err != nil {
+			return health{}, err
+		}
 		windows := next.Providers[p]
 		course := h.course(p, now, windows, next.moves[p])
 		next.courses[p] = course
@@ -91,27 +100,6 @@ func (h *healths) look(ctx context.Context, now time.Time) (health, error) {
 		}
 	}
 	h.last = next
-	return next, nil
-}
-
-// read reads all that a look at health is made of, each part beside the others:
-// one after the other they take longer than a page may. The mutex is held.
-func (h *healths) read(ctx context.Context, now time.Time) (health, error) {
-	next := health{moves: map[llm.Provider]moves{}, courses: map[llm.Provider][]monitor.Stretch{}}
-	each := make([]moves, len(h.providers))
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { next.pasts, err = h.usual(ctx, now); return err })
-	g.Go(func() (err error) { next.Healths, err = monitor.ReadHealths(ctx, h.store, now); return err })
-	g.Go(func() error { return h.readDown(ctx, now, &next) })
-	for i, p := range h.providers {
-		g.Go(func() (err error) { each[i], err = h.readMoves(ctx, p, h.last.moves[p], now); return err })
-	}
-	if err := g.Wait(); err != nil {
-		return health{}, err
-	}
-	for i, p := range h.providers {
-		next.moves[p] = each[i]
-	}
 	return next, nil
 }
 

@@ -5,6 +5,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,12 @@ func (t *Trace) Ended() time.Time { return t.Accepted.Add(t.Took) }
 // AttemptEnded is when attempt i did.
 func (t *Trace) AttemptEnded(i int) time.Time {
 	return t.Accepted.Add(t.Attempts[i].Start + t.Attempts[i].Took)
+}
+
+// FailedElsewhere says whether another provider than one failed the request so that
+// the request may be to blame.
+func (t *Trace) FailedElsewhere(but llm.Provider) bool {
+	return slices.ContainsFunc(t.Attempts, func(a Attempt) bool { return a.Target.Provider != but && a.Class.MayBeOfRequest() })
 }
 
 // State is a breaker's state.

@@ -38,10 +38,7 @@ func (w *walk) blame(served bool) {
 	if len(w.doubted) == 0 {
 		return
 	}
-	first := w.doubted[0].target.Provider
-	everywhere := !served && slices.ContainsFunc(w.trace.Attempts, func(a record.Attempt) bool {
-		return a.Target.Provider != first && a.Class.MayBeOfRequest()
-	})
+	everywhere := !served && w.trace.FailedElsewhere(w.doubted[0].target.Provider)
 	if everywhere && w.failsElsewhere("") {
 		w.r.suspects.note(w.call.Caller)
 	}
