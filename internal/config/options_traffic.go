@@ -60,7 +60,7 @@ func routingOptions() []Option {
 		{Path: "affinity", Kind: Switch, Default: "true", Help: "Whether a conversation goes first to the target and key where its prompt is cached, for as long as the provider keeps it."},
 		{Path: "timeouts.connect", Kind: Duration, Default: DefaultConnect, Help: "For a connection to a provider, TLS included."},
 		{Path: "timeouts.headers", Kind: Duration, Help: "For the response headers of a streamed answer; by default as first_token."},
-		{Path: "timeouts.first_token", Kind: Duration, Default: DefaultFirstToken, Help: "For the first piece of a streamed answer; a model that shows that it thinks has begun."},
+		{Path: "timeouts.first_token", Kind: Duration, Default: DefaultFirstToken, Help: "For the first piece of a streamed answer; a model that shows that it thinks has begun. Less for a request that tries whether a target that hung is well again, where another can answer."},
 		{Path: "timeouts.silence", Kind: Duration, Default: DefaultSilence, Help: "Between two pieces of a streamed answer."},
 		{Path: "timeouts.answer", Kind: Duration, Default: DefaultAnswer, Help: "For an answer that comes in one piece, and for the first content of a model that thinks."},
 		{Path: "timeouts.slow_percent", Kind: Count, Default: DefaultSlowPercent, Help: "A stream that comes slower than this percentage of the target's usual pace for 10 seconds is cut; 0 for never."},

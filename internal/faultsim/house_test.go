@@ -56,8 +56,9 @@ func newHouse(t testing.TB, sc *scenario) *house {
 			Max: router.DefaultRetries, Backoff: router.DefaultBackoff, Patience: router.DefaultPatience,
 		},
 		Recovery: router.RecoverContinue, Recorder: h, Observer: h, IDs: record.NewIDs(1, 0), Log: slog.New(slog.DiscardHandler),
-		Queue: traffic.NewQueue(traffic.QueueLimits{Size: 1000, Wait: 30 * time.Second, Aging: 5 * time.Second}),
-		Price: func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) { return prices.CostAt(t, u, priced) },
+		Queue:    traffic.NewQueue(traffic.QueueLimits{Size: 1000, Wait: 30 * time.Second, Aging: 5 * time.Second}),
+		Estimate: func(_ llm.Target, req *llm.Request) int64 { return *req.Seed }, // which says it, see ask
+		Price:    func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) { return prices.CostAt(t, u, priced) },
 	}
 	for i, s := range h.stubs {
 		keys := []provider.Key{{Name: "main", Secret: "sk-simulated"}}
@@ -136,7 +137,8 @@ type requestKey struct{}
 // ask is a caller who reads a streamed answer to its end.
 func (h *house) ask(ctx context.Context, r *request) {
 	ctx = context.WithValue(ctx, requestKey{}, r)
-	req := &llm.Request{Dialect: llm.Plain, Model: r.model, Stream: true, Messages: []llm.Message{
+	input := int64(r.input)
+	req := &llm.Request{Dialect: llm.Plain, Model: r.model, Stream: true, Seed: &input, Messages: []llm.Message{
 		{Role: llm.User, Parts: []llm.Part{{Kind: llm.Text, Text: "hello"}}},
 	}}
 	var got result

@@ -24,7 +24,8 @@ type Timeouts struct {
 	// usual pace, 0 to 1; 0 for never.
 	SlowShare float64
 	// FirstToken runs from the attempt's start to the first piece of an answer
-	// that comes in pieces. A model that shows that it thinks has begun.
+	// that comes in pieces. A model that shows that it thinks has begun. Some attempts
+	// have less, see hurry.
 	FirstToken time.Duration
 	// Silence runs between two pieces.
 	Silence time.Duration
@@ -77,6 +78,9 @@ type attempt struct {
 	free     func(error)   // lets go of the context around ctx; nil where there is none but the caller's
 	streams  bool          // the answer comes in pieces
 	patience time.Duration // from the start to the first piece
+	unusual  time.Duration // a later first content is out of the ordinary; 0 where that is of no interest
+	tries    bool          // whether its target is well again, while another one can answer
+	hurried  bool          // so that it has less time than usual, up to the first content
 	content  time.Time     // until when the first content must come; zero when it has, or nothing has
 	timer    *time.Timer   // ends the attempt while it waits for too long; nil before
 	phase    atomic.Int32  // what it waits for
@@ -102,7 +106,7 @@ func (w *walk) attempt(g grant, again bool) *attempt {
 	}
 	a := &attempt{
 		candidate: c, trace: w.trace, first: !again && !g.hedge && len(w.trace.Attempts) == 0,
-		began: now, permit: g.permit, leave: g.leave, endings: &w.r.endings,
+		began: now, permit: g.permit, leave: g.leave, tries: g.tries, endings: &w.r.endings,
 		Attempt: record.Attempt{
 			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
 			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
@@ -135,9 +139,13 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request, w
 	if !a.streams && !a.Probe {
 		a.patience = a.endpoint.Timeouts.Answer
 	}
+	if a.tries {
+		r.hurry(a, &req)
+	}
 	err := a.open(&req)
 	if err == nil {
 		a.TTFT = time.Since(a.began)
+		a.noteFirst()
 		if a.Probe {
 			a.permit.succeed()
 			r.queue.Wake()
@@ -233,6 +241,9 @@ func (a *attempt) open(req *llm.Request) error {
 	if err == nil {
 		if a.hears(&chunk); !chunk.HasContent() {
 			a.content = time.Now().Add(max(limits.Answer, a.patience))
+			if a.hurried {
+				a.content = a.began.Add(a.patience)
+			}
 		}
 	}
 	for ; err == nil; chunk, err = a.pull() {
@@ -310,7 +321,8 @@ func (a *attempt) expire() {
 	limits := &a.endpoint.Timeouts
 	var patience time.Duration
 	var when string
-	switch phase(a.phase.Load()) {
+	awaited := phase(a.phase.Load())
+	switch awaited {
 	case awaitsHeaders:
 		patience, when = limits.Headers, "before the response began"
 	case awaitsFirst:
@@ -324,6 +336,9 @@ func (a *attempt) expire() {
 		fallthrough
 	case awaitsMore:
 		patience, when = limits.Silence, "in mid-answer"
+	}
+	if a.noteTimeout(awaited) {
+		patience = a.patience
 	}
 	a.cancel(&llm.Failure{Class: llm.Timeout, Message: fmt.Sprintf("nothing for %s %s", patience.Round(time.Millisecond), when)})
 }

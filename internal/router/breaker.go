@@ -55,7 +55,9 @@ type breaker struct {
 	// Unix nanoseconds.
 	resorting atomic.Bool
 	resorted  atomic.Int64
-	pace      pace // of the same target; kept and forgotten with the breaker
+	hung      atomic.Int64  // when it last kept somebody waiting, in Unix nanoseconds
+	cutOff    atomic.Uint32 // attempts in a row that were ended in a hurry
+	pace      pace          // of the same target; kept and forgotten with the breaker
 	callers   callers
 	tripped   atomic.Uint32 // failures in a row that opened it last
 }

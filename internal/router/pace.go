@@ -14,6 +14,9 @@ const (
 	// evidence is how many answers must be seen before anything is said of a
 	// target: from 20 on the second slowest means something.
 	evidence = 20
+	// few answers tell their mean to within a factor, which is worth knowing of a
+	// target that has hardly answered for an hour.
+	few = 5
 	// memory bounds the answers that count. At so many all of them are halved, so
 	// that a busy target's change shows after a few hundred answers, not an hour.
 	memory = 256
@@ -129,6 +132,23 @@ func (p *pace) usualOutput() (paid, shown int64, known bool) {
 		return 0, 0, false
 	}
 	return int64(p.sizes.paid / p.sizes.answers), int64(p.sizes.shown / p.sizes.answers), true
+}
+
+// unusual gives the time after which the first content of a stream, for a request of
+// so many tokens, or the end of an answer in one piece is out of the ordinary; false
+// where hardly any was seen. Where one in twenty takes longer that is not.
+func (p *pace) unusual(input int64, streamed bool) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.age(time.Now())
+	seconds := p.first.at(countable(input))
+	most, n := time.Duration(0), p.first.n
+	if streamed {
+		most, _ = p.late95.quantile(0.95)
+	} else if n = p.whole.n; n > 0 {
+		seconds = p.whole.y / n
+	}
+	return max(most, time.Duration(outlier*seconds*float64(time.Second))), n >= few
 }
 
 // age lets what was learned fade. It does so once a second at most, which is
