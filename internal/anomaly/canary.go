@@ -7,7 +7,7 @@ import (
 
 // The test of canaries is a sequential probability ratio test: as good as a
 // target that is well, or as bad as this trouble was. Where everything failed
-// three clean canaries tell; where a quarter did, it takes eighteen, or eight where
+// three clean canaries tell; where a quarter did, it takes eighteen, or ten where
 // there is a request a minute.
 const (
 	accept = 4.6 // 1 % of those that are still ill are called well
@@ -17,7 +17,7 @@ const (
 	// oneWrong is in which time a target that is still ill may be called well once
 	// where there are not. With the rests and the requests that it takes to find it
 	// again that is about once an hour, as long as an incident lasts.
-	oneWrong = 30 * time.Minute
+	oneWrong = 45 * time.Minute
 	// reject is what one bad canary among the first comes to: a wrong rejection
 	// costs no more than a rest.
 	reject = -2

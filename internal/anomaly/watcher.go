@@ -20,7 +20,9 @@ const (
 	// DefaultCanary is the pause between two canaries as the router's default has it.
 	DefaultCanary = 5 * time.Second
 	// DefaultMaxRest bounds for how long a target gets no canaries after one did
-	// badly, so that what is well again is as a rule back within five minutes.
+	// badly, so that what is well again is as a rule back within five minutes. Where
+	// the callers of bad canaries do not feel it, since the next target answers them,
+	// half of it has to do.
 	DefaultMaxRest = 2 * time.Minute
 	// RestRequests is how many of a target's requests go elsewhere for one that
 	// its trouble hurts once more: few enough for callers, as far as DefaultMaxRest
@@ -138,7 +140,8 @@ type watched struct {
 	again  int           // how often in a row it came back too soon
 	canary time.Time     // the last one, or since when there could be one
 	since  time.Time     // when the trial began
-	took   time.Duration // the longest that a request took to fail
+	took   time.Duration // the longest that requests took to fail lately
+	felt   bool          // callers of bad canaries have had to take what they got
 	trial  trial
 	ramp   ramp
 }
@@ -366,7 +369,7 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 		h.canary = s.At
 	}
 	if failed {
-		h.took = max(h.took, min(s.Took, w.cfg.MaxRest))
+		h.took = max(h.took/2, min(s.Took, w.cfg.MaxRest))
 	}
 	is := w.detector.speed(s)
 	bad := failed
@@ -376,6 +379,7 @@ func (w *Watcher) try(h *watched, s Sample) bool {
 	case SlowShare:
 		bad = failed || is.slow
 	}
+	h.felt = h.felt || bad && (!failed || s.Looping || s.Class == llm.StreamCut)
 	if bad || is.worst() > material {
 		w.alarm(s.Target.Provider, s.At)
 	}
@@ -467,9 +471,12 @@ func (w *Watcher) pause(h *watched, now time.Time) {
 	w.holder.Rest(h.hold.Target, h.canary)
 }
 
-// rest is for how long a target gets no canaries.
+// rest is for how long a target gets no canaries after a bad one.
 func (w *Watcher) rest(h *watched) time.Duration {
 	longest := min(w.length(h.level), w.cfg.MaxRest)
+	if !h.felt {
+		longest = min(longest, w.cfg.MaxRest/2)
+	}
 	rate := w.detector.rate(h.hold.Target)
 	if rate*longest.Minutes() <= RestRequests {
 		return longest

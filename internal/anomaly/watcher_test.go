@@ -227,24 +227,33 @@ func TestWhenProvidersFailTogetherNothingMoves(t *testing.T) {
 }
 
 func TestABadCanaryGivesItsTargetARest(t *testing.T) {
-	for rate, want := range map[float64][]time.Duration{
-		5:   {30 * time.Second, time.Minute, 2 * time.Minute, 2 * time.Minute},
-		60:  {30 * time.Second, 40 * time.Second, 40 * time.Second, 40 * time.Second},
-		600: {4 * time.Second, 4 * time.Second, 4 * time.Second, 4 * time.Second},
+	const s, min = time.Second, time.Minute
+	for _, c := range []struct {
+		rate float64
+		as   Sample
+		want []time.Duration
+	}{
+		{5, Sample{Class: llm.Server}, []time.Duration{30 * s, min, min, min}},
+		{5, Sample{Class: llm.StreamCut}, []time.Duration{30 * s, min, 2 * min, 2 * min}}, // the caller has had a part of it
+		{5, Sample{Looping: true}, []time.Duration{30 * s, min, 2 * min, 2 * min}},
+		{60, Sample{Class: llm.Server}, []time.Duration{30 * s, 40 * s, 40 * s, 40 * s}},
+		{60, Sample{Looping: true}, []time.Duration{30 * s, 40 * s, 40 * s, 40 * s}},
+		{600, Sample{Class: llm.Server}, []time.Duration{4 * s, 4 * s, 4 * s, 4 * s}},
 	} {
-		g := newTraffic(8, gemini, rate)
+		g := newTraffic(8, gemini, c.rate)
 		w, holder, _ := down(t, g, 1000)
 		var rests []time.Duration
-		for range want {
+		for range c.want {
 			bad, before := canary(g), len(holder.rests)
+			bad.Class, bad.Looping = c.as.Class, c.as.Looping
 			w.Observe(bad)
 			for _, until := range holder.rests[before:] {
 				rests = append(rests, until.Sub(bad.At))
 			}
 		}
 		about := func(got, want time.Duration) bool { return (got - want).Abs() <= want/5 } // the rate is learned
-		if !slices.EqualFunc(rests, want, about) {
-			t.Errorf("%v requests a minute: rests of %v after each bad canary, want %v", rate, rests, want)
+		if !slices.EqualFunc(rests, c.want, about) {
+			t.Errorf("%v requests a minute: rests of %v after each bad canary (%q, in circles %v), want %v", c.rate, rests, c.as.Class, c.as.Looping, c.want)
 		}
 	}
 }
@@ -449,7 +458,8 @@ func TestARestIsNoSignThatThereAreNoRequests(t *testing.T) {
 		g.now = g.now.Add(time.Second)
 		w.Tick(g.now)
 	}
-	if quiet := g.now.Sub(last); quiet < DefaultMaxRest+DefaultNoCanary-DefaultTick || quiet > DefaultMaxRest+DefaultNoCanary {
+	const rest = DefaultMaxRest / 2
+	if quiet := g.now.Sub(last); quiet < rest+DefaultNoCanary-DefaultTick || quiet > rest+DefaultNoCanary {
 		t.Errorf("the hold ended %s after the last canary (%s); want %s after its rest", quiet, kinds(*events), DefaultNoCanary)
 	}
 }
