@@ -45,7 +45,7 @@ func wholePlan() plan {
 	hour := time.Hour
 	return plan{
 		volumes: []float64{1, 5, 20, 60, 600},
-		seeds:   map[float64]int{1: 50, 5: 50, 20: 50, 60: 30, 600: 10},
+		seeds:   map[float64]int{1: 400, 5: 100, 20: 50, 60: 30, 600: 10},
 		part:    map[float64]time.Duration{1: hour, 5: hour, 20: hour, 60: hour, 600: hour / 3},
 		days:    map[float64]int{5: 60, 60: 30, 600: 3},
 		control: map[float64]int{1: 30, 5: 30, 20: 30, 60: 10, 600: 1},

@@ -29,15 +29,15 @@ The pauses of the router's retries are random, so that figures differ a little f
 requests of the fault that were over by then. What does not hold, and why:
 
 - **Few requests**: at one a minute every request is a canary, and the least that any rule needs [is more than the bound](#what-can-be-had-at-one-request-a-minute)
-  where a quarter or less of the answers is bad. After half of them the limit is just within it; a rest after a bad canary, and a hang that
-  is known a minute late, come on top. Slow answers until a slow provider is found, and as canaries, are a large share where there are
-  few requests.
+  where a quarter or less of the answers is bad. After half of them the limit is just within it, and a rest after a bad canary
+  comes on top. Slow answers until a slow provider is found, and as canaries, are a large share where there are few requests.
 - **Streams cut in 30 %** fail in 20 %, since the cut comes within 200 tokens and many answers are shorter: less than what is
   tested for. In the median 25 requests of an hour's 60 are needed at one a minute, where they are found; half of the flaps are of the
   breaker, which closes before the detector has found enough to hold.
 - **Many requests**: the evidence that is asked for grows with the requests a minute, and what is under way when a provider becomes
   slow is lost on it: an answer's speed is known at its end.
 - **Hangs** are known when the deadline for a first byte is over: a minute (` + "`timeouts.first_token`" + `), whatever is usual for the target.
+  Requests that try whether it is well again wait for a few seconds as a rule.
 - **A part of the answers slow** is hardly found: the tests look at means, and a fifth moves them too little.
 - **Text that goes in circles** has the form of a good answer, and its caller gets it: what its end says is looked at for the detector
   alone.
