@@ -46,8 +46,7 @@ func (r *HybridRouter) Count(ctx context.Context, req *llm.Request) (llm.Target,
 
 func (r *HybridRouter) countAt(ctx context.Context, c candidate, req *llm.Request) *provider.Count {
 	counter, ok := c.endpoint.Upstream.(Counter)
-	_, held := r.holds.on(c.target, time.Now())
-	if !ok || held || !r.isClosed(c.target) {
+	if !ok || !r.isWell(c.target, time.Now()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, CountTimeout)
@@ -58,6 +57,12 @@ func (r *HybridRouter) countAt(ctx context.Context, c candidate, req *llm.Reques
 		return nil
 	}
 	return count
+}
+
+// isWell says whether nothing keeps requests from a target: no hold and no breaker.
+func (r *HybridRouter) isWell(target llm.Target, now time.Time) bool {
+	_, held := r.holds.on(target, now)
+	return !held && r.isClosed(target)
 }
 
 // isClosed says whether a target's breaker is closed, without making one.

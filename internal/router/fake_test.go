@@ -365,9 +365,14 @@ func (h *house) ask(ctx context.Context, req *llm.Request) (string, error) {
 	}
 }
 
+// breakerOf gives the breaker of a provider's default model.
+func (h *house) breakerOf(p llm.Provider) *breaker {
+	return h.breaker(h.endpoints[p][0].target(""))
+}
+
 // failures gives how many the breaker of a provider's default model has counted.
 func (h *house) failures(p llm.Provider) int {
-	return h.breaker(h.endpoints[p][0].target("")).snapshot().Failures
+	return h.breakerOf(p).snapshot().Failures
 }
 
 func mustSay(t *testing.T, got string, err error, want string) {

@@ -177,7 +177,7 @@ func (c *race) run(ctx context.Context, endFirst context.CancelCauseFunc) {
 func (w *walk) beside() (grant, bool) {
 	now := time.Now()
 	for i, c := range w.plan.candidates {
-		if _, held := w.r.holds.on(c.target, now); held || !w.r.isClosed(c.target) {
+		if !w.r.isWell(c.target, now) {
 			continue
 		}
 		if g, ok := w.admit(i, now, false, false); ok {

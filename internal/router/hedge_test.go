@@ -37,7 +37,7 @@ func (h *house) usually(f *fake, first time.Duration, rate int64) {
 // late gives how long a hedge waits for a fake.
 func (h *house) late(t *testing.T, p llm.Provider) time.Duration {
 	t.Helper()
-	late, ok := h.breaker(h.endpoints[p][0].target("")).pace.late()
+	late, ok := h.breakerOf(p).pace.late()
 	if !ok {
 		t.Fatal("nothing is usual")
 	}
@@ -144,7 +144,7 @@ func TestNoHedgeIsSentWithoutNeedOrRoom(t *testing.T) {
 		"no stream":          func(_ *house, r *llm.Request) { r.Stream = false },
 		"another route":      func(_ *house, r *llm.Request) { r.Model = "gemini" },
 		"held until whole":   func(h *house, _ *llm.Request) { h.onCut = RecoverBuffer },
-		"nothing usual":      func(h *house, _ *llm.Request) { h.breaker(h.endpoints[llm.Gemini][0].target("")).pace = pace{} },
+		"nothing usual":      func(h *house, _ *llm.Request) { h.breakerOf(llm.Gemini).pace = pace{} },
 		"no room":            func(h *house, _ *llm.Request) { h.spare = func() bool { return false } },
 		"no budget":          func(h *house, _ *llm.Request) { h.hedges = newHedges(0.5) },
 		"nobody who is well": func(h *house, _ *llm.Request) { h.hold(llm.Claude); h.hold(llm.OpenAI) },

@@ -24,11 +24,10 @@ func (w *walk) tries(g grant, now time.Time) bool {
 		return false
 	}
 	for i, c := range w.plan.candidates {
-		if i == g.i || w.plan.outcome[i].Verdict != record.VerdictNotNeeded || !w.r.isClosed(c.target) {
+		if i == g.i || w.plan.outcome[i].Verdict != record.VerdictNotNeeded || !w.r.isWell(c.target, now) {
 			continue
 		}
-		_, held := w.r.holds.on(c.target, now)
-		if verdict, _ := judge(c, w.call.Request); verdict == "" && !held {
+		if verdict, _ := judge(c, w.call.Request); verdict == "" {
 			return true
 		}
 	}
@@ -40,15 +39,11 @@ func (w *walk) tries(g grant, now time.Time) bool {
 // else answers soon, and whoever tries it learns soon that it does; what comes later
 // would not show that the target is well.
 func (r *HybridRouter) hurry(a *attempt, req *llm.Request) {
-	var input int64
-	if r.estimate != nil {
-		input = r.estimate(a.target, req)
-	}
 	b, least := a.permit.b, leastHurry
 	if !a.streams { // a long answer takes its time
 		least = a.endpoint.Timeouts.FirstToken
 	}
-	unusual, known := b.pace.unusual(input, a.streams)
+	unusual, known := b.pace.unusual(r.input(a.target, req), a.streams)
 	if !known {
 		return
 	}

@@ -61,7 +61,7 @@ func TestFourTimesWhatIsUsualOfTheRequestIsNotTooLate(t *testing.T) {
 		h := doubt(t, true, func(c *Config) {
 			c.Estimate = func(_ llm.Target, req *llm.Request) int64 { return int64(len(req.Messages[0].Parts[0].Text)) }
 		})
-		pace := &h.breaker(h.endpoints[llm.Gemini][0].target("")).pace
+		pace := &h.breakerOf(llm.Gemini).pace
 		for range 100 {
 			pace.served(5*time.Second, time.Second, llm.Usage{Input: 1000, Output: 50}, true)
 		}
@@ -93,9 +93,6 @@ func TestWhereNothingHungOrNobodyElseAnswersACanaryHasAllItsTime(t *testing.T) {
 	})
 	bubble.Test(t, func(t *testing.T) {
 		h := doubt(t, true)
-		for _, f := range []*fake{h.openai, h.local} {
-			f.set(&act{fail: serverDown()})
-		}
 		for _, e := range []llm.Provider{llm.Claude, llm.OpenAI, llm.Local} {
 			h.hold(e)
 		}
@@ -118,7 +115,7 @@ func TestAfterThreeThatWereCutOffOneHasAllTheTimeThereIs(t *testing.T) {
 			}
 			h.mustTake(t, 30*time.Second, "hello from gemini")
 		}
-		b := h.breaker(h.endpoints[llm.Gemini][0].target(""))
+		b := h.breakerOf(llm.Gemini)
 		for range 2 * mostHurried { // at the same time
 			(&attempt{permit: &permit{b: b}, hurried: true}).noteTimeout(awaitsFirst)
 		}
@@ -150,7 +147,7 @@ func TestABreakersProbeOfATargetThatHangsIsHurriedAndALocalOneIsNot(t *testing.T
 func TestAnAnswerInOnePieceIsHurriedLess(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		h := doubt(t, true)
-		pace := &h.breaker(h.endpoints[llm.Gemini][0].target("")).pace
+		pace := &h.breakerOf(llm.Gemini).pace
 		for range 10 {
 			pace.served(30*time.Second, 0, llm.Usage{Input: 10, Output: 500}, false)
 		}
@@ -167,7 +164,7 @@ func TestAnAnswerInOnePieceIsHurriedLess(t *testing.T) {
 func TestWhatOneInTwentyNeedsIsNotOutOfTheOrdinary(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		h := doubt(t, true)
-		pace := &h.breaker(h.endpoints[llm.Gemini][0].target("")).pace
+		pace := &h.breakerOf(llm.Gemini).pace
 		for range 10 {
 			pace.served(40*time.Second, time.Second, llm.Usage{Input: 100, Output: 50}, true)
 		}

@@ -224,7 +224,7 @@ func TestASlowStreamIsCutAndContinuedBySomebodyElse(t *testing.T) {
 
 func TestAStreamIsNotCutForBeingSlow(t *testing.T) {
 	for name, change := range map[string]func(*house, *act){
-		"when nothing is usual":        func(h *house, _ *act) { h.breaker(h.endpoints[llm.Gemini][0].target("")).pace = pace{} },
+		"when nothing is usual":        func(h *house, _ *act) { h.breakerOf(llm.Gemini).pace = pace{} },
 		"when it is fast enough":       func(_ *house, a *act) { a.slowly = 200 * time.Millisecond },
 		"when it pauses once":          func(_ *house, a *act) { a.slowly, a.pauseAt = 10*time.Millisecond, 40 },
 		"when nobody can go on":        func(h *house, _ *act) { h.onCut = RecoverError },

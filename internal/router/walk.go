@@ -236,6 +236,15 @@ func (r *HybridRouter) giveBack(leave *provider.Leave, turn bool) {
 	}
 }
 
+// input gives about how many tokens a request puts into a target; 0 where nobody
+// estimates them.
+func (r *HybridRouter) input(t llm.Target, req *llm.Request) int64 {
+	if r.estimate == nil {
+		return 0
+	}
+	return r.estimate(t, req)
+}
+
 // needs gives about how many tokens the request takes at candidate asked. The
 // queue may ask many times.
 func (w *walk) needs() int64 {
@@ -252,10 +261,7 @@ func (w *walk) needs() int64 {
 // needs gives about how many tokens a request takes at a target, in and out. No
 // model puts out more than its context, whatever the caller would take.
 func (r *HybridRouter) needs(t llm.Target, req *llm.Request) int64 {
-	var tokens int64
-	if r.estimate != nil {
-		tokens = r.estimate(t, req)
-	}
+	tokens := r.input(t, req)
 	switch {
 	case req.Embed != nil:
 		return max(tokens, 1)
