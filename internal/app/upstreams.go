@@ -83,7 +83,7 @@ func endpoints(upstreams []*upstream) []router.Endpoint {
 		e := router.Endpoint{
 			Provider: u.provider.Name, Name: u.endpoint.Name, Upstream: u.client,
 			DefaultModel: u.provider.DefaultModel, Models: u.endpoint.Models,
-			Timeouts: router.Timeouts{Headers: t.Headers, FirstToken: t.FirstToken, Silence: t.Silence, Answer: t.Answer, SlowShare: t.SlowShare},
+			Timeouts: router.Timeouts{Headers: t.Headers, FirstToken: t.FirstToken, Patient: !t.Adaptive, Silence: t.Silence, Answer: t.Answer, SlowShare: t.SlowShare},
 		}
 		switch {
 		case !u.provider.Enabled:

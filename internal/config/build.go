@@ -150,6 +150,7 @@ func (v *values) providers(c *Config) {
 			Pool:         v.pool(at + "pool."),
 		}
 		if name != llm.Local {
+			p.Timeouts.Adaptive = v.on(at + "timeouts.adaptive")
 			p.KeyOrder = provider.KeyOrder(v.text(at + "key_order"))
 		}
 		n := max(v.lengths[at+"endpoints"], 1)

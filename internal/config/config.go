@@ -159,6 +159,7 @@ type Timeouts struct {
 	Connect    time.Duration // to a connection, TLS included
 	Headers    time.Duration // to the response headers of a stream; 0 for FirstToken
 	FirstToken time.Duration // to the first content of a stream
+	Adaptive   bool          // to it less, where it is far later than usual
 	Silence    time.Duration // between two pieces of a stream
 	Answer     time.Duration // to the end of an answer in one piece
 	SlowShare  float64       // of the usual pace, under which a stream is cut; 0 for never

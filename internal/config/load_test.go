@@ -93,7 +93,7 @@ func faults(t testing.TB, err error) []string {
 func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 	c := mustLoad(t, setting{})
 	minute := time.Minute
-	common := Timeouts{Connect: 10 * time.Second, FirstToken: minute, Silence: minute, Answer: 10 * minute, SlowShare: 0.1}
+	common := Timeouts{Connect: 10 * time.Second, FirstToken: minute, Adaptive: true, Silence: minute, Answer: 10 * minute, SlowShare: 0.1}
 	local := Timeouts{Connect: 10 * time.Second, FirstToken: 2 * minute, Silence: 2 * minute, Answer: 10 * minute, SlowShare: 0.1}
 	pool := provider.Pool{Idle: 256, IdleTime: 90 * time.Second, LifeTime: 10 * minute, Ping: 15 * time.Second}
 	none, sixty := traffic.Limits{}, traffic.Limits{Requests: 60}
@@ -465,7 +465,7 @@ func TestNothingIsAcceptedAndIgnored(t *testing.T) {
 		v := newValues(func(name string) string { return s.env[name] }, func(name string) ([]byte, error) { return []byte(s.disk[name]), nil },
 			func(_ context.Context, words []string) ([]byte, error) { return []byte(words[0]), nil })
 		file{v, "breakwater.yaml"}.parse([]byte(s.file))
-		for _, phase := range []string{"connect", "headers", "first_token", "silence", "answer", "slow_percent"} {
+		for _, phase := range []string{"connect", "headers", "first_token", "adaptive", "silence", "answer", "slow_percent"} {
 			delete(v.set, "providers.openai.timeouts."+phase) // so that those of all providers count
 		}
 		return v

@@ -140,6 +140,9 @@ func providerOptions(p llm.Provider) []Option {
 			Option{Path: at + "endpoints[].keys[].concurrent", Kind: Count, Default: "0", Help: "How many requests at once; 0 for any number."},
 			Option{Path: at + "endpoints[].keys[]", Env: b.keyEnv, Kind: Key, Help: "A key of the provider's. Without one the provider is not used."})
 	}
+	if p != llm.Local {
+		options = append(options, Option{Path: at + "timeouts.adaptive", Kind: Switch, Fallback: "timeouts.adaptive", Help: "The same for this provider."})
+	}
 	options = append(options,
 		Option{Path: at + "timeouts.headers", Kind: Duration, Fallback: "timeouts.headers", Help: "The same for this provider."},
 		Option{Path: at + "timeouts.slow_percent", Kind: Count, Fallback: "timeouts.slow_percent", Help: "The same for this provider."})

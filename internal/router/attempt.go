@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -24,9 +23,11 @@ type Timeouts struct {
 	// usual pace, 0 to 1; 0 for never.
 	SlowShare float64
 	// FirstToken runs from the attempt's start to the first piece of an answer
-	// that comes in pieces. A model that shows that it thinks has begun. Some attempts
-	// have less, see hurry.
+	// that comes in pieces. A model that shows that it thinks has begun.
 	FirstToken time.Duration
+	// Patient has every attempt have that time, and none be given up before since it
+	// is far later than usual; see hurry.
+	Patient bool
 	// Silence runs between two pieces.
 	Silence time.Duration
 	// Answer bounds the first content: of an answer that comes in one piece,
@@ -78,13 +79,15 @@ type attempt struct {
 	free     func(error)   // lets go of the context around ctx; nil where there is none but the caller's
 	streams  bool          // the answer comes in pieces
 	patience time.Duration // from the start to the first piece
-	unusual  time.Duration // a later first content is out of the ordinary; 0 where that is of no interest
-	tries    bool          // whether its target is well again, while another one can answer
-	hurried  bool          // so that it has less time than usual, up to the first content
-	content  time.Time     // until when the first content must come; zero when it has, or nothing has
-	timer    *time.Timer   // ends the attempt while it waits for too long; nil before
-	phase    atomic.Int32  // what it waits for
-	silent   atomic.Int64  // when the next piece is late, in nanoseconds from began; 0 while none is waited for, over at the end
+	plan     *plan
+	longest  int64        // the context of the largest model that the prompt was too long for; 0 for none
+	hasty    *time.Timer  // looks whether the answer is far later than usual; nil for never
+	doubtful bool         // the target kept somebody waiting lately, and this is to show whether it still does
+	fate     atomic.Int32 // of an attempt with a hasty timer
+	content  time.Time    // until when the first content must come; zero when it has, or nothing has
+	timer    *time.Timer  // ends the attempt while it waits for too long; nil before
+	phase    atomic.Int32 // what it waits for
+	silent   atomic.Int64 // when the next piece is late, in nanoseconds from began; 0 while none is waited for, over at the end
 	reply    *llm.Reply
 	more     bool        // the next piece is at hand
 	held     []llm.Chunk // read, not yet passed on
@@ -106,7 +109,7 @@ func (w *walk) attempt(g grant, again bool) *attempt {
 	}
 	a := &attempt{
 		candidate: c, trace: w.trace, first: !again && !g.hedge && len(w.trace.Attempts) == 0,
-		began: now, permit: g.permit, leave: g.leave, tries: g.tries, endings: &w.r.endings,
+		began: now, permit: g.permit, leave: g.leave, plan: w.plan, longest: w.longest, endings: &w.r.endings,
 		Attempt: record.Attempt{
 			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
 			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
@@ -139,13 +142,10 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request, w
 	if !a.streams && !a.Probe {
 		a.patience = a.endpoint.Timeouts.Answer
 	}
-	if a.tries {
-		r.hurry(a, &req)
-	}
+	r.hurry(a, &req)
 	err := a.open(&req)
 	if err == nil {
 		a.TTFT = time.Since(a.began)
-		a.noteFirst()
 		if a.Probe {
 			a.permit.succeed()
 			r.queue.Wake()
@@ -241,12 +241,12 @@ func (a *attempt) open(req *llm.Request) error {
 	if err == nil {
 		if a.hears(&chunk); !chunk.HasContent() {
 			a.content = time.Now().Add(max(limits.Answer, a.patience))
-			if a.hurried {
-				a.content = a.began.Add(a.patience)
-			}
 		}
 	}
 	for ; err == nil; chunk, err = a.pull() {
+		if (!a.doubtful || chunk.HasContent()) && !a.begins() {
+			return a.ctx.Err()
+		}
 		if err := a.hold(chunk, req.Dialect); err != nil {
 			return err
 		}
@@ -321,8 +321,7 @@ func (a *attempt) expire() {
 	limits := &a.endpoint.Timeouts
 	var patience time.Duration
 	var when string
-	awaited := phase(a.phase.Load())
-	switch awaited {
+	switch phase(a.phase.Load()) {
 	case awaitsHeaders:
 		patience, when = limits.Headers, "before the response began"
 	case awaitsFirst:
@@ -337,10 +336,7 @@ func (a *attempt) expire() {
 	case awaitsMore:
 		patience, when = limits.Silence, "in mid-answer"
 	}
-	if a.noteTimeout(awaited) {
-		patience = a.patience
-	}
-	a.cancel(&llm.Failure{Class: llm.Timeout, Message: fmt.Sprintf("nothing for %s %s", patience.Round(time.Millisecond), when)})
+	a.expired(patience, when)
 }
 
 // next gives the next chunk of a committed answer, or its end as io.EOF or a
@@ -424,6 +420,9 @@ func (r *HybridRouter) release(a *attempt, f *llm.Failure) {
 	a.silent.Store(over)
 	if a.timer != nil {
 		a.timer.Stop()
+	}
+	if a.hasty != nil {
+		a.hasty.Stop()
 	}
 	if a.reply != nil {
 		a.reply.Close()

@@ -56,7 +56,8 @@ type breaker struct {
 	resorting atomic.Bool
 	resorted  atomic.Int64
 	hung      atomic.Int64  // when it last kept somebody waiting, in Unix nanoseconds
-	cutOff    atomic.Uint32 // attempts in a row that were ended in a hurry
+	givenUp   atomic.Uint32 // late attempts since one was waited for
+	lingers   atomic.Bool   // one is waited for now
 	pace      pace          // of the same target; kept and forgotten with the breaker
 	callers   callers
 	tripped   atomic.Uint32 // failures in a row that opened it last

@@ -152,7 +152,7 @@ func TestNoHedgeIsSentWithoutNeedOrRoom(t *testing.T) {
 		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, hedging)
 			h.usually(h.gemini, time.Second, 50)
-			h.gemini.script = []act{{wait: 30 * time.Second}}
+			h.gemini.script = []act{{wait: 9 * time.Second}}
 			req := chat("ships", true)
 			change(h, req)
 			text, err := h.ask(t.Context(), req)
@@ -178,7 +178,7 @@ func TestACallerWhoGoesAwayEndsBothAndBlamesNobody(t *testing.T) {
 		h.gemini.set(&act{silent: true})
 		h.claude.set(&act{silent: true})
 		for range 5 {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 			if _, err := h.ask(ctx, chat("ships", true)); err == nil {
 				t.Error("it was served")
 			}
@@ -203,16 +203,16 @@ func TestAPanicOfEitherLeavesNothingBehind(t *testing.T) {
 			h.ask(t.Context(), chat("ships", true))
 			return nil
 		}
-		h.gemini.script, h.claude.script = []act{{wait: 10 * time.Second, panics: true}}, []act{{wait: time.Minute}}
+		h.gemini.script, h.claude.script = []act{{wait: 9 * time.Second, panics: true}}, []act{{wait: time.Minute}}
 		if panics() == nil {
 			t.Error("the first one's was swallowed")
 		}
 		mustBeClean(t, h)
-		h.gemini.script, h.claude.script = []act{{wait: 10 * time.Second, fail: serverDown()}}, []act{{panics: true}}
+		h.gemini.script, h.claude.script = []act{{wait: 9 * time.Second, fail: serverDown()}}, []act{{panics: true}}
 		if panics() == nil {
 			t.Error("the second one's was swallowed")
 		}
-		h.gemini.script, h.claude.script = []act{{wait: 10 * time.Second}}, []act{{panics: true}}
+		h.gemini.script, h.claude.script = []act{{wait: 9 * time.Second}}, []act{{panics: true}}
 		text, err := h.ask(t.Context(), chat("ships", true)) // the caller has an answer all the same
 		mustSay(t, text, err, "hello from gemini")
 		mustBeClean(t, h)

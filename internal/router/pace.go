@@ -47,7 +47,7 @@ type pace struct {
 	whole  line      // of answers in one piece: seconds in all, on output tokens
 	writes rate      // of streams, after the first content
 	sizes  sizes
-	late95 histogram // of streams: times to the first content
+	times  histogram // of streams: times to the first content
 }
 
 // begin counts a request under way; end takes it away again.
@@ -73,7 +73,7 @@ func (p *pace) served(ttft, rest time.Duration, used llm.Usage, streamed bool) {
 		p.whole.add(shown, first+later)
 		return
 	}
-	p.late95.add(ttft)
+	p.times.add(ttft)
 	p.first.add(countable(used.Input-used.CacheRead), first)
 	if shown >= fewTokens && later > 0 {
 		p.writes.add(shown, later)
@@ -86,7 +86,7 @@ func (p *pace) late() (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.age(time.Now())
-	return p.late95.quantile(0.95)
+	return p.times.quantile(0.95)
 }
 
 // usualRate gives how many output tokens a second are usual in a stream; false
@@ -134,6 +134,16 @@ func (p *pace) usualOutput() (paid, shown int64, known bool) {
 	return int64(p.sizes.paid / p.sizes.answers), int64(p.sizes.shown / p.sizes.answers), true
 }
 
+// standsFor learns from the time to the first content of a stream anew, in the place
+// of others that were not waited for.
+func (p *pace) standsFor(ttft time.Duration, others int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range others {
+		p.times.add(ttft)
+	}
+}
+
 // unusual gives the time after which the first content of a stream, for a request of
 // so many tokens, or the end of an answer in one piece is out of the ordinary; false
 // where hardly any was seen. Where one in twenty takes longer that is not.
@@ -144,11 +154,21 @@ func (p *pace) unusual(input int64, streamed bool) (time.Duration, bool) {
 	seconds := p.first.at(countable(input))
 	most, n := time.Duration(0), p.first.n
 	if streamed {
-		most, _ = p.late95.quantile(0.95)
+		most, _ = p.times.quantile(0.95)
 	} else if n = p.whole.n; n > 0 {
 		seconds = p.whole.y / n
 	}
 	return max(most, time.Duration(outlier*seconds*float64(time.Second))), n >= few
+}
+
+// extreme gives the time after which the first content of a stream is so late that
+// another hundred answers would hardly show the like; false where too few were seen.
+func (p *pace) extreme(input int64) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.age(time.Now())
+	most, known := p.times.quantile(0.99)
+	return 2 * max(most, time.Duration(outlier*p.first.at(countable(input))*float64(time.Second))), known
 }
 
 // age lets what was learned fade. It does so once a second at most, which is
@@ -167,7 +187,7 @@ func (p *pace) age(now time.Time) {
 	p.whole.fade(by)
 	p.writes.fade(by)
 	p.sizes.fade(by)
-	p.late95.fade(by)
+	p.times.fade(by)
 }
 
 func believable(d time.Duration) float64 { return min(max(d, 0), maxPace).Seconds() }

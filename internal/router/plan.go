@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"breakwater/internal/llm"
@@ -26,6 +27,7 @@ type plan struct {
 	strategy   Strategy           // that ordered the candidates
 	candidates []candidate        // shared with other plans: not to be written to
 	outcome    []record.Candidate // as long as candidates
+	asked      atomic.Uint64      // a bit for each of the first 64 candidates that was
 	because    string             // why the first is first, as said of it; "" for the configuration's order
 }
 

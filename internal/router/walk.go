@@ -47,7 +47,6 @@ type grant struct {
 	canary bool
 	held   bool // held, but nobody else can answer
 	hedge  bool // to be asked beside another one
-	tries  bool // to see whether it is well again, while another one can answer
 }
 
 // refused is how often a candidate refused a request for want of room.
@@ -163,7 +162,7 @@ func (w *walk) admit(i int, now time.Time, turn, held bool) (grant, bool) {
 	if g.leave = w.leave(i, b, turn); g.leave != nil {
 		if g.permit, out.Verdict = b.allow(c.endpoint.Timeouts.lease()); g.permit != nil {
 			g.permit.caller = w.call.Caller
-			g.tries = w.tries(g, now)
+			w.plan.asked.Or(1 << i)
 			return g, true
 		}
 		r.giveBack(g.leave, turn)
@@ -224,6 +223,7 @@ func (w *walk) resort(i int, now time.Time) (grant, bool) {
 	}
 	out.Verdict = ""
 	permit.caller = w.call.Caller
+	w.plan.asked.Or(1 << i)
 	return grant{i: i, permit: permit, leave: leave}, true
 }
 
