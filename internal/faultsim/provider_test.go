@@ -16,6 +16,9 @@ const (
 	// patience is for how long a caller's side waits for a first byte, and for
 	// the next one: the defaults of the configuration.
 	patience = 60 * time.Second
+	// hurried is for how long the router waits for a stream's first byte where that is
+	// far out of the ordinary, and somebody else can answer.
+	hurried = 10 * time.Second
 )
 
 // request is one request of a caller.

@@ -135,7 +135,7 @@ func (v *verdicts) fault(f fault, c cell) {
 			v.most("answers until found, "+f.name, c.perMin, quantile(c.heard, 0.5), 7)
 		case f.name == "hang, 100 %":
 			v.most("seconds until found beyond the deadline of a first byte, "+f.name, c.perMin,
-				quantile(c.waited, 0.5)-patience.Seconds(), max(10, 6*60/c.perMin))
+				quantile(c.waited, 0.5)-hurried.Seconds(), max(10, 6*60/c.perMin))
 		case f.name == "slow x2":
 			v.most("answers until found, "+f.name, c.perMin, quantile(c.heard, 0.5), 10)
 		case f.name == "5xx, 25 %":
