@@ -178,7 +178,7 @@ func (p incidentsPage) consequence() string {
 	case len(p.lasting()) > 0 && !p.Query.filtered():
 		return "What people were told of, the newest first."
 	case len(p.Incidents) == 0 && !p.Query.filtered():
-		return "One opens when a provider is in trouble beyond doubt, a key or a model is lost, a budget runs out early, or the record cannot be written."
+		return "One opens when a provider is in trouble beyond doubt, a key or a model is lost, a budget runs out early, or the record cannot be written or read."
 	case len(p.Incidents) == 0:
 		return "Leave a filter out to see more."
 	case p.partial():

@@ -22,6 +22,6 @@ func rules() []rule {
 		{record.TopicErrorBudget, "Callers’ failures use up what the objective allows too fast, over a short and a long time alike.", "critical when fast, warning when slow", "when the rate is sustainable again"},
 		{record.TopicBudget, "Money is spent faster than a budget allows, or the budget is used up.", "warning", "when the pace fits again, or a new period begins"},
 		{record.TopicUsage, "A caller’s tokens or costs are unlike its own past.", "warning", "when they are as usual again"},
-		{record.TopicRecord, "What happens cannot be written down: a full or locked disk, a broken file.", "critical when something is lost, otherwise warning", "when it is written again"},
+		{record.TopicRecord, "What happens cannot be written down, or what happened cannot be read: a full or locked disk, a broken file.", "critical when something is lost, otherwise warning", "when it is written and read again"},
 	}
 }

@@ -46,7 +46,7 @@ func (a *App) Run(ctx, hurry context.Context) error {
 		start(a.alerts.Run)
 		start(a.keepState) // ends after the monitor, which hands on the last requests
 		start(func(ctx context.Context) error { return a.monitor.Run(ctx, a.router) })
-		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchKeys, a.watchLost, a.retain, a.healths.Run}
+		outer := []func(context.Context) error{a.changes.Run, a.prober.Run, a.watchStore, a.watchDamage, a.watchKeys, a.watchLost, a.retain, a.healths.Run}
 		outer = append(outer, a.detection()...)
 		start(outer...)
 		err = a.serve(ctx, hurry)

@@ -12,11 +12,15 @@ import (
 )
 
 const (
-	// storeLook is how often the store is asked whether it can write.
+	// storeLook is how often the store is asked whether it can write and read.
 	storeLook = time.Second
-	// recordPatience is how long the record may be unwritable before people are
-	// told: a backup's lock or a busy disk passes sooner.
+	// recordPatience is how long the record may be unwritable or unreadable before
+	// people are told: a backup's lock or a busy disk passes sooner.
 	recordPatience = 15 * time.Second
+	// damageLook is how often what could not be read for a damaged file is tried again,
+	// and damagePatience for how long: a large table may have to be read to its end.
+	damageLook     = 10 * time.Second
+	damagePatience = 30 * time.Second
 	// recordRepeat is how often the figures of a trouble that lasts are told anew.
 	recordRepeat = time.Minute
 )
@@ -26,9 +30,10 @@ const (
 const (
 	databasePart = "database"
 	journalPart  = "journal"
+	filePart     = "file"
 )
 
-// watchStore tells when the record cannot be written, and when it can again.
+// watchStore tells when the record cannot be written or read, and when it can again.
 func (a *App) watchStore(ctx context.Context) error {
 	w := storeWatch{known: a.store.Stats()}
 	return every(ctx, storeLook, func(now time.Time) {
@@ -37,6 +42,15 @@ func (a *App) watchStore(ctx context.Context) error {
 		for _, s := range w.look(stats, now) {
 			a.alerts.Signal(s)
 		}
+	})
+}
+
+// watchDamage tries again to read what could not be read.
+func (a *App) watchDamage(ctx context.Context) error {
+	return every(ctx, damageLook, func(time.Time) {
+		ctx, cancel := context.WithTimeout(ctx, damagePatience)
+		defer cancel()
+		a.store.ReadAgain(ctx)
 	})
 }
 
@@ -57,6 +71,12 @@ func (a *App) logStore(was, is store.Stats) {
 	case was.Failing && !is.Failing:
 		a.log.Info("the record is written again", "lost", is.Dropped)
 	}
+	switch {
+	case is.Damage != "" && was.Damage == "":
+		a.log.Error("the database is damaged, so that some of the record cannot be shown; breakwater store check says what it is", "error", is.Damage)
+	case was.Damage != "" && is.Damage == "":
+		a.log.Info("what could not be read of the record can be read again")
+	}
 	if is.Failing != was.Failing || is.Dropped != was.Dropped {
 		a.changed(web.PartVerdict, web.PartNow)
 	}
@@ -64,8 +84,8 @@ func (a *App) logStore(was, is store.Stats) {
 
 // storeWatch turns what the store tells of itself into signals.
 type storeWatch struct {
-	known             store.Stats // as it was last
-	database, journal failing
+	known                   store.Stats // as it was last
+	database, journal, file failing
 }
 
 // failing is one part's trouble.
@@ -95,6 +115,15 @@ func (w *storeWatch) look(is store.Stats, now time.Time) []alerts.Signal {
 		s.Text = fmt.Sprintf("The journal: %s. Requests are served; a kill would lose what is not in the database yet.", is.JournalError)
 		if s.Kind == alerts.Cleared {
 			s.Text = "The journal is written again."
+		}
+		all = append(all, s)
+	}
+	if s, ok := w.file.look(filePart, is.Damage != "", now, 0); ok {
+		s.Title = "Part of the record cannot be read"
+		s.Text = fmt.Sprintf("The database: %s. Requests are served, and what can be is recorded; some of the history cannot be shown. Waiting loses nothing. "+
+			"breakwater store check says what is damaged; to mend it, stop Breakwater and restore a backup: what came after that is lost.", is.Damage)
+		if s.Kind == alerts.Cleared {
+			s.Text = "All of the record can be read again."
 		}
 		all = append(all, s)
 	}

@@ -77,3 +77,21 @@ func TestTheJournalsTroubleIsItsOwn(t *testing.T) {
 		t.Errorf("the database's: %v", database)
 	}
 }
+
+func TestAFileThatCannotBeReadIsATroubleOfItsOwn(t *testing.T) {
+	w := &storeWatch{}
+	damaged := store.Stats{Damage: "database disk image is malformed"}
+	s := observed(w, 0, 20, damaged)[15]
+	if s.Title != "Part of the record cannot be read" || s.Kind != alerts.Raised || s.Severity != record.Warning || !strings.Contains(s.Text, damaged.Damage) {
+		t.Fatalf("raised as %+v", s)
+	}
+	full := damaged
+	full.Failing, full.LastError = true, "database or disk is full"
+	told := observed(w, 20, 20, full)
+	if len(told) != 1 || told[35].Name == s.Name || !strings.Contains(told[35].Text, "disk is full") {
+		t.Errorf("that it cannot be written either is told as %+v", told)
+	}
+	if end := observed(w, 40, 1, store.Stats{Failing: true})[40]; end.Kind != alerts.Cleared || end.Name != s.Name || !strings.Contains(end.Text, "read again") {
+		t.Errorf("ended with %+v", end)
+	}
+}

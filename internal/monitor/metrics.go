@@ -97,6 +97,7 @@ func registerStore(reg prometheus.Registerer, st *store.Store, version string) {
 	fn("breakwater_store_written_total", "Rows written to the store.", func(s store.Stats) float64 { return float64(s.Written) }, true)
 	fn("breakwater_store_dropped_total", "Rows that could not be recorded.", func(s store.Stats) float64 { return float64(s.Dropped) }, true)
 	fn("breakwater_store_failing", "1 while rows cannot be written to the store, 0 otherwise.", func(s store.Stats) float64 { return one(s.Failing) }, false)
+	fn("breakwater_store_damaged", "1 while some of the store cannot be read since its file is damaged, 0 otherwise.", func(s store.Stats) float64 { return one(s.Damage != "") }, false)
 	fn("breakwater_store_journal_failing", "1 while the journal cannot be written, so that a kill loses what waits in memory, 0 otherwise.", func(s store.Stats) float64 { return one(s.JournalFailing) }, false)
 	fn("breakwater_store_journal_bytes", "Size of the journal.", func(s store.Stats) float64 { return float64(s.JournalBytes) }, false)
 	fn("breakwater_store_late_total", "Requests that ended before their trace was as safe as store.durability says.", func(s store.Stats) float64 { return float64(s.Late) }, true)

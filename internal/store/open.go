@@ -95,10 +95,11 @@ func open(ctx context.Context, o Options) (opened *Store, err error) {
 		return nil, err
 	}
 	s.writing.SetMaxOpenConns(1)
-	s.readers, err = sql.Open("sqlite3", dsn(path, url.Values{"_query_only": {"1"}}))
+	reading, err := sql.Open("sqlite3", dsn(path, url.Values{"_query_only": {"1"}}))
 	if err != nil {
 		return nil, errors.Join(err, s.writing.Close())
 	}
+	s.readers = &reader{DB: reading, idle: o.Readers}
 	s.readers.SetMaxOpenConns(o.Readers)
 	s.readers.SetMaxIdleConns(o.Readers)
 

@@ -35,19 +35,19 @@ type querier interface {
 func query[T any](ctx context.Context, db querier, scan func(*sql.Rows, *T) error, text string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, fmt.Errorf("store: reading: %w", err)
+		return nil, fails(db, err, text, args)
 	}
 	defer rows.Close()
 	var all []T
 	for rows.Next() {
 		var one T
 		if err := scan(rows, &one); err != nil {
-			return nil, fmt.Errorf("store: reading: %w", err)
+			return nil, fails(db, err, text, args)
 		}
 		all = append(all, one)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: reading: %w", err)
+		return nil, fails(db, err, text, args)
 	}
 	return all, nil
 }

@@ -66,7 +66,7 @@ type Store struct {
 	calls    chan call
 	ended    chan struct{} // closed when Run has returned
 	running  atomic.Bool
-	readers  *sql.DB
+	readers  *reader
 	writing  *sql.DB
 	writer   *writer
 	searches searches
@@ -94,8 +94,9 @@ type Stats struct {
 	Failing     bool   // the last write failed and is being tried again
 	LastError   string // the last failure of a write, "" where there was none
 	LastErrorAt time.Time
-	SizeBytes   int64 // of the database and its write-ahead log
-	LogBytes    int64 // of them, the write-ahead log
+	Damage      string // why some of the file could not be read, "" where all that was asked for can be
+	SizeBytes   int64  // of the database and its write-ahead log
+	LogBytes    int64  // of them, the write-ahead log
 
 	Removed        uint64 // rows that Retain removed since the store was opened
 	RetentionError string // why its last look failed, "" where it did not
@@ -132,6 +133,9 @@ func (s *Store) Stats() Stats {
 	if info, err := os.Stat(s.path + "-wal"); err == nil {
 		st.LogBytes = info.Size()
 		st.SizeBytes += st.LogBytes
+	}
+	if met := s.readers.damaged(); len(met) > 0 {
+		st.Damage = met[0].err.Error()
 	}
 	st.Replay = s.replayed
 	if s.journal != nil {

@@ -23,7 +23,7 @@ func OpenView(ctx context.Context, path string) (*View, error) {
 	if err := current(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("store: %s: %w", path, err), db.Close())
 	}
-	return &View{Store{readers: db, path: path}}, nil
+	return &View{Store{readers: &reader{DB: db}, path: path}}, nil
 }
 
 // Close ends the reading.
