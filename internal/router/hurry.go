@@ -85,7 +85,7 @@ func (r *HybridRouter) giveUp(a *attempt, req *llm.Request, late time.Duration) 
 		b.hung.Store(time.Now().UnixNano())
 		<-a.ctx.Done()
 		if a.fate.CompareAndSwap(isWaitedFor, isGivenUp) { // its answer never began
-			a.lingered(timedOut(a.ctx))
+			a.lingered(classOf(context.Cause(a.ctx)) == llm.Timeout)
 		}
 	}
 }
@@ -140,12 +140,6 @@ func (a *attempt) lingered(told bool) {
 		b.givenUp.Store(0)
 	}
 	b.lingers.Store(false)
-}
-
-// timedOut says whether an attempt ended since nothing came.
-func timedOut(attempt context.Context) bool {
-	f, ok := llm.AsFailure(context.Cause(attempt))
-	return ok && f.Class == llm.Timeout
 }
 
 // expired ends an attempt that has kept somebody waiting for so long.

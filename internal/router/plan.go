@@ -27,7 +27,7 @@ type plan struct {
 	strategy   Strategy           // that ordered the candidates
 	candidates []candidate        // shared with other plans: not to be written to
 	outcome    []record.Candidate // as long as candidates
-	asked      atomic.Uint64      // a bit for each of the first 64 candidates that was
+	asked      atomic.Uint64      // a bit for each of the first 64 candidates that was; timers of attempts may read it
 	because    string             // why the first is first, as said of it; "" for the configuration's order
 }
 

@@ -17,11 +17,7 @@ func TestDamageThatIsMetInReadingIsToldUntilItCanBeRead(t *testing.T) {
 	run(t, s)
 	s.RecordHold(record.Hold{ID: 1, Target: claude, Placed: noon, Expires: noon.Add(time.Hour)})
 	mustFlush(t, s)
-	for _, pragma := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA shrink_memory"} {
-		if err := store.OnWriter(t.Context(), s, pragma); err != nil {
-			t.Fatal(err)
-		}
-	}
+	settle(t, s)
 	mend := damage(t, path, "holds")
 	if d := s.Stats().Damage; d != "" {
 		t.Fatalf("told before anybody read: %q", d)
@@ -52,11 +48,7 @@ func TestAllThatIsDamagedMustBeReadBeforeItsEndIsTold(t *testing.T) {
 	s := mustOpen(t, store.Options{Path: path})
 	run(t, s)
 	mustFlush(t, s)
-	for _, pragma := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA shrink_memory"} {
-		if err := store.OnWriter(t.Context(), s, pragma); err != nil {
-			t.Fatal(err)
-		}
-	}
+	settle(t, s)
 	mendHolds, mendSilences := damage(t, path, "holds"), damage(t, path, "silences")
 	_, holds := s.Holds(t.Context(), noon)
 	_, silences := s.Silences(t.Context(), noon)

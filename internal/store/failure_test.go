@@ -49,12 +49,7 @@ func TestRecordingGoesOnAfterTrouble(t *testing.T) {
 			return func() { set("0") }
 		},
 		"a damaged page": func(t *testing.T, s *store.Store, path string) func() {
-			// All that is in the log goes to the file, and the caches are emptied.
-			for _, pragma := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA shrink_memory"} {
-				if err := store.OnWriter(t.Context(), s, pragma); err != nil {
-					t.Fatal(err)
-				}
-			}
+			settle(t, s)
 			return damage(t, path, "holds")
 		},
 	} {

@@ -149,6 +149,16 @@ func TestCheckTellsOfAPageThatIsDamaged(t *testing.T) {
 	}
 }
 
+// settle has all that is in the log go to the file, and empties the writer's cache.
+func settle(t testing.TB, s *store.Store) {
+	t.Helper()
+	for _, pragma := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA shrink_memory"} {
+		if err := store.OnWriter(t.Context(), s, pragma); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // damage overwrites the page of a table on which its rows begin, and gives the
 // function that mends it.
 func damage(t testing.TB, path, table string) (mend func()) {
