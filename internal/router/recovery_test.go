@@ -255,7 +255,7 @@ func TestTheCallerIsToldBeforeAHandoverIsWaitedFor(t *testing.T) {
 	bubble.Test(t, func(t *testing.T) {
 		h := newHouse(t, continues)
 		h.gemini.script = []act{{cutAt: 1}}
-		h.claude.script = []act{{wait: time.Minute}}
+		h.claude.script = []act{{wait: 50 * time.Second}}
 		began := time.Now()
 		answer, err := h.Do(t.Context(), h.NewCall(chat("gemini", true), ""))
 		if err != nil {
@@ -267,7 +267,7 @@ func TestTheCallerIsToldBeforeAHandoverIsWaitedFor(t *testing.T) {
 		for err == nil {
 			_, err = answer.Next()
 		}
-		if told != 0 || time.Since(began) != time.Minute || !answer.HandedOver() {
+		if told != 0 || time.Since(began) != 50*time.Second || !answer.HandedOver() {
 			t.Errorf("told after %v, done after %v", told, time.Since(began))
 		}
 	})
