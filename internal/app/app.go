@@ -158,7 +158,7 @@ func (a *App) routing() router.Config {
 	prices := price.Default()
 	return router.Config{
 		Endpoints: endpoints(a.upstreams), Chain: a.cfg.Chain, Aliases: a.cfg.Aliases, Routes: routes(a.cfg),
-		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout, LastResort: a.cfg.Breaker.LastResort,
+		FailureThreshold: a.cfg.Breaker.FailureThreshold, RecoveryTimeout: a.cfg.Breaker.RecoveryTimeout, LastResort: router.LastResort(a.cfg.Breaker.LastResort),
 		Retries: router.Retries(a.cfg.Retries), Recovery: router.Recovery(a.cfg.Recovery), NextAfterFilter: a.cfg.FilterFailover,
 		CanaryInterval: a.cfg.Anomaly.Canary, Recorder: a.monitor, Observer: a.monitor, IDs: a.ids, Log: a.log,
 		Strategy: router.Strategy(a.cfg.Strategy), Affinity: a.cfg.Affinity, HedgeShare: a.cfg.Hedge, Queue: a.flow.queue, Spare: a.gate.Spare,

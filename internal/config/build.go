@@ -27,7 +27,7 @@ func build(v *values) *Config {
 		Breaker: Breaker{
 			FailureThreshold: v.count("breaker.failure_threshold", 1, 1000),
 			RecoveryTimeout:  v.duration("breaker.recovery_timeout"),
-			LastResort:       v.on("breaker.last_resort"),
+			LastResort:       v.text("breaker.last_resort"),
 		},
 		Retries: Retries{
 			Max:      v.count("retries.max", 0, 10),

@@ -181,7 +181,7 @@ type Route struct {
 type Breaker struct {
 	FailureThreshold int // failed requests in a row
 	RecoveryTimeout  time.Duration
-	LastResort       bool // an open target is tried where nobody else is left
+	LastResort       string // where an open target is tried: "never", "full" or "always"
 }
 
 // Retries says when a target is asked again before the next one is.

@@ -55,6 +55,10 @@ const (
 	// that nobody waits for a person.
 	DefaultRecoveryTimeout = "60s"
 
+	// DefaultLastResort gives a target whose breaker is open what would have to wait, and
+	// tells callers at once where nobody is left.
+	DefaultLastResort = "full"
+
 	// DefaultResponsesKeep stores no prompts and answers unless the operator wants it.
 	DefaultResponsesKeep = "0"
 	// DefaultResponsesBytes holds about a thousand long conversations of an agent.

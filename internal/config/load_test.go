@@ -108,7 +108,7 @@ func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 		Chain:    llm.Providers(),
 		Aliases:  map[string]string{},
 		Strategy: "failover", Affinity: true, Hedge: 0.05,
-		Breaker:   Breaker{3, minute, false},
+		Breaker:   Breaker{3, minute, "full"},
 		Retries:   Retries{2, 250 * time.Millisecond, 3 * time.Second},
 		Recovery:  "continue",
 		BodyBytes: 32 << 20, Gate: traffic.GateLimits{Requests: 4096, Bytes: 512 << 20},
@@ -196,7 +196,7 @@ func TestEnvironmentReachesEveryOptionThatItNames(t *testing.T) {
 	if local.FirstToken != 7*time.Second || local.Silence != 7*time.Second || local.Answer != 10*time.Minute {
 		t.Errorf("local timeouts %+v", local)
 	}
-	if c.Breaker != (Breaker{5, 90 * time.Second, false}) || c.Listen != ":9" || c.DB != "d" || c.Instance != 1023 || !c.Insecure ||
+	if c.Breaker != (Breaker{5, 90 * time.Second, "full"}) || c.Listen != ":9" || c.DB != "d" || c.Instance != 1023 || !c.Insecure ||
 		c.APIKey.Reveal() != "k" || c.PublicURL != "https://X.example/b" || c.Log != (Log{slog.LevelDebug, true}) {
 		t.Errorf("got %+v", c)
 	}

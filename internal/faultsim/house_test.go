@@ -55,7 +55,7 @@ func newHouse(t testing.TB, sc *scenario) *house {
 		Retries: router.Retries{
 			Max: router.DefaultRetries, Backoff: router.DefaultBackoff, Patience: router.DefaultPatience,
 		},
-		Recovery: router.RecoverContinue, Recorder: h, Observer: h, IDs: record.NewIDs(1, 0), Log: slog.New(slog.DiscardHandler),
+		Recovery: router.RecoverContinue, LastResort: router.LastResort(config.DefaultLastResort), Recorder: h, Observer: h, IDs: record.NewIDs(1, 0), Log: slog.New(slog.DiscardHandler),
 		Queue:    traffic.NewQueue(traffic.QueueLimits{Size: 1000, Wait: 30 * time.Second, Aging: 5 * time.Second}),
 		Estimate: func(_ llm.Target, req *llm.Request) int64 { return *req.Seed }, // which says it, see ask
 		Price:    func(t llm.Target, u llm.Usage) (record.NanoUSD, bool) { return prices.CostAt(t, u, priced) },

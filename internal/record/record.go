@@ -90,7 +90,7 @@ type Attempt struct {
 	Probe      bool   // a half-open breaker's probe
 	Canary     bool   // sent to a held target to see whether it is well again
 	Hedge      bool   // sent beside another attempt that was late
-	LastResort bool   // sent to a target whose breaker was open, since nobody else could answer
+	LastResort bool   // sent to a target whose breaker was open, since nobody else could answer or had room
 	Looping    bool   // its answer goes in circles: it ends with the same few words again and again
 	Key        string // the name of the provider's key; "" where it needs none
 	// Nth is the attempt's number among those that this process sent its target; 0
@@ -136,9 +136,9 @@ func (t *Trace) AttemptEnded(i int) time.Time {
 }
 
 // FailedElsewhere says whether another provider than one failed the request so that
-// the request may be to blame.
+// the request may be to blame. What a last resort fails is its target's doing.
 func (t *Trace) FailedElsewhere(but llm.Provider) bool {
-	return slices.ContainsFunc(t.Attempts, func(a Attempt) bool { return a.Target.Provider != but && a.Class.MayBeOfRequest() })
+	return slices.ContainsFunc(t.Attempts, func(a Attempt) bool { return a.Target.Provider != but && !a.LastResort && a.Class.MayBeOfRequest() })
 }
 
 // State is a breaker's state.

@@ -112,7 +112,7 @@ func (w *walk) attempt(g grant, again bool) *attempt {
 		began: now, permit: g.permit, leave: g.leave, plan: w.plan, longest: w.longest, endings: &w.r.endings,
 		Attempt: record.Attempt{
 			Target: c.target, Start: now.Sub(w.call.Accepted), Probe: g.permit.probe, Canary: g.canary,
-			Hedge: g.hedge, LastResort: g.permit.resort, Key: g.leave.Key,
+			Hedge: g.hedge, LastResort: g.permit.resort != nil, Key: g.leave.Key,
 		},
 	}
 	if !again {
@@ -138,17 +138,21 @@ func (r *HybridRouter) start(ctx context.Context, a *attempt, req llm.Request, w
 	}()
 	req.Model = a.target.Model
 	a.streams, a.patience = a.endpoint.Upstream.Streams(&req), a.endpoint.Timeouts.FirstToken
-	// A probe that hangs must not keep a target that is well again from everybody.
-	if !a.streams && !a.Probe {
+	// A probe that hangs must not keep a target that is well again from everybody, nor
+	// a last resort its caller from a turn elsewhere.
+	if !a.streams && !a.Probe && !a.LastResort {
 		a.patience = a.endpoint.Timeouts.Answer
 	}
 	r.hurry(a, &req)
 	err := a.open(&req)
 	if err == nil {
 		a.TTFT = time.Since(a.began)
-		if a.Probe {
+		switch {
+		case a.Probe:
 			a.permit.succeed()
 			r.queue.Wake()
+		case a.LastResort:
+			a.permit.resort.begins()
 		}
 		if watched && a.streams {
 			a.watch()
@@ -445,6 +449,9 @@ func (r *HybridRouter) end(a *attempt, f *llm.Failure) {
 	r.release(a, f)
 	if f == nil {
 		a.permit.succeed()
+		if a.LastResort { // which has earned others
+			r.queue.Wake()
+		}
 		a.permit.b.pace.served(a.TTFT, a.Took-a.TTFT, a.Usage, a.streams)
 		a.endpoint.heard("")
 		return

@@ -21,7 +21,7 @@ import (
 // not a target that fails it alone. The permit is to be settled when it is known
 // whether somebody serves the request.
 func (w *walk) doubts(a *attempt, f *llm.Failure) bool {
-	return f.Class.MayBeOfRequest() && !a.permit.resort && !a.permit.b.callers.failsOthers(w.call.Caller) &&
+	return f.Class.MayBeOfRequest() && a.permit.resort == nil && !a.permit.b.callers.failsOthers(w.call.Caller) &&
 		(w.failsElsewhere(a.target.Provider) || w.r.suspects.has(w.call.Caller))
 }
 

@@ -50,17 +50,14 @@ type breaker struct {
 	used atomic.Int64
 	busy atomic.Int64
 	// asked counts the requests that the target was sent.
-	asked atomic.Uint32
-	// resorting says that a last resort is under way, resorted when it began, in
-	// Unix nanoseconds.
-	resorting atomic.Bool
-	resorted  atomic.Int64
-	hung      atomic.Int64  // when it last kept somebody waiting, in Unix nanoseconds
-	givenUp   atomic.Uint32 // late attempts since one was waited for
-	lingers   atomic.Bool   // one is waited for now
-	pace      pace          // of the same target; kept and forgotten with the breaker
-	callers   callers
-	tripped   atomic.Uint32 // failures in a row that opened it last
+	asked   atomic.Uint32
+	resorts resorts
+	hung    atomic.Int64  // when it last kept somebody waiting, in Unix nanoseconds
+	givenUp atomic.Uint32 // late attempts since one was waited for
+	lingers atomic.Bool   // one is waited for now
+	pace    pace          // of the same target; kept and forgotten with the breaker
+	callers callers
+	tripped atomic.Uint32 // failures in a row that opened it last
 }
 
 // newBreaker makes a closed breaker. changed is called under gobreaker's
@@ -84,6 +81,9 @@ func newBreaker(target llm.Target, threshold int, recovery time.Duration, change
 			if to == gobreaker.StateOpen {
 				b.reopens.Store(now.Add(recovery).UnixNano())
 				b.opened.Store(&t.Reason)
+				if from == gobreaker.StateClosed {
+					b.resorts.forget()
+				}
 			}
 			b.disturbed.Store(to != gobreaker.StateClosed)
 			b.generation.Add(1)
@@ -170,7 +170,7 @@ type permit struct {
 	b       *breaker
 	caller  string // whose request it is for
 	probe   bool
-	resort  bool        // a last resort, which the breaker does not hear of
+	resort  *resort     // of a last resort, which the breaker does not hear of; nil for none
 	doubted atomic.Bool // it was left open whether its failure counts
 	settled atomic.Bool
 	done    func(error)
@@ -232,25 +232,6 @@ func (b *breaker) reclaim() bool {
 	return p != nil && time.Now().UnixNano() > p.lease.Load() && p.settle(errNeutral)
 }
 
-// lastResortPause lies between two last resorts of the same target: one request a
-// second is no burden to a server that tries to come back.
-const lastResortPause = time.Second
-
-// resort gives leave to try an open target all the same, to one request at a
-// time and one in lastResortPause; nil for no. The breaker never hears how it went.
-func (b *breaker) resort(now time.Time) *permit {
-	if !b.resorting.CompareAndSwap(false, true) {
-		return nil
-	}
-	if now.UnixNano()-b.resorted.Load() < int64(lastResortPause) {
-		b.resorting.Store(false)
-		return nil
-	}
-	b.resorted.Store(now.UnixNano())
-	b.busy.Add(1)
-	return &permit{b: b, resort: true, done: func(error) { b.resorting.Store(false) }}
-}
-
 // renew gives a probe its lease anew.
 func (p *permit) renew(now time.Time, lease time.Duration) { p.lease.Store(now.Add(lease).UnixNano()) }
 
@@ -265,7 +246,7 @@ func (p *permit) settle(err error) bool {
 	if p.settled.Swap(true) {
 		return false
 	}
-	if !p.doubted.Load() {
+	if !p.doubted.Load() && p.resort == nil {
 		p.b.callers.note(p.caller, err)
 	}
 	p.done(err)
@@ -278,14 +259,16 @@ func (p *permit) neutral() { p.settle(errNeutral) }
 
 // fail settles with a failure; one that says nothing of the target is neutral.
 func (p *permit) fail(f *llm.Failure, request record.ID) {
-	if p.resort || !f.Class.CountsAgainstTarget() {
+	if !f.Class.CountsAgainstTarget() {
 		p.neutral()
 		return
 	}
 	if p.settled.Load() { // too late to be anybody's reason
 		return
 	}
-	p.b.last.Store(&cause{failure: f, request: request})
+	if p.resort == nil {
+		p.b.last.Store(&cause{failure: f, request: request})
+	}
 	p.settle(f)
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"breakwater/internal/bubble"
@@ -87,90 +86,6 @@ func TestTheNextIsAskedAfterAContentFilterOnlyWhereConfigured(t *testing.T) {
 	if !errors.As(err, &e) || e.Code != "content_filter" || e.Status != 400 || e.Attempts != 4 {
 		t.Errorf("when all refuse: %+v", err)
 	}
-}
-
-// allOpen opens every breaker.
-func allOpen(t *testing.T, h *house) {
-	t.Helper()
-	for range 3 {
-		for _, f := range []*fake{h.gemini, h.claude, h.openai, h.local} {
-			f.set(&act{fail: serverDown()})
-		}
-		h.ask(t.Context(), chat("auto", true))
-	}
-	for _, b := range h.Breakers() {
-		if b.State != record.Open {
-			t.Fatalf("%s is %s", b.Target, b.State)
-		}
-	}
-}
-
-func TestALastResortIsOneAtATimeAndOneASecondAndTheBreakerNeverHearsOfIt(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(c *Config) { c.LastResort = true })
-		allOpen(t, h)
-		before, changes := h.gemini.count(), len(h.log.changes())
-		_, err := h.ask(t.Context(), chat("auto", true))
-		if trace := h.log.last(t); err == nil || len(trace.Attempts) != 1 || !trace.Attempts[0].LastResort || trace.Attempts[0].Probe {
-			t.Errorf("%v, %+v", err, trace.Attempts)
-		}
-		h.gemini.set(&act{wait: 5 * time.Second})
-		time.Sleep(time.Second)
-		done := make(chan string)
-		go func() {
-			text, _ := h.ask(t.Context(), chat("auto", true))
-			done <- text
-		}()
-		synctest.Wait()
-		calls := h.gemini.count()
-		for range 3 { // claude, openai and local have their own
-			h.ask(t.Context(), chat("auto", true))
-		}
-		_, err = h.ask(t.Context(), chat("auto", true))
-		if e, ok := err.(*Error); !ok || e.Code != "all_breakers_open" || h.gemini.count() != calls {
-			t.Errorf("beside the first: %v after %d calls", err, h.gemini.count()-calls)
-		}
-		if text := <-done; text != "hello from gemini" {
-			t.Errorf("got %q", text)
-		}
-		if got := h.gemini.count() - before; got != 2 || len(h.log.changes()) != changes {
-			t.Errorf("%d calls, %d changes", got, len(h.log.changes())-changes)
-		}
-		for _, b := range h.Breakers() {
-			if b.State != record.Open {
-				t.Errorf("%s is %s", b.Target, b.State)
-			}
-		}
-	})
-}
-
-func TestNoLastResortWhereSomebodyWasAskedOrIsMerelyLimited(t *testing.T) {
-	bubble.Test(t, func(t *testing.T) {
-		h := newHouse(t, func(c *Config) { c.LastResort = true })
-		allOpen(t, h)
-		h.openai.withKeys(t, limited(1))
-		time.Sleep(61 * time.Second)
-		h.openai.set(nil) // is well again
-		h.ask(t.Context(), chat("openai", true))
-		for _, f := range []*fake{h.gemini, h.claude, h.local} { // their probes fail
-			f.set(&act{fail: serverDown()})
-		}
-		h.hold(llm.OpenAI)
-		h.ask(t.Context(), chat("auto", true))
-		h.holds.end(h.endpoints[llm.OpenAI][0].target(""), "", time.Now())
-		leave, _ := h.openai.Admit(provider.Ask{})
-		calls := h.gemini.count()
-		_, err := h.ask(t.Context(), chat("auto", true))
-		var e *Error
-		if !errors.As(err, &e) || e.Code != "all_providers_rate_limited" || h.gemini.count() != calls {
-			t.Errorf("beside one that is limited: %v, %d calls", err, h.gemini.count()-calls)
-		}
-		leave.Done(llm.Usage{}, nil)
-		h.openai.script = []act{{fail: serverDown()}}
-		if _, err := h.ask(t.Context(), chat("auto", true)); err == nil || h.gemini.count() != calls {
-			t.Errorf("after one that failed: %v, %d calls", err, h.gemini.count()-calls)
-		}
-	})
 }
 
 func TestHeadersHaveADeadlineOfTheirOwnInAStream(t *testing.T) {

@@ -86,8 +86,10 @@ func (w *walk) try(ctx context.Context, g grant, insist bool) tried {
 		}
 		t.failed = append(t.failed, a)
 		keys = append(keys, a.Key)
-		if g.leave = w.anotherKey(g.i, t.failure, keys); g.leave != nil {
-			continue
+		if g.permit.resort == nil {
+			if g.leave = w.anotherKey(g.i, t.failure, keys); g.leave != nil {
+				continue
+			}
 		}
 		if g.leave = w.again(ctx, g, t.failure, nth, insist); g.leave == nil {
 			if t.doubted = w.doubts(a, t.failure); t.doubted {
@@ -127,7 +129,7 @@ func (w *walk) again(ctx context.Context, g grant, f *llm.Failure, nth int, insi
 	// accident: while others can answer, it is not asked over and over. What another
 	// one failed, too, which works, is no accident of this one's.
 	b := g.permit.b
-	if g.permit.probe || g.permit.resort || g.canary || !insist && b.callers.failed() ||
+	if g.permit.probe || g.permit.resort != nil || g.canary || !insist && b.callers.failed() ||
 		f.Class.MayBeOfRequest() && w.failsElsewhere(b.target.Provider) {
 		return nil
 	}

@@ -118,8 +118,9 @@ type Config struct {
 	// HedgeShare bounds the hedges, as a share of the requests of routes that
 	// hedge; 0 for DefaultHedgeShare.
 	HedgeShare float64
-	// LastResort tries a target whose breaker is open where nobody else is left.
-	LastResort bool
+	// LastResort says where a target whose breaker is open is tried; default
+	// ResortNever.
+	LastResort LastResort
 	// NextAfterFilter asks the next candidate after a refusal by a provider's policy.
 	NextAfterFilter bool
 	// Queue holds requests that every candidate is limited for; nil for none: they
@@ -165,7 +166,8 @@ type HybridRouter struct {
 	suspects  suspects
 	*ordering
 
-	lastResort, nextAfterFilter bool
+	lastResort      LastResort
+	nextAfterFilter bool
 
 	// breakers is replaced, never changed, since each request looks into it and few
 	// add to it; mu is for those who do.
@@ -213,7 +215,7 @@ func New(c Config) (*HybridRouter, error) {
 		suspects:  suspects{at: map[string]time.Time{}},
 		ordering:  newOrdering(c),
 
-		lastResort: c.LastResort, nextAfterFilter: c.NextAfterFilter,
+		lastResort: cmp.Or(c.LastResort, ResortNever), nextAfterFilter: c.NextAfterFilter,
 	}
 	r.endings.New = func() any { return new(ending) }
 	r.breakers.Store(&map[llm.Target]*breaker{})
@@ -263,6 +265,9 @@ func (c Config) wrong() []error {
 	case "", RecoverContinue, RecoverBuffer, RecoverError:
 	default:
 		errs = append(errs, fmt.Errorf("recovery %q is none of %s, %s, %s", c.Recovery, RecoverContinue, RecoverBuffer, RecoverError))
+	}
+	if c.LastResort != "" && !slices.Contains(LastResorts(), c.LastResort) {
+		errs = append(errs, fmt.Errorf("last resort %q is none of %v", c.LastResort, LastResorts()))
 	}
 	if _, err := ParseStrategy(string(c.Strategy)); err != nil {
 		errs = append(errs, err)

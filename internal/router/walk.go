@@ -30,8 +30,10 @@ type walk struct {
 	refused  []refused      // by candidate; nil while none has failed
 	longest  int64          // the context of the largest model that the prompt was too long for
 	busy     bool           // the last look at the candidates found one that is merely limited
+	behind   bool           // and somebody else stands in line for it
 	soon     bool           // and not for longer than a request may wait in line
 	wait     time.Duration  // until the earliest may be free; 0 where something has to end first
+	resorted bool           // a target was tried as a last resort
 	hedged   bool           // a second candidate was considered beside a late one
 	estimate func() int64   // tokens of the request at candidate asked
 	asked    int
@@ -70,11 +72,10 @@ type doubted struct {
 //
 // Where nobody else can answer at once, a target that is only held serves after
 // all: slow is better than later. What refused the request for want of room is
-// asked again before the request fails, as soon as it may have some. And where
-// every breaker is open, one that is open may be tried as a last resort, if the
-// operator wants that.
+// asked again before the request fails, as soon as it may have some. And a target
+// whose breaker is open may be tried as a last resort.
 func (w *walk) next(turn bool) (grant, bool) {
-	w.busy, w.soon, w.wait = false, false, 0
+	w.busy, w.behind, w.soon, w.wait = false, false, false, 0
 	now := time.Now()
 	for i := range w.plan.candidates {
 		if g, ok := w.admit(i, now, turn, false); ok {
@@ -95,9 +96,9 @@ func (w *walk) next(turn bool) (grant, bool) {
 			}
 		}
 	}
-	if w.r.lastResort && len(w.failures) == 0 && !w.busy {
+	if w.resortable() {
 		for i := range w.plan.candidates {
-			if g, ok := w.resort(i, now); ok {
+			if g, ok := w.resort(i, now, turn); ok {
 				return g, true
 			}
 		}
@@ -179,7 +180,7 @@ func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 	c, out := &w.plan.candidates[i], &w.plan.outcome[i]
 	if !turn && w.r.queue.Taken(b.name) {
 		out.Verdict, out.Detail = record.VerdictRateLimited, "others wait for it already"
-		w.busy, w.soon = true, true
+		w.busy, w.behind, w.soon = true, true, true
 		return nil
 	}
 	w.asked = i
@@ -202,29 +203,6 @@ func (w *walk) worthIn(wait time.Duration) {
 	if wait > 0 && (w.wait == 0 || wait < w.wait) {
 		w.wait = wait
 	}
-}
-
-// resort tries a target whose breaker is open.
-func (w *walk) resort(i int, now time.Time) (grant, bool) {
-	c, out := &w.plan.candidates[i], &w.plan.outcome[i]
-	if out.Verdict != record.VerdictBreakerOpen {
-		return grant{}, false
-	}
-	b := w.r.breaker(c.target)
-	permit := b.resort(now)
-	if permit == nil {
-		return grant{}, false
-	}
-	w.asked = i
-	leave, _ := c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: w.estimate})
-	if leave == nil {
-		permit.neutral()
-		return grant{}, false
-	}
-	out.Verdict = ""
-	permit.caller = w.call.Caller
-	w.plan.asked.Or(1 << i)
-	return grant{i: i, permit: permit, leave: leave}, true
 }
 
 // giveBack ends leave that nothing was sent with. The queue that is asking
@@ -335,7 +313,7 @@ func (w *walk) conclude(t *tried) (*attempt, grant, *Error) {
 		w.plan.outcome[t.grant.i].Verdict = record.VerdictServed
 		return t.served, t.grant, nil
 	}
-	return nil, t.grant, w.failed(t.grant.i, t.failure)
+	return nil, t.grant, w.failed(t.grant, t.failure)
 }
 
 // note adds attempts that are over to the trace.
@@ -346,15 +324,22 @@ func (w *walk) note(over []*attempt) {
 }
 
 // failed writes down that candidate i failed. It gives the error that the
-// request ends with, or nil where the next candidate may be asked.
-func (w *walk) failed(i int, f *llm.Failure) *Error {
+// request ends with, or nil where the next candidate may be asked. What is expected
+// of a last resort is no reason for the request to fail where others have merely no
+// room.
+func (w *walk) failed(g grant, f *llm.Failure) *Error {
+	i, aside := g.i, g.permit.resort != nil && w.busy
 	w.plan.failed(i, f)
-	w.fails(i, f)
+	if !aside {
+		w.fails(i, f)
+	}
 	switch {
 	case f.Class == llm.Cancelled:
 		return abandoned()
 	case f.Class == llm.Deadline:
 		return late(w.plan)
+	case aside:
+		return nil
 	case f.Class == llm.ContextLength:
 		w.longest = max(w.longest, w.r.context(w.plan.candidates[i].target))
 		if w.longest > 0 && w.larger() {
@@ -403,7 +388,9 @@ func (w *walk) reason(g grant) string {
 	switch {
 	case g.held:
 		why = title + " is held, and nobody else could answer"
-	case g.permit.resort:
+	case g.permit.resort != nil && w.busy:
+		why = title + " has an open breaker, and nobody else had room"
+	case g.permit.resort != nil:
 		why = title + " has an open breaker, and nobody else could answer"
 	}
 	if w.trace.Queued >= time.Millisecond {

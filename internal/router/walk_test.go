@@ -71,7 +71,7 @@ func TestEveryLeaveAndPermitComesBack(t *testing.T) {
 		stream, hedge := rapid.Bool().Draw(rt, "stream"), rapid.Bool().Draw(rt, "hedge")
 		bubble.Test(t, func(t *testing.T) {
 			h := newHouse(t, withRetries, hedging, func(c *Config) {
-				c.Recovery, c.Queue, c.LastResort, c.Routes[0].Hedge = recovery, newQueue(), true, hedge
+				c.Recovery, c.Queue, c.LastResort, c.Routes[0].Hedge = recovery, newQueue(), ResortAlways, hedge
 			})
 			for _, f := range []*fake{h.gemini, h.claude} {
 				f.withKeys(t, limited(2))
@@ -98,7 +98,7 @@ func TestEveryLeaveAndPermitComesBack(t *testing.T) {
 				}
 			}
 			for _, b := range *h.breakers.Load() {
-				if b.busy.Load() != 0 || b.pace.busy() != 0 || b.resorting.Load() {
+				if b.busy.Load() != 0 || b.pace.busy() != 0 || b.resorts.alone {
 					rt.Fatalf("%s has %d permits and %d requests out", b.name, b.busy.Load(), b.pace.busy())
 				}
 			}
