@@ -45,19 +45,18 @@ requests of the fault that were over by then. What does not hold, and why:
 - **Poison prompts** of a tenant cost that tenant its answers, and the others next to none: what fails everywhere is put down to the
   request where one of the providers serves others. At one request a minute nobody else may have been served within the last minute,
   so that breakers open now and then; and where the poison ends, B may be left for a minute for what failed there and C served.
-- **Overload**: B takes all of A's requests then. Once in about 130 runs at 600 a minute three of its usual failures come in a row and open
-  its breaker for a minute, in which nobody else has room: 2 to 4 % of that run's requests are lost. Of late first tokens, too, some count as
-  failures since they are given up, so that this is likelier than by the background alone.
+- **Overload**: B takes all of A's requests then. Now and then three of its usual failures come in a row and open its breaker for a minute, in
+  which nobody else has room. It is sent some as a last resort then (` + "`breaker.last_resort`" + `), and more with each that it answers; a few in the
+  first seconds find the line too long.
 - **A slow ramp** is called well about once before its end; in one of the thirty runs at 60 a minute twice.
-- **No network on this side**: one of the 50 runs at 20 a minute has a hold; 1,500 runs of other seeds have none.
 - **Flapping** each minute is left to the breaker: the minute that goes well takes all evidence away. Callers lose nothing by it.
 - **Little room elsewhere**: with A down and B at half the traffic, B and C together have room for nearly all, but not for what comes
   at once, and for less while they recover from a refusal. A request that finds none waits in line for up to half a minute
   (` + "`queue.wait`" + `): about as many are answered as by an oracle that knows no line, or more, and fewer of them soon enough to be good. With
   8 s instead, 1 to 5 % fewer are answered, and all but 1 % of those well.
 - **Two in trouble at once**: for 35 minutes of the 30 days at 60/min A is down while half of B's requests fail. B's breaker is open most
-  of that time, and C has room for three quarters: a fifth of those requests are lost, by the oracle, which asks B for the rest, 13 %.
-  ` + "`breaker.last_resort`" + `, off by default, would not help, since C is merely limited.
+  of that time, and C has room for three quarters. The rest is sent to B as a last resort, and what fails there waits for C. The oracle asks
+  B for the rest, too, but knows no line: it loses 13 % of those requests.
 - **Rate limits** keep traffic away for as long as the provider asks: one Retry-After of three hours in fifty is what returns late.`
 	limitWords = `The least that a rule can have which looks at canaries alone, each request being one, and which calls a provider well
 that is still ill once in the hour of a fault at most: so many good canaries in a row (as long as a bad one outweighs all of a row's good
