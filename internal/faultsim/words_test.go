@@ -46,8 +46,8 @@ requests of the fault that were over by then. What does not hold, and why:
   request where one of the providers serves others. At one request a minute nobody else may have been served within the last minute,
   so that breakers open now and then; and where the poison ends, B may be left for a minute for what failed there and C served.
 - **Overload**: B takes all of A's requests then. Now and then three of its usual failures come in a row and open its breaker for a minute, in
-  which nobody else has room. It is sent some as a last resort then (` + "`breaker.last_resort`" + `), and more with each that it answers; a few in the
-  first seconds find the line too long.
+  which nobody else has room. It is sent some as a last resort then (` + "`breaker.last_resort`" + `), and more with each that it answers. Of the
+  30 runs at 60 a minute 0.03 % of the requests are lost all the same; of 150 more none lost more than five.
 - **A slow ramp** is called well about once before its end; in one of the thirty runs at 60 a minute twice.
 - **Flapping** each minute is left to the breaker: the minute that goes well takes all evidence away. Callers lose nothing by it.
 - **Little room elsewhere**: with A down and B at half the traffic, B and C together have room for nearly all, but not for what comes
