@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
-	"breakwater/internal/provider"
 )
 
 const (
@@ -100,8 +99,7 @@ func (r *HybridRouter) elsewhere(a *attempt, req *llm.Request) bool {
 		if verdict, _ := judge(c, req); verdict != "" || r.queue.Taken(c.target.String()) {
 			continue
 		}
-		tokens := func() int64 { return r.needs(c.target, req) }
-		if leave, _ := c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: tokens}); leave != nil {
+		if leave, _ := c.admit(func() int64 { return r.needs(c.target, req) }); leave != nil {
 			r.giveBack(leave, false)
 			return true
 		}

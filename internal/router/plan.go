@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
+	"breakwater/internal/provider"
 	"breakwater/internal/record"
 	"breakwater/internal/traffic"
 )
@@ -59,6 +60,11 @@ func named(wishes []wish) []wish {
 // lacks names what the request asks for and the candidate cannot do.
 func (c candidate) lacks(req *llm.Request) []string {
 	return c.endpoint.Upstream.Lacks(c.target.Model, req)
+}
+
+// admit asks the candidate's upstream for leave to send a request of so many tokens.
+func (c candidate) admit(tokens func() int64) (*provider.Leave, *provider.Busy) {
+	return c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: tokens})
 }
 
 // judge says why a request cannot go to a candidate; "" when nothing but its

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"breakwater/internal/llm"
-	"breakwater/internal/provider"
 	"breakwater/internal/record"
 )
 
@@ -162,7 +161,7 @@ func (w *walk) resort(i int, now time.Time, turn bool) (grant, bool) {
 		return grant{}, false
 	}
 	w.asked = i
-	leave, _ := c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: w.estimate})
+	leave, _ := c.admit(w.estimate)
 	if leave == nil {
 		one.unsent()
 		return grant{}, false

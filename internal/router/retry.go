@@ -147,9 +147,7 @@ func (w *walk) again(ctx context.Context, g grant, f *llm.Failure, nth int, insi
 // askAgain asks candidate i's upstream for leave once more.
 func (w *walk) askAgain(i int) (*provider.Leave, *provider.Busy) {
 	c := &w.plan.candidates[i]
-	return c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: func() int64 {
-		return w.r.needs(c.target, w.call.Request)
-	}})
+	return c.admit(func() int64 { return w.r.needs(c.target, w.call.Request) })
 }
 
 // waited waits, unless the wait cannot end before ctx does.

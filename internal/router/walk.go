@@ -184,7 +184,7 @@ func (w *walk) leave(i int, b *breaker, turn bool) *provider.Leave {
 		return nil
 	}
 	w.asked = i
-	leave, busy := c.endpoint.Upstream.Admit(provider.Ask{Model: c.target.Model, Key: c.key, Tokens: w.estimate})
+	leave, busy := c.admit(w.estimate)
 	if busy == nil {
 		return leave
 	}
@@ -323,7 +323,7 @@ func (w *walk) note(over []*attempt) {
 	}
 }
 
-// failed writes down that candidate i failed. It gives the error that the
+// failed writes down that a candidate failed. It gives the error that the
 // request ends with, or nil where the next candidate may be asked. What is expected
 // of a last resort is no reason for the request to fail where others have merely no
 // room.
